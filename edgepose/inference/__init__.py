@@ -1,0 +1,1 @@
+"""What runs on both sides: backends, preprocess, the pose pipeline."""

@@ -1,0 +1,211 @@
+"""Tells a model file's format from its content and reads what edgepose wrote into it.
+
+Works without onnx, tensorflow or a runtime: a device reads its spec with the base install.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from flatbuffers import encode, number_types, table
+
+from edgepose.errors import ConfigError, ModelError
+from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, read_spec, spec_from_json
+
+ModelFormat = Literal["tflite", "onnx", "keras", "keras_h5", "saved_model"]
+
+_TFLITE_IDENTIFIER = b"TFL3"
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ZIP_SIGNATURE = b"PK\x03\x04"
+# Field numbers of onnx.proto's ModelProto and StringStringEntryProto.
+_ONNX_IR_VERSION, _ONNX_GRAPH, _ONNX_METADATA = 1, 7, 14
+_ONNX_KNOWN_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
+# Slots of schema.fbs: Model.buffers, Model.metadata; Metadata.name, Metadata.buffer; Buffer.data.
+_MODEL_BUFFERS, _MODEL_METADATA, _METADATA_NAME, _METADATA_BUFFER, _BUFFER_DATA = 4, 6, 0, 1, 0
+
+
+def detect_format(path: Path) -> ModelFormat:
+    """Tells the format by content, never by suffix.
+
+    Raises:
+        ModelError: The file is missing, empty, truncated or none of the known formats.
+    """
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "saved_model"
+        raise ModelError(f"{path} is a folder without saved_model.pb, so it is no SavedModel.")
+    data = _read(path)
+    if data[4:8] == _TFLITE_IDENTIFIER:
+        return "tflite"
+    if data.startswith(_HDF5_SIGNATURE):
+        return "keras_h5"
+    if data.startswith(_ZIP_SIGNATURE):
+        return "keras"
+    _check_onnx(path, data)
+    return "onnx"
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Reads the text entries that a model file carries; formats without any give an empty dict.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    model_format = detect_format(path)
+    if model_format == "onnx":
+        return _onnx_metadata(_read(path))
+    if model_format == "tflite":
+        return _tflite_metadata(path, _read(path))
+    return {}
+
+
+def load_spec(path: Path, spec_file: Path | None = None) -> ModelSpec:
+    """Returns the spec inside the file; else the one in ``spec_file``.
+
+    Raises:
+        ModelError: The file is damaged, or its spec is.
+        ConfigError: There is no spec inside and none was given, or the given one is wrong.
+    """
+    embedded = read_metadata(path).get(SPEC_METADATA_KEY)
+    if embedded is not None:
+        return spec_from_json(embedded, path.name)
+    if spec_file is not None:
+        return read_spec(spec_file)
+    raise ConfigError(
+        f"{path.name} carries no spec, so its input and output cannot be understood.",
+        "Give one with --spec FILE.toml; `edgepose models list` shows the ready ones.",
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as problem:
+        raise ModelError(f"Cannot read the model {path}: {problem.strerror}.") from problem
+    if not data:
+        raise ModelError(f"{path} is empty, expected a model.")
+    return data
+
+
+def _check_onnx(path: Path, data: bytes) -> None:
+    """Walks the top level of the protobuf, which also finds a file that was cut off."""
+    seen: set[int] = set()
+    whole = True
+    try:
+        seen.update(field for field, _ in _protobuf_fields(data))
+    except ValueError:
+        whole = False
+        seen.update(_fields_before_damage(data))
+    looks_like_onnx = _ONNX_IR_VERSION in seen and seen <= _ONNX_KNOWN_FIELDS
+    if looks_like_onnx and not whole:
+        raise ModelError(
+            f"{path} starts like an ONNX model and is truncated or damaged.", "Copy or export it again."
+        )
+    if not looks_like_onnx or _ONNX_GRAPH not in seen:
+        raise ModelError(
+            f"{path} is no model that edgepose knows; expected ONNX, TFLite, Keras or a SavedModel."
+        )
+
+
+def _fields_before_damage(data: bytes) -> Iterator[int]:
+    try:
+        for field, _ in _protobuf_fields(data):
+            yield field
+    except ValueError:
+        return
+
+
+def _onnx_metadata(data: bytes) -> dict[str, str]:
+    entries = {}
+    for field, value in _protobuf_fields(data):
+        if field == _ONNX_METADATA and isinstance(value, bytes):
+            pair = {number: text for number, text in _protobuf_fields(value) if isinstance(text, bytes)}
+            entries[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
+    return entries
+
+
+def _protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yields (field number, value) of one protobuf message (the wire format of protobuf.dev).
+
+    Raises:
+        ValueError: The bytes are not a whole message.
+    """
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        field, wire_type = tag >> 3, tag & 7
+        if wire_type == 0:
+            value, position = _varint(data, position)
+            yield field, value
+            continue
+        if wire_type == 2:
+            length, position = _varint(data, position)
+        elif wire_type in {1, 5}:
+            length = 8 if wire_type == 1 else 4
+        else:
+            raise ValueError(f"wire type {wire_type}")
+        if field == 0 or position + length > len(data):
+            raise ValueError(f"field {field} reaches past the end")
+        yield field, data[position : position + length]
+        position += length
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < len(data) and shift < 70:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return value, position
+        shift += 7
+    raise ValueError("unfinished varint")
+
+
+def _tflite_metadata(path: Path, data: bytes) -> dict[str, str]:
+    try:
+        root = table.Table(data, encode.Get(number_types.UOffsetTFlags.packer_type, data, 0))
+        buffers = _vector(root, _MODEL_BUFFERS)
+        entries = {}
+        for entry in _vector(root, _MODEL_METADATA):
+            name = entry.String(_offset(entry, _METADATA_NAME) + entry.Pos)
+            slot = _offset(entry, _METADATA_BUFFER)
+            index = entry.Get(number_types.Uint32Flags, slot + entry.Pos) if slot else 0
+            entries[name.decode()] = _buffer_bytes(buffers[index])
+    except (struct.error, IndexError, TypeError, UnicodeDecodeError) as problem:
+        raise ModelError(f"{path} starts like a TFLite model and is truncated or damaged.") from problem
+    return {name: text for name, text in entries.items() if text is not None}
+
+
+def _offset(entry: table.Table, slot: int) -> int:
+    """Position of a field in its table, 0 when absent (two bytes a slot after a 4-byte header)."""
+    return int(entry.Offset(4 + 2 * slot))
+
+
+def _vector(entry: table.Table, slot: int) -> list[table.Table]:
+    """The tables of a vector field."""
+    offset = _offset(entry, slot)
+    if not offset:
+        return []
+    start, length = entry.Vector(offset), entry.VectorLen(offset)
+    if length * 4 > len(entry.Bytes):
+        raise IndexError("vector reaches past the end")
+    return [table.Table(entry.Bytes, entry.Indirect(start + 4 * i)) for i in range(length)]
+
+
+def _buffer_bytes(buffer: table.Table) -> str | None:
+    """The buffer as text, or None where it holds something else (other tools' metadata)."""
+    offset = _offset(buffer, _BUFFER_DATA)
+    if not offset:
+        return None
+    start, length = buffer.Vector(offset), buffer.VectorLen(offset)
+    raw = bytes(buffer.Bytes[start : start + length])
+    if len(raw) != length:
+        raise IndexError("buffer reaches past the end")
+    try:
+        return raw.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,100 @@
+"""Opens a model file on the runtime that its content calls for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgepose.errors import ConfigError
+from edgepose.inference.backend import Backend
+from edgepose.inference.detector import PersonDetector
+from edgepose.inference.model_file import detect_format, load_spec
+from edgepose.inference.pipeline import PosePipeline
+from edgepose.spec.device_profile import RuntimeProfile
+from edgepose.spec.model_spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How to run a model.
+
+    Attributes:
+        threads: CPU threads.
+        delegates: Delegate or execution provider, best first; empty takes the runtime's CPU path
+            (XNNPACK for LiteRT).
+        delegate_library: Shared library of an external LiteRT delegate.
+    """
+
+    threads: int = 1
+    delegates: tuple[str, ...] = field(default=())
+    delegate_library: str | None = None
+
+    @classmethod
+    def for_device(cls, runtime: RuntimeProfile) -> RuntimeOptions:
+        """What the profile asks for, on the profile's own device."""
+        delegates = (runtime.delegate, *runtime.fallback)
+        return cls(runtime.threads, delegates, runtime.delegate_library)
+
+
+def open_backend(path: Path, options: RuntimeOptions | None = None) -> Backend:
+    """Loads a model file.
+
+    Raises:
+        ConfigError: The format cannot be run; it has to be converted first.
+        MissingDependencyError: The runtime is not installed.
+        ModelError: The file is damaged or unsupported.
+        DeviceError: The delegate is missing or took nothing.
+    """
+    options = options or RuntimeOptions()
+    model_format = detect_format(path)
+    if model_format == "tflite":
+        from edgepose.inference.backends.litert_backend import LiteRtBackend
+
+        delegate = options.delegates[0] if options.delegates else "xnnpack"
+        return LiteRtBackend(path, options.threads, delegate, options.delegate_library)
+    if model_format == "onnx":
+        from edgepose.inference.backends.onnxruntime_backend import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(path, options.threads, options.delegates or ("cpu",))
+    raise ConfigError(
+        f"{path} is a {model_format} model; the runtimes here load TFLite and ONNX.",
+        "Run: edgepose convert MODEL --to tflite -o OUT",
+    )
+
+
+def open_pipeline(
+    path: Path,
+    spec_file: Path | None = None,
+    options: RuntimeOptions | None = None,
+    score_threshold: float | None = None,
+) -> PosePipeline:
+    """Opens a pose model with the spec inside it, else the one in ``spec_file``.
+
+    Raises:
+        EdgeposeError: As ``load_spec``, ``open_backend`` and ``PosePipeline`` raise.
+    """
+    spec = load_spec(path, spec_file)
+    return PosePipeline(open_backend(path, options), _pose_spec(path, spec), score_threshold)
+
+
+def open_detector(
+    path: Path,
+    spec_file: Path | None = None,
+    options: RuntimeOptions | None = None,
+    score_threshold: float | None = None,
+) -> PersonDetector:
+    """Opens a person detector.
+
+    Raises:
+        EdgeposeError: As ``load_spec``, ``open_backend`` and ``PersonDetector`` raise.
+    """
+    spec = load_spec(path, spec_file)
+    return PersonDetector(open_backend(path, options), spec, score_threshold)
+
+
+def _pose_spec(path: Path, spec: ModelSpec) -> ModelSpec:
+    if spec.paradigm == "detector":
+        raise ConfigError(
+            f"{path.name} is a person detector, expected a pose model.", "Give it with --detector instead."
+        )
+    return spec

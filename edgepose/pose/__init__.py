@@ -1,0 +1,1 @@
+"""Pose maths: numpy only, no I/O, no clock, no randomness."""

@@ -1,0 +1,1 @@
+"""The records that host and device exchange: strict, unknown keys refused."""

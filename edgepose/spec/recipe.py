@@ -1,0 +1,81 @@
+"""How a model is quantized, as data whose name decodes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgepose.spec.records import Record
+
+
+class ExcludedTensor(Record, frozen=True, kw_only=True):
+    """A tensor or op that is left out of quantization, and why."""
+
+    name: str
+    reason: str
+
+
+class QuantizationRecipe(Record, frozen=True, kw_only=True):
+    """A recipe.
+
+    The name reads ``<kind>_wi<weight bits>_ai<activation bits>`` or ``float16`` / ``float32``.
+
+    Attributes:
+        name: For example ``static_wi8_ai8``.
+        kind: ``static`` needs calibration data; ``dynamic`` quantizes weights only and activations at
+            run time; ``cast`` stores the weights as float16; ``none`` leaves the model as it is.
+        weight_bits: Bits of a stored weight.
+        activation_bits: Bits of an activation; 32 or 16 means float.
+        per_channel: Whether weights have one scale per output channel.
+        symmetric_activations: Whether activations have zero point 0.
+        range_method: How activation ranges are set from calibration data.
+        integer_io: Whether the model's inputs and outputs are integer too.
+        sample_count: Number of calibration crops used.
+        excluded: What stays in float, each with its reason.
+    """
+
+    name: str
+    kind: Literal["static", "dynamic", "cast", "none"]
+    weight_bits: Literal[8, 16, 32]
+    activation_bits: Literal[8, 16, 32]
+    per_channel: bool = True
+    symmetric_activations: bool = False
+    range_method: Literal["minmax", "none"] = "minmax"
+    integer_io: bool = False
+    sample_count: int = 128
+    excluded: tuple[ExcludedTensor, ...] = ()
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether activations are integer as well as weights."""
+        return self.kind == "static"
+
+
+RECIPES: dict[str, QuantizationRecipe] = {
+    recipe.name: recipe
+    for recipe in (
+        QuantizationRecipe(name="static_wi8_ai8", kind="static", weight_bits=8, activation_bits=8),
+        QuantizationRecipe(
+            name="static_wi8_ai8_integer_io",
+            kind="static",
+            weight_bits=8,
+            activation_bits=8,
+            integer_io=True,
+        ),
+        QuantizationRecipe(
+            name="static_wi8_ai8_symmetric",
+            kind="static",
+            weight_bits=8,
+            activation_bits=8,
+            symmetric_activations=True,
+        ),
+        QuantizationRecipe(
+            name="dynamic_wi8", kind="dynamic", weight_bits=8, activation_bits=32, range_method="none"
+        ),
+        QuantizationRecipe(
+            name="float16", kind="cast", weight_bits=16, activation_bits=32, range_method="none"
+        ),
+        QuantizationRecipe(
+            name="float32", kind="none", weight_bits=32, activation_bits=32, range_method="none"
+        ),
+    )
+}

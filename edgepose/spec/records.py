@@ -1,0 +1,125 @@
+"""Reading and writing strict records: TOML for people, JSON between programs.
+
+Every record is a frozen ``msgspec.Struct`` that forbids unknown fields, so a typing mistake in a
+profile is an error with the field's path, never a silently ignored line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from edgepose.errors import ConfigError, EdgeposeError
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):
+    """Base of all records: frozen, keyword-only, unknown fields refused."""
+
+
+RecordType = TypeVar("RecordType", bound=Record)
+ErrorType = Callable[[str, str], EdgeposeError]
+
+
+def from_builtins(
+    data: object, record: type[RecordType], where: str, error: ErrorType = ConfigError
+) -> RecordType:
+    """Checks plain dicts and lists against a record.
+
+    Args:
+        data: What ``json.loads`` or a TOML parser returned.
+        record: The record type expected.
+        where: Names the source in the message, for example a path.
+        error: The family of the error to raise.
+
+    Raises:
+        EdgeposeError: Of the family ``error``; the message holds the field's path.
+    """
+    try:
+        return msgspec.convert(data, record, strict=True)
+    except msgspec.ValidationError as problem:
+        raise error(
+            f"{where}: {problem}.",
+            f"Compare with the fields of {record.__name__}: {', '.join(record.__struct_fields__)}.",
+        ) from problem
+
+
+def from_json(
+    text: str | bytes, record: type[RecordType], where: str, error: ErrorType = ConfigError
+) -> RecordType:
+    """Parses JSON into a record.
+
+    Raises:
+        EdgeposeError: Of the family ``error``: not JSON, or not this record.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as problem:
+        raise error(f"{where} is not valid JSON: {problem}.", "") from problem
+    return from_builtins(data, record, where, error)
+
+
+def to_builtins(record: Record) -> dict[str, Any]:
+    """Turns a record into plain dicts and lists, in the order of its fields."""
+    plain: dict[str, Any] = msgspec.to_builtins(record)
+    return plain
+
+
+def to_json(record: Record, *, indent: int | None = None) -> str:
+    """Writes a record as JSON with stable key order and a final newline only when indented."""
+    text = json.dumps(to_builtins(record), indent=indent, ensure_ascii=False, allow_nan=False)
+    return text + "\n" if indent is not None else text
+
+
+def read_toml(path: Path, record: type[RecordType]) -> RecordType:
+    """Reads a TOML file into a record.
+
+    Raises:
+        ConfigError: The file cannot be read, is not TOML, or is not this record.
+    """
+    data = parse_toml(read_text(path), str(path))
+    return from_builtins(data, record, str(path))
+
+
+def read_json(path: Path, record: type[RecordType], error: ErrorType = ConfigError) -> RecordType:
+    """Reads a JSON file into a record.
+
+    Raises:
+        ConfigError: The file cannot be read.
+        EdgeposeError: Of the family ``error``: not JSON, or not this record.
+    """
+    return from_json(read_text(path), record, str(path), error)
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """Parses TOML text.
+
+    Raises:
+        ConfigError: The text is not TOML.
+    """
+    # Python 3.10 on devices has no tomllib; tomli is the same parser and the same interface.
+    try:
+        import tomllib
+    except ModuleNotFoundError:
+        import tomli as tomllib  # type: ignore[no-redef]
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigError(f"{where} is not valid TOML: {problem}.") from problem
+
+
+def read_text(path: Path) -> str:
+    """Reads a UTF-8 text file.
+
+    Raises:
+        ConfigError: The file is missing, not readable or not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8 text"
+        raise ConfigError(f"Cannot read {os.fspath(path)}: {reason}.") from problem

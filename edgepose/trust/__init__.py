@@ -1,0 +1,1 @@
+"""Verification only: this layer never holds a private key."""

@@ -1,0 +1,26 @@
+"""Fixtures for all tests, and the tiers: what is missing is skipped with its reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHARED_DATA = PROJECT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips the tests whose real models and images are not beside the checkout."""
+    if SHARED_DATA.is_dir():
+        return
+    reason = pytest.mark.skip(reason="needs the real models and images in ../shared/data")
+    for item in items:
+        if "shared_data" in item.keywords:
+            item.add_marker(reason)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real models and images."""
+    return SHARED_DATA
