@@ -1,7 +1,7 @@
 """Distribution-aware decoding (DARK).
 
 Zhang et al., CVPR 2020, "Distribution-Aware Coordinate Representation for Human Pose Estimation",
-sections 3.2 and 3.3. The heatmap is smoothed, its logarithm is expanded around the highest cell to second order, and the
+Zhang et al., CVPR 2020, "Distribution-Aware Coordinate Representation for Human Pose Estimation",
 maximum of that expansion is the keypoint. Only the cells around each maximum are smoothed, because no
 other enters the result.
 """
