@@ -13,7 +13,9 @@ from typing import Literal
 from flatbuffers import encode, number_types, table
 
 from edgepose.errors import ConfigError, ModelError
-from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, read_spec, spec_from_json
+from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_from_json
+from edgepose.spec.shipped_specs import detector_spec_for, find_spec
+from edgepose.trust.digests import sha256_of_path
 
 ModelFormat = Literal["tflite", "onnx", "keras", "keras_h5", "saved_model"]
 
@@ -63,7 +65,11 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def load_spec(path: Path, spec_file: Path | None = None) -> ModelSpec:
-    """Returns the spec inside the file; else the one in ``spec_file``.
+    """Returns the spec inside the file; else ``spec_file``; else that of a well-known detector.
+
+    Args:
+        path: The model.
+        spec_file: A TOML file, or the name of a ready spec.
 
     Raises:
         ModelError: The file is damaged, or its spec is.
@@ -73,7 +79,10 @@ def load_spec(path: Path, spec_file: Path | None = None) -> ModelSpec:
     if embedded is not None:
         return spec_from_json(embedded, path.name)
     if spec_file is not None:
-        return read_spec(spec_file)
+        return find_spec(spec_file)
+    known = detector_spec_for(sha256_of_path(path))
+    if known is not None:
+        return known
     raise ConfigError(
         f"{path.name} carries no spec, so its input and output cannot be understood.",
         "Give one with --spec FILE.toml; `edgepose models list` shows the ready ones.",

@@ -1,9 +1,9 @@
 """Distribution-aware decoding (DARK).
 
 Zhang et al., CVPR 2020, "Distribution-Aware Coordinate Representation for Human Pose Estimation",
-Zhang et al., CVPR 2020, "Distribution-Aware Coordinate Representation for Human Pose Estimation",
-maximum of that expansion is the keypoint. Only the cells around each maximum are smoothed, because no
-other enters the result.
+sections 3.2 and 3.3. The heatmap is smoothed, its logarithm is expanded around the highest cell to
+second order, and the maximum of that expansion is the keypoint. Only the cells around each maximum are
+smoothed, because no other enters the result.
 """
 
 from __future__ import annotations

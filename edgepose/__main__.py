@@ -1,0 +1,5 @@
+"""``python -m edgepose``."""
+
+from edgepose.cli.main import main
+
+main()

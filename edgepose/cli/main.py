@@ -1,0 +1,50 @@
+"""``edgepose``: the program on the developer's machine."""
+
+from __future__ import annotations
+
+import click
+
+from edgepose import __version__
+from edgepose.cli.entry import run_program
+from edgepose.cli.lazy_group import LazyGroup
+
+_COMMANDS = {
+    "deploy": ("edgepose.cli.deploy", "Convert, quantize, judge, bundle and install a model."),
+    "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
+    "evaluate": ("edgepose.cli.evaluate", "Measure accuracy on labelled images."),
+    "benchmark": ("edgepose.cli.benchmark", "Measure latency and memory on this machine."),
+    "convert": ("edgepose.cli.convert", "Convert a model and prove that it stayed the same."),
+    "quantize": ("edgepose.cli.quantize", "Quantize a model for a device profile."),
+    "bundle": ("edgepose.cli.bundle", "Pack a model for a device profile into one file."),
+    "verify": ("edgepose.cli.verify", "Check a bundle and show what it was made from."),
+    "status": ("edgepose.cli.status", "Show what is installed in a device root."),
+    "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),
+    "models": ("edgepose.cli.models", "List ready specs; inspect a model file."),
+    "profiles": ("edgepose.cli.profiles", "List device profiles; show one."),
+    "data": ("edgepose.cli.data", "Audit a folder of images."),
+    "tools": ("edgepose.cli.tools", "Prepare side environments such as onnx2tf."),
+    "doctor": ("edgepose.cli.doctor", "Show what works here and what is missing."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: edgepose deploy --profile raspberrypi --model pose.onnx --spec pose.toml "
+    "--calibration images/",
+)
+@click.version_option(__version__, prog_name="edgepose")
+def command() -> None:
+    """Deploy human pose models to edge devices: quantized, proven, and installed so that they cannot
+    break the device. Frames never leave it.
+    """  # noqa: D205
+
+
+def main() -> None:
+    """Entry point of ``edgepose``."""
+    run_program(command, "edgepose")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Options that several commands share, spelled the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Option = Callable[[Decorated], Decorated]
+
+PATH = click.Path(path_type=Path)
+
+
+def _check_json_target(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    # A model given by mistake must never be overwritten by a report.
+    if value is None or value == "-" or value.endswith(".json"):
+        return value
+    raise click.BadParameter(f"'{value}' must end in .json, or be - for standard output.")
+
+
+json_option: Option[Any] = click.option(
+    "--json",
+    "json_target",
+    metavar="FILE",
+    callback=_check_json_target,
+    help="Write the report as JSON; - is standard output.",
+)
+spec_option: Option[Any] = click.option(
+    "--spec", "spec_file", type=PATH, metavar="FILE.toml", help="Spec of a model that carries none."
+)
+profile_option: Option[Any] = click.option(
+    "--profile", "profile_name", required=True, metavar="ID", help="Device profile: id, alias or .toml file."
+)
+optional_profile_option: Option[Any] = click.option(
+    "--profile", "profile_name", metavar="ID", help="Device profile: id, alias or .toml file."
+)
+output_option: Option[Any] = click.option(
+    "-o", "--output", "output", type=PATH, required=True, metavar="OUT", help="File to write."
+)
+root_option: Option[Any] = click.option(
+    "--root", type=PATH, metavar="DIR", help="Device root; the preview root of this machine by default."
+)
+threads_option: Option[Any] = click.option(
+    "--threads", type=click.IntRange(1, 64), metavar="N", help="CPU threads; the profile's by default."
+)
+detector_option: Option[Any] = click.option(
+    "--detector", type=PATH, metavar="MODEL", help="Person detector in front of the pose model."
+)
+detector_spec_option: Option[Any] = click.option(
+    "--detector-spec", type=PATH, metavar="FILE.toml", help="Spec of a detector that carries none."
+)

@@ -1,0 +1,110 @@
+"""What commands print: tables for people, JSON for programs, progress on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgepose.errors import ConfigError
+from edgepose.spec.records import Record, to_builtins
+
+Progress = Callable[[int, int], None]
+
+
+def write_report(report: Record | dict[str, Any], json_target: str | None, text: str | None = None) -> None:
+    """Prints a report for people, or writes it as JSON.
+
+    Args:
+        report: The record.
+        json_target: ``-`` for standard output (then nothing else goes there), a path, or None.
+        text: What people see on standard output unless ``json_target`` is ``-``.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    plain = to_builtins(report) if isinstance(report, Record) else report
+    # allow_nan=False: NaN is no JSON, and a figure that was not measured is null.
+    content = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if json_target == "-":
+        click.echo(content, nl=False)
+        return
+    if json_target is not None:
+        write_text_atomically(Path(json_target), content)
+    if text is not None:
+        click.echo(text)
+
+
+def write_text_atomically(path: Path, content: str) -> None:
+    """Writes a text file whole or not at all.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Aligns rows under headers; numbers go to the right."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
+    numeric = [
+        bool(rows) and all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)
+        for i in range(len(headers))
+    ]
+
+    def line(texts: Sequence[str]) -> str:
+        padded = [
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(texts, widths, numeric, strict=True)
+        ]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(headers), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def say(message: str) -> None:
+    """One line of progress or log, on standard error."""
+    click.echo(message, err=True)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress]:
+    """A progress bar on standard error, silent unless that is a terminal.
+
+    Yields:
+        A function of (done, total).
+    """
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.length = max(total, 1)
+            bar.update(done - bar.pos)
+
+        yield advance
