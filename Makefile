@@ -1,0 +1,47 @@
+# Every target makes what it needs first. Try: make demo, make test, make check, make bench.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test test-fast check lint format bench clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## Make .venv and the locked side environment of onnx2tf
+	@$(BIN)/edgepose tools install onnx2tf
+
+$(STAMP): pyproject.toml requirements/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "edgepose on the host needs Python 3.11 or later; set PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing edgepose and its tools into $(VENV) (about 3 GB, two minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint requirements/constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+test: setup  ## Run all tests (what CI runs)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+test-fast: $(STAMP)  ## Run the tests that take no more than a few seconds each
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+check: $(STAMP)  ## Lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP)  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## Run the benchmarks; NAME=... for one of them
+	$(BIN)/python benchmarks/run_all.py $(NAME)
+
+clean:  ## Remove what make setup made here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
