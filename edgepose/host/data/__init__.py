@@ -1,0 +1,1 @@
+"""Data folders: drawn figures that exist nowhere, COCO files and manifests."""

@@ -1,0 +1,1 @@
+"""Accuracy of what ships, and the gate that judges it."""
