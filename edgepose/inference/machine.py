@@ -1,0 +1,60 @@
+"""What this machine says about itself; what it cannot say is None."""
+
+from __future__ import annotations
+
+import platform
+import resource
+from pathlib import Path
+
+_KIB_PER_MIB = 1024
+
+
+def architecture() -> str:
+    """``uname -m``."""
+    return platform.machine()
+
+
+def board_model() -> str | None:
+    """The board's name from the device tree, else the CPU's name."""
+    text = _read("/proc/device-tree/model")
+    if text:
+        return text.rstrip("\0").strip()
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return None
+
+
+def cpu_governor() -> str | None:
+    """Frequency governor of the first core."""
+    return _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def temperature_celsius() -> float | None:
+    """The hottest thermal zone."""
+    zones = [_read(str(path)) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
+    values = [int(zone) / 1000 for zone in zones if zone and zone.lstrip("-").isdigit()]
+    return max(values, default=None)
+
+
+def throttled() -> bool | None:
+    """Whether a Raspberry Pi's firmware reports throttling now (bits 0 to 3 of ``get_throttled``)."""
+    text = _read("/sys/devices/platform/soc/soc:firmware/get_throttled")
+    if not text:
+        return None
+    try:
+        return int(text, 16) & 0xF != 0
+    except ValueError:
+        return None
+
+
+def peak_rss_mib() -> float:
+    """Highest resident memory of this process so far (Linux counts it in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_MIB
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
