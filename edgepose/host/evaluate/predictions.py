@@ -1,0 +1,144 @@
+"""What a model sees in labelled pictures: prediction, apart from scoring.
+
+Everything runs through the very ``PosePipeline`` that ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import ConfigError, ModelError
+from edgepose.host.data.coco import CocoDataset, LabelledImage
+from edgepose.host.evaluate.matching import MAX_DETECTIONS
+from edgepose.inference.detector import PersonDetector
+from edgepose.inference.image_file import read_image_rgb
+from edgepose.inference.pipeline import PosePipeline
+from edgepose.inference.preprocess import Image
+from edgepose.pose.poses import Poses
+from edgepose.pose.skeleton import Skeleton
+
+# Weak detections cost little precision and find the last persons: the threshold of COCO evaluations.
+EVALUATION_SCORE_THRESHOLD = 0.001
+
+BoxesFrom = Literal["labels", "detector", "whole_image"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The poses that a model finds in each picture of a data set.
+
+    Attributes:
+        skeleton: The model's.
+        poses: One entry per picture, in the order of the data set.
+        cut_from: One entry per picture: (N,) index of the labelled person whose box each pose was cut
+            from, or None where the boxes do not come from the labels.
+        boxes_from: Where the boxes come from.
+    """
+
+    skeleton: Skeleton
+    poses: tuple[Poses, ...]
+    cut_from: tuple[NDArray[np.intp] | None, ...]
+    boxes_from: BoxesFrom
+
+
+def predict(
+    pipeline: PosePipeline,
+    dataset: CocoDataset,
+    detector: PersonDetector | None = None,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Runs a model over a data set.
+
+    A model that works on crops gets the box of every labelled person that an evaluation counts, or the
+    best ``MAX_DETECTIONS`` boxes of the detector, whose scores multiply those of the poses. Other models
+    see the whole picture.
+
+    Args:
+        pipeline: The model; open a one-stage model with ``EVALUATION_SCORE_THRESHOLD``.
+        dataset: Labelled pictures.
+        detector: Gives the boxes instead of the labels; open it with the same threshold.
+        progress: Called with (pictures done, pictures in all).
+
+    Raises:
+        ConfigError: A picture is not readable or has another size than its labels say, or a detector was
+            given for a model that sees the whole picture.
+        ModelError: The model failed, or its keypoints or scores are not finite.
+    """
+    boxes_from = _boxes_from(pipeline, detector)
+    poses: list[Poses] = []
+    cut_from: list[NDArray[np.intp] | None] = []
+    for done, labelled in enumerate(dataset.images, start=1):
+        picture = read_labelled_image(labelled)
+        owners = _scored_persons(labelled) if boxes_from == "labels" else None
+        found = _estimate(pipeline, picture, labelled, detector, owners)
+        _require_finite(found, labelled)
+        poses.append(found)
+        cut_from.append(owners)
+        if progress is not None:
+            progress(done, len(dataset.images))
+    return Predictions(pipeline.spec.pose_skeleton, tuple(poses), tuple(cut_from), boxes_from)
+
+
+def read_labelled_image(labelled: LabelledImage) -> Image:
+    """Reads a picture and holds it against its labels.
+
+    Raises:
+        ConfigError: It is not readable, or its size is not the labels'.
+    """
+    picture = read_image_rgb(labelled.path)
+    if picture.shape[:2] != (labelled.height_px, labelled.width_px):
+        raise ConfigError(
+            f"{labelled.path} is {picture.shape[1]} x {picture.shape[0]} pixels; its labels say "
+            f"{labelled.width_px} x {labelled.height_px}.",
+            "The picture was resized or turned after labelling; use the one that was labelled.",
+        )
+    return picture
+
+
+def _boxes_from(pipeline: PosePipeline, detector: PersonDetector | None) -> BoxesFrom:
+    if pipeline.spec.uses_person_boxes:
+        return "labels" if detector is None else "detector"
+    if detector is not None:
+        raise ConfigError(
+            f"Model '{pipeline.spec.name}' sees the whole picture, so a detector changes nothing.",
+            "Leave --detector out.",
+        )
+    return "whole_image"
+
+
+def _scored_persons(labelled: LabelledImage) -> NDArray[np.intp]:
+    return np.array([i for i, person in enumerate(labelled.persons) if person.is_scored], dtype=np.intp)
+
+
+def _estimate(
+    pipeline: PosePipeline,
+    picture: Image,
+    labelled: LabelledImage,
+    detector: PersonDetector | None,
+    owners: NDArray[np.intp] | None,
+) -> Poses:
+    if owners is not None:
+        return pipeline.estimate(picture, _boxes(labelled, owners))
+    if detector is not None:
+        boxes, scores = detector.detect(picture)
+        return pipeline.estimate(picture, boxes[:MAX_DETECTIONS], scores[:MAX_DETECTIONS])
+    return pipeline.estimate(picture)
+
+
+def _boxes(labelled: LabelledImage, owners: Sequence[int] | NDArray[np.intp]) -> NDArray[np.float64]:
+    return np.array([labelled.persons[i].box_xyxy_px for i in owners]).reshape(-1, 4)
+
+
+def _require_finite(found: Poses, labelled: LabelledImage) -> None:
+    for name, values in (("keypoints", found.keypoints_px), ("scores", found.scores)):
+        if not np.isfinite(values).all():
+            raise ModelError(
+                f"The model gives {name} that are not finite for {labelled.path.name}.",
+                "The model is damaged; a figure cannot be made from it.",
+            )

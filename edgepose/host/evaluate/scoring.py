@@ -1,0 +1,201 @@
+"""From predictions and labels to tables from which every figure and interval is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import ConfigError
+from edgepose.host.data.coco import CocoDataset, LabelledImage
+from edgepose.host.evaluate.average_precision import MatchTable, collect_matches
+from edgepose.host.evaluate.matching import ImageTruth, assign_persons, image_oks, match_image
+from edgepose.host.evaluate.pck import KeypointTable, collect_keypoints, keypoint_sums
+from edgepose.host.evaluate.predictions import BoxesFrom, Predictions
+from edgepose.pose.boxes import iou_matrix
+from edgepose.pose.poses import Poses
+from edgepose.pose.skeleton import Skeleton
+from edgepose.pose.skeletons import SKELETONS, shared_keypoints
+
+# For each slice and picture: which of the labelled persons belong to it, (M,).
+Membership = Mapping[str, Sequence[NDArray[np.bool_]]]
+
+
+@dataclass(frozen=True, eq=False)
+class SharedKeypoints:
+    """The keypoints on which a model and a data set are compared.
+
+    Attributes:
+        names: K names, in the order of the data.
+        model_columns: (K,) index in the model's skeleton.
+        data_columns: (K,) index in the data's keypoints.
+        sigmas: (K,), the data's.
+        complete: Whether that is every keypoint of the data.
+    """
+
+    names: tuple[str, ...]
+    model_columns: NDArray[np.intp]
+    data_columns: NDArray[np.intp]
+    sigmas: NDArray[np.float64]
+    complete: bool
+
+
+@dataclass(frozen=True, eq=False)
+class SliceScore:
+    """One slice.
+
+    Attributes:
+        persons: Number of scored persons in it.
+        matches: Its own matching: everybody outside is ignored.
+    """
+
+    persons: int
+    matches: MatchTable
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Everything that figures are read from.
+
+    Attributes:
+        shared: The keypoints that were compared.
+        images: Number of pictures.
+        persons: Number of scored persons.
+        matches: Over all of them.
+        keypoints: Per-keypoint sums.
+        slices: By name.
+    """
+
+    shared: SharedKeypoints
+    images: int
+    persons: int
+    matches: MatchTable
+    keypoints: KeypointTable
+    slices: dict[str, SliceScore]
+
+
+def score(predictions: Predictions, dataset: CocoDataset, membership: Membership | None = None) -> Scores:
+    """Scores predictions.
+
+    Args:
+        predictions: From ``predict`` on the same data set.
+        dataset: The labels.
+        membership: Which persons belong to which slice; a slice ignores everybody else, as COCO's area
+            ranges do. A detection belongs to the person whose box it was cut from or overlaps most;
+            one that overlaps nobody belongs to no slice.
+
+    Raises:
+        ConfigError: Model and data share no keypoint, or no person has one of the shared keypoints.
+    """
+    shared = keypoints_in_common(predictions.skeleton, dataset.keypoint_names)
+    truths = [_truth(image, shared.data_columns) for image in dataset.images]
+    persons = sum(int((~truth.ignored).sum()) for truth in truths)
+    if persons == 0:
+        raise ConfigError(
+            f"No person in the data has a label for {', '.join(shared.names)}: nothing can be measured."
+        )
+    detected = [poses.keypoints_px[:, shared.model_columns] for poses in predictions.poses]
+    similarity = [image_oks(px, truth, shared.sigmas) for px, truth in zip(detected, truths, strict=True)]
+    scores = [poses.scores for poses in predictions.poses]
+    sums = [
+        keypoint_sums(px, assign_persons(oks, truth), truth, shared.names, shared.sigmas)
+        for px, oks, truth in zip(detected, similarity, truths, strict=True)
+    ]
+    matches = [match_image(*image) for image in zip(similarity, scores, truths, strict=True)]
+    owners = _owners(predictions, truths)
+    slices = {
+        name: _score_slice(inside, similarity, scores, truths, owners)
+        for name, inside in (membership or {}).items()
+    }
+    return Scores(
+        shared=shared,
+        images=len(truths),
+        persons=persons,
+        matches=collect_matches(matches),
+        keypoints=collect_keypoints(sums),
+        slices=slices,
+    )
+
+
+def keypoints_in_common(model: Skeleton, data_names: tuple[str, ...]) -> SharedKeypoints:
+    """Matches a model's skeleton with the keypoints of a data set by name.
+
+    The sigmas are those of the built-in skeleton with exactly the data's names, else the model's own.
+
+    Raises:
+        ConfigError: They have no keypoint in common.
+    """
+    known = (skeleton for skeleton in SKELETONS.values() if skeleton.keypoint_names == data_names)
+    data = next(known, None)
+    if data is None:
+        shared_names = tuple(name for name in data_names if name in model.keypoint_names)
+        sigmas = tuple(model.oks_sigmas[i] for i in model.indices_of(shared_names))
+    else:
+        pairs = shared_keypoints(model, data)
+        shared_names = tuple(data.keypoint_names[i] for i in pairs[:, 1])
+        sigmas = tuple(data.oks_sigmas[i] for i in pairs[:, 1])
+    if not shared_names:
+        raise ConfigError(
+            f"The model's skeleton '{model.name}' and the data have no keypoint name in common; "
+            f"the data has {', '.join(data_names)}."
+        )
+    return SharedKeypoints(
+        names=shared_names,
+        model_columns=np.asarray(model.indices_of(shared_names), dtype=np.intp),
+        data_columns=np.asarray([data_names.index(name) for name in shared_names], dtype=np.intp),
+        sigmas=np.asarray(sigmas, dtype=np.float64),
+        complete=len(shared_names) == len(data_names),
+    )
+
+
+def _truth(image: LabelledImage, columns: NDArray[np.intp]) -> ImageTruth:
+    persons, count = image.persons, len(image.persons)
+    keypoints = np.array([p.keypoints_px[columns] for p in persons]).reshape(count, len(columns), 2)
+    visibility = np.array([p.visibility[columns] for p in persons]).reshape(count, len(columns))
+    return ImageTruth(
+        keypoints_px=keypoints,
+        labelled=visibility > 0,
+        boxes_xyxy_px=np.array([p.box_xyxy_px for p in persons]).reshape(count, 4),
+        area_px2=np.array([p.area_px2 for p in persons], dtype=np.float64),
+        is_crowd=np.array([p.is_crowd for p in persons], dtype=bool),
+    )
+
+
+def _owners(predictions: Predictions, truths: Sequence[ImageTruth]) -> list[NDArray[np.intp]]:
+    """For each picture the labelled person that each detection belongs to, -1 for nobody."""
+    owners = []
+    for poses, cut_from, truth in zip(predictions.poses, predictions.cut_from, truths, strict=True):
+        if cut_from is not None:
+            owners.append(cut_from)
+            continue
+        overlap = iou_matrix(_pose_boxes(poses, predictions.boxes_from), truth.boxes_xyxy_px)
+        if overlap.shape[1] == 0:
+            owners.append(np.full(len(poses), -1, dtype=np.intp))
+            continue
+        owners.append(np.where(overlap.max(axis=1) > 0, overlap.argmax(axis=1), -1))
+    return owners
+
+
+def _pose_boxes(poses: Poses, boxes_from: BoxesFrom) -> NDArray[np.float32]:
+    """(N, 4): the detector's boxes, or what the keypoints span."""
+    if boxes_from == "detector" and poses.boxes_xyxy_px is not None:
+        return poses.boxes_xyxy_px
+    return np.concatenate([poses.keypoints_px.min(axis=1), poses.keypoints_px.max(axis=1)], axis=1)
+
+
+def _score_slice(
+    inside: Sequence[NDArray[np.bool_]],
+    similarity: Sequence[NDArray[np.float64]],
+    scores: Sequence[NDArray[np.floating]],
+    truths: Sequence[ImageTruth],
+    owners: Sequence[NDArray[np.intp]],
+) -> SliceScore:
+    matches = []
+    for members, oks, values, truth, owner in zip(inside, similarity, scores, truths, owners, strict=True):
+        # The appended False answers for owner -1.
+        belongs = np.append(members, False)[owner]
+        matches.append(match_image(oks, values, truth, ~members, ~belongs))
+    table = collect_matches(matches)
+    return SliceScore(int(table.persons_per_image.sum()), table)
