@@ -1,0 +1,33 @@
+"""From a SOURCE to an opened source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgepose.device.capture.folder_source import FolderSource
+from edgepose.device.capture.frame_source import FrameSource
+from edgepose.device.capture.source_address import FORMS, SourceAddress
+from edgepose.device.capture.video_source import VideoSource
+from edgepose.errors import ConfigError
+from edgepose.inference.image_file import IMAGE_SUFFIXES
+
+
+def open_source(address: SourceAddress) -> FrameSource:
+    """Opens a file, a folder or a camera.
+
+    Raises:
+        ConfigError: The file or folder is missing, empty or damaged.
+        DeviceError: The camera cannot be opened.
+    """
+    if address.kind != "path":
+        from edgepose.device.capture.camera_devices import open_camera
+
+        return open_camera(address)
+    path = Path(address.location)
+    if path.is_dir():
+        return FolderSource.of_folder(path)
+    if not path.exists():
+        raise ConfigError(f"SOURCE {path} does not exist.", f"Give {FORMS}.")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return FolderSource([path], str(path))
+    return VideoSource(path)

@@ -1,0 +1,117 @@
+"""A video file: every frame, in order, none dropped."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgepose.device.capture.frame import Frame
+from edgepose.device.capture.frame_source import SourceInfo
+from edgepose.device.capture.native_messages import silence_native_messages
+from edgepose.errors import ConfigError
+
+# A recording may be this much shorter than its header says (edit lists, rounded durations).
+_TOLERATED_SHARE = 0.02
+_TOLERATED_FRAMES = 2
+
+
+class VideoSource:
+    """Frames of a video file, upright as its metadata says.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: The file is missing, empty or no video that can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._capture = _open(path)
+        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self._promised = max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        self._fps = fps if np.isfinite(fps) and 0 < fps <= 1000 else None
+        self._index = 0
+        self._last_position_ms = 0.0
+        self._ended = False
+        self._decoded: Any = None
+        self._rgb: Any = None
+
+    @property
+    def info(self) -> SourceInfo:
+        """What the header says."""
+        return SourceInfo(str(self._path), live=False, fps=self._fps, frame_count=self._promised or None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last frame was delivered."""
+        return self._ended
+
+    def read(self, wait_s: float) -> Frame | None:  # noqa: ARG002 (decoding takes what it takes)
+        """Decodes the next frame.
+
+        Raises:
+            ConfigError: No frame can be decoded, or the file ends long before its header says.
+        """
+        if self._ended:
+            return None
+        # Both buffers are used again and again: a new 8 MB picture a frame costs page faults.
+        decoded, self._decoded = self._capture.read(self._decoded)
+        timestamp_ns = time.monotonic_ns()
+        if not decoded:
+            self._ended = True
+            self._check_complete()
+            return None
+        self._last_position_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        self._rgb = cv2.cvtColor(self._decoded, cv2.COLOR_BGR2RGB, dst=self._rgb)
+        frame = Frame(self._rgb, timestamp_ns, self._index)
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """Releases the decoder."""
+        self._ended = True
+        self._capture.release()
+
+    def _check_complete(self) -> None:
+        if self._index == 0:
+            raise ConfigError(
+                f"No frame of the video {self._path} can be decoded.", "Copy or record it again."
+            )
+        if self._fps is None:
+            return
+        # The promised count is exact in some containers and an estimate from the duration in others, so
+        # both the count and the last frame's time must fall short before a file counts as cut off.
+        allowed = self._promised * (1 - _TOLERATED_SHARE) - _TOLERATED_FRAMES
+        last_frame = self._last_position_ms / 1e3 * self._fps
+        if self._index < allowed and last_frame < allowed:
+            raise ConfigError(
+                f"The video {self._path} ends after {self._index} of {self._promised} frames: it is cut off "
+                "or damaged.",
+                "Copy or record it again.",
+            )
+
+
+def _open(path: Path) -> cv2.VideoCapture:
+    if not path.exists():
+        raise ConfigError(f"The video {path} does not exist.")
+    if not path.is_file():
+        raise ConfigError(f"{path} is no regular file, expected a video.")
+    if path.stat().st_size == 0:
+        raise ConfigError(f"The video {path} is empty.", "Copy or record it again.")
+    silence_native_messages()
+    # One decoder thread: each further one holds frames of its own, and the pose model needs the cores.
+    # An absolute path cannot be taken for one of FFmpeg's protocols (`concat:`, `http:`).
+    capture = cv2.VideoCapture(os.fspath(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    if not capture.isOpened():
+        capture.release()
+        raise ConfigError(
+            f"{path} is not a readable video: its header is damaged or its format is unknown.",
+            "Expected for example MP4 with H.264; copy or convert it again.",
+        )
+    return capture
