@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -18,20 +17,21 @@ def run_program(command: click.Command, name: str) -> None:
     An expected error becomes one sentence on standard error and its family's exit code; anything else
     is a bug and keeps its traceback (exit code 1).
     """
+    stdout = sys.stdout
     try:
-        command.main(prog_name=name, standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Without standalone mode click returns the code of ctx.exit() instead of raising it.
+        code = command.main(prog_name=name, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as problem:
         problem.show()
         sys.exit(2)
     except click.Abort:
         click.echo("Interrupted.", err=True)
         sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader (head, less) has gone; Python would complain again while flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except SystemExit as stop:
+        # The reader (head, less) has gone: click then replaces the streams and exits with 1, which
+        # would read as a bug.
+        sys.exit(stop.code if sys.stdout is stdout else 0)
     except EdgeposeError as problem:
         click.echo(click.style("error: ", fg="red", bold=True) + problem.message, err=True)
         if problem.hint:

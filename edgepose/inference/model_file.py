@@ -6,6 +6,7 @@ Works without onnx, tensorflow or a runtime: a device reads its spec with the ba
 from __future__ import annotations
 
 import struct
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,7 @@ ModelFormat = Literal["tflite", "onnx", "keras", "keras_h5", "saved_model"]
 _TFLITE_IDENTIFIER = b"TFL3"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ZIP_SIGNATURE = b"PK\x03\x04"
+_KERAS_MEMBERS = frozenset({"config.json", "model.weights.h5"})
 # Field numbers of onnx.proto's ModelProto and StringStringEntryProto.
 _ONNX_IR_VERSION, _ONNX_GRAPH, _ONNX_METADATA = 1, 7, 14
 _ONNX_KNOWN_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
@@ -45,6 +47,7 @@ def detect_format(path: Path) -> ModelFormat:
     if data.startswith(_HDF5_SIGNATURE):
         return "keras_h5"
     if data.startswith(_ZIP_SIGNATURE):
+        _check_keras_archive(path)
         return "keras"
     _check_onnx(path, data)
     return "onnx"
@@ -58,7 +61,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     model_format = detect_format(path)
     if model_format == "onnx":
-        return _onnx_metadata(_read(path))
+        return _onnx_metadata(path, _read(path))
     if model_format == "tflite":
         return _tflite_metadata(path, _read(path))
     return {}
@@ -99,6 +102,20 @@ def _read(path: Path) -> bytes:
     return data
 
 
+def _check_keras_archive(path: Path) -> None:
+    """A .keras file is a zip archive with its configuration beside the weights; so are many others."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, OSError) as problem:
+        raise ModelError(f"{path} is a zip archive that is truncated or damaged.") from problem
+    if not names >= _KERAS_MEMBERS:
+        raise ModelError(
+            f"{path} is a zip archive without {' and '.join(sorted(_KERAS_MEMBERS))}, so no Keras model.",
+            "Export a PyTorch checkpoint to ONNX first.",
+        )
+
+
 def _check_onnx(path: Path, data: bytes) -> None:
     """Walks the top level of the protobuf, which also finds a file that was cut off."""
     seen: set[int] = set()
@@ -127,12 +144,15 @@ def _fields_before_damage(data: bytes) -> Iterator[int]:
         return
 
 
-def _onnx_metadata(data: bytes) -> dict[str, str]:
+def _onnx_metadata(path: Path, data: bytes) -> dict[str, str]:
     entries = {}
-    for field, value in _protobuf_fields(data):
-        if field == _ONNX_METADATA and isinstance(value, bytes):
-            pair = {number: text for number, text in _protobuf_fields(value) if isinstance(text, bytes)}
-            entries[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
+    try:
+        for field, value in _protobuf_fields(data):
+            if field == _ONNX_METADATA and isinstance(value, bytes):
+                pair = {number: text for number, text in _protobuf_fields(value) if isinstance(text, bytes)}
+                entries[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
+    except ValueError as problem:  # not a message, or not UTF-8
+        raise ModelError(f"The metadata of {path} are damaged.", "Copy or export it again.") from problem
     return entries
 
 
@@ -180,7 +200,8 @@ def _tflite_metadata(path: Path, data: bytes) -> dict[str, str]:
         buffers = _vector(root, _MODEL_BUFFERS)
         entries = {}
         for entry in _vector(root, _MODEL_METADATA):
-            name = entry.String(_offset(entry, _METADATA_NAME) + entry.Pos)
+            named = _offset(entry, _METADATA_NAME)
+            name = entry.String(named + entry.Pos) if named else b""
             slot = _offset(entry, _METADATA_BUFFER)
             index = entry.Get(number_types.Uint32Flags, slot + entry.Pos) if slot else 0
             entries[name.decode()] = _buffer_bytes(buffers[index])

@@ -25,6 +25,10 @@ from edgepose.spec.model_spec import InputSpec
 
 Image = NDArray[np.uint8]
 
+# Even a badly calibrated integer input keeps more grey levels than this; normalized values that are
+# rounded because the input has no scale keep about five.
+_FEWEST_LEVELS = 16
+
 
 class Preprocessor:
     """Fills one model's input tensor.
@@ -34,7 +38,7 @@ class Preprocessor:
         tensor: The input tensor that the file really has.
 
     Raises:
-        ModelError: Spec and file disagree on size or layout.
+        ModelError: Spec and file disagree on size, layout or range.
     """
 
     def __init__(self, spec: InputSpec, tensor: TensorInfo) -> None:
@@ -50,6 +54,8 @@ class Preprocessor:
         self._picture: Image = np.empty((height, width, 3), np.uint8)
         self._planes: list[Image] = [np.empty((height, width), np.uint8) for _ in range(3)]
         self._border = (spec.pad_value,) * 3
+        # A stretched picture has no outside; a constant would darken its edge where it is enlarged.
+        self._border_mode = cv2.BORDER_REPLICATE if spec.resize == "stretch" else cv2.BORDER_CONSTANT
 
     def transform_for(self, image: Image, box_xyxy_px: ArrayLike | None) -> ImageTransform:
         """Says where image pixels land in the input.
@@ -75,14 +81,20 @@ class Preprocessor:
             image: uint8 (H, W, 3), RGB.
             transform: From ``transform_for``.
             tensor: The input tensor's memory, shape (1, 3, H, W) or (1, H, W, 3).
+
+        Raises:
+            ValueError: The picture is not uint8 with three channels.
         """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            # OpenCV would silently write elsewhere and the previous picture would be used again.
+            raise ValueError(f"expected a uint8 (H, W, 3) picture, found {image.dtype} {image.shape}")
         cv2.warpAffine(
             image,
             transform.sampling_matrix,
             self._spec.size_wh,
             dst=self._picture,
             flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
+            borderMode=self._border_mode,
             borderValue=self._border,
         )
         if self._spec.layout == "NHWC":
@@ -113,7 +125,14 @@ def _lookup_table(spec: InputSpec, tensor: TensorInfo) -> NDArray[Any]:
     """(256, 3): what each byte becomes in each channel, in the spec's colour order."""
     levels = np.arange(256, dtype=np.float32)[:, None]
     real = (levels - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
-    return np.ascontiguousarray(tensor.quantize(real))
+    table = np.ascontiguousarray(tensor.quantize(real))
+    distinct = min(len(np.unique(table[:, channel])) for channel in range(3))
+    if distinct < _FEWEST_LEVELS:
+        raise ModelError(
+            f"The spec's mean and std leave {distinct} of 256 grey levels in the {tensor.dtype} input.",
+            "An integer input without a scale takes raw pixels: leave mean and std out of the spec.",
+        )
+    return table
 
 
 def _look_up(source: Image, table: NDArray[Any], target: Tensor) -> None:

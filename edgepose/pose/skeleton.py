@@ -34,7 +34,8 @@ class Skeleton:
         count = len(self.keypoint_names)
         if count == 0 or len(set(self.keypoint_names)) != count:
             raise ConfigError(f"Skeleton '{self.name}' needs at least one keypoint and unique names.")
-        if len(self.oks_sigmas) != count or min(self.oks_sigmas) <= 0:
+        # Written so that NaN is refused too.
+        if len(self.oks_sigmas) != count or not all(0 < sigma < np.inf for sigma in self.oks_sigmas):
             raise ConfigError(
                 f"Skeleton '{self.name}' has {count} keypoints and needs as many oks_sigmas above 0, "
                 f"found {len(self.oks_sigmas)}."
@@ -45,6 +46,9 @@ class Skeleton:
                     f"Skeleton '{self.name}' names keypoint pair ({first}, {second}); "
                     f"indices run from 0 to {count - 1}."
                 )
+        paired = [index for pair in self.flip_pairs for index in pair]
+        if len(set(paired)) != len(paired):
+            raise ConfigError(f"Skeleton '{self.name}' has a keypoint in more than one flip pair.")
 
     @property
     def keypoint_count(self) -> int:

@@ -112,8 +112,8 @@ MPII16 = Skeleton(
         (14, 15),
     ),
     flip_pairs=((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)),
-    # COCO's figures where the joint is the same; 0.107 for the torso joints and 0.026 for the head,
-    # which COCO does not label, are those of the nearest COCO joint.
+    # COCO's figures where the keypoint is the same. COCO does not label pelvis, thorax, neck and head
+    # top: these have the figures of the nearest COCO keypoint (hip, shoulder, shoulder, nose).
     oks_sigmas=(
         0.089,
         0.087,
@@ -147,8 +147,8 @@ BLAZEPOSE33 = Skeleton(
         "right_eye_outer",
         "left_ear",
         "right_ear",
-        "mouth_left",
-        "mouth_right",
+        "left_mouth",
+        "right_mouth",
         "left_shoulder",
         "right_shoulder",
         "left_elbow",

@@ -17,6 +17,13 @@ PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
+# The delegates (execution providers) that each runtime knows.
+DELEGATES: dict[str, tuple[str, ...]] = {
+    "litert": ("xnnpack", "edgetpu", "gpu", "cpu"),
+    "onnxruntime": ("tensorrt", "cuda", "cpu"),
+}
+
+
 class HardwareProfile(Record, frozen=True, kw_only=True):
     """The device itself.
 
@@ -59,6 +66,12 @@ class RuntimeProfile(Record, frozen=True, kw_only=True):
     delegate_library: str | None = None
     fallback: tuple[Literal["xnnpack", "cuda", "cpu"], ...] = ()
     max_ops_on_cpu: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+    def __post_init__(self) -> None:
+        known = DELEGATES[self.name]
+        wrong = [name for name in (self.delegate, *self.fallback) if name not in known]
+        if wrong:
+            raise ValueError(f"runtime '{self.name}' has no delegate {', '.join(wrong)}: {', '.join(known)}")
 
 
 class QuantizationProfile(Record, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ SPEC_METADATA_KEY = "edgepose"
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+ClassId = Annotated[int, msgspec.Meta(ge=0)]
 Triple = tuple[float, float, float]
 
 
@@ -60,8 +62,11 @@ class InputSpec(Record, frozen=True, kw_only=True):
     std: Triple = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        if min(self.std) <= 0:
-            raise ValueError("std must be above 0")
+        # TOML and Python's JSON know nan and inf, which slip through a plain comparison.
+        if not all(0 < value < math.inf for value in self.std):
+            raise ValueError("std must be above 0 and finite")
+        if not all(map(math.isfinite, self.mean)):
+            raise ValueError("mean must be finite")
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -80,7 +85,7 @@ class SimccCodecSpec(Record, frozen=True, kw_only=True, tag_field="kind", tag="s
     """Two one-dimensional distributions per keypoint (Li et al. 2022)."""
 
     outputs: tuple[str, str] | None = None
-    split_ratio: Annotated[float, msgspec.Meta(gt=0)] = 2.0
+    split_ratio: Annotated[float, msgspec.Meta(gt=0, le=64)] = 2.0
 
 
 class MovenetCodecSpec(Record, frozen=True, kw_only=True, tag_field="kind", tag="movenet"):
@@ -116,7 +121,7 @@ class YoloxCodecSpec(Record, frozen=True, kw_only=True, tag_field="kind", tag="y
     """Person detector: (1, N, 5 + classes) over strides 8, 16, 32, undecoded."""
 
     output: str | None = None
-    class_ids: tuple[int, ...] = (0,)
+    class_ids: Annotated[tuple[ClassId, ...], msgspec.Meta(min_length=1)] = (0,)
     score_threshold: Fraction = 0.25
     nms_iou: Fraction = 0.65
     max_detections: Positive = 20

@@ -58,7 +58,7 @@ def from_json(
     """
     try:
         data = json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise error(f"{where} is not valid JSON: {problem}.", "") from problem
     return from_builtins(data, record, where, error)
 

@@ -26,11 +26,11 @@ def find_spec(name_or_path: Path) -> ModelSpec:
     Raises:
         ConfigError: There is neither, or the file is wrong.
     """
+    shipped = shipped_spec_paths()
+    if str(name_or_path) in shipped and not name_or_path.is_file():
+        return read_spec(shipped[str(name_or_path)])
     if name_or_path.exists() or name_or_path.suffix:
         return read_spec(name_or_path)
-    shipped = shipped_spec_paths()
-    if str(name_or_path) in shipped:
-        return read_spec(shipped[str(name_or_path)])
     raise ConfigError(
         f"Spec '{name_or_path}' is neither a file nor a ready spec; ready are {', '.join(shipped)}."
     )

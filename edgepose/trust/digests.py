@@ -33,7 +33,7 @@ def sha256_of_path(path: Path) -> str:
     Raises:
         OSError: Something cannot be read.
     """
-    if path.is_file():
+    if not path.is_dir():
         return sha256_of_file(path)
     members = sorted(p for p in path.rglob("*") if p.is_file())
     return sha256_of_list(f"{p.relative_to(path).as_posix()} {sha256_of_file(p)}" for p in members)

@@ -21,6 +21,7 @@ _RUNTIMES = (
     ("ai_edge_litert.interpreter", "ai-edge-litert"),
     ("tflite_runtime.interpreter", "tflite-runtime"),
 )
+_BUILT_IN = frozenset({"cpu", "xnnpack"})
 _EDGETPU_OP = "edgetpu-custom-op"
 
 
@@ -36,9 +37,10 @@ class LiteRtBackend:
 
     Raises:
         MissingDependencyError: No LiteRT package is installed.
-        DeviceError: The external delegate cannot be loaded, or the file is compiled for a delegate
-            that was not asked for.
-        ModelError: The file is damaged, has an op that the runtime lacks, or more than one input.
+        DeviceError: The external delegate cannot be loaded or takes no op, or the file is compiled for
+            a delegate that was not asked for.
+        ModelError: The file is damaged, has an op that the runtime lacks, a dynamic input, or more than
+            one input.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class LiteRtBackend:
     ) -> None:
         module, self._package = _import_runtime()
         options: dict[str, Any] = {"model_path": os.fspath(path), "num_threads": threads}
-        if delegate == "cpu":
+        if delegate != "xnnpack":
+            # Else XNNPACK takes what an external delegate leaves, and would be counted as that delegate.
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        elif delegate != "xnnpack":
+        if delegate not in _BUILT_IN:
             options["experimental_delegates"] = [_load_delegate(module, delegate, delegate_library)]
         try:
             with _native_stderr_discarded():
@@ -99,6 +102,11 @@ class LiteRtBackend:
 
     def _measure(self, threads: int, delegate: str) -> BackendInfo:
         total, delegated = _count_delegated(self._interpreter._get_ops_details())
+        if delegated == 0 and delegate not in _BUILT_IN:
+            raise DeviceError(
+                f"Delegate '{delegate}' was loaded and took none of the {total} ops.",
+                "Convert the model for this delegate; there is no fallback to the CPU.",
+            )
         return BackendInfo(
             runtime=self._package,
             version=importlib.metadata.version(self._package),
@@ -137,6 +145,13 @@ def _single_input(path: Path, details: list[dict[str, Any]]) -> tuple[int, Tenso
     if len(details) != 1:
         names = ", ".join(str(d["name"]) for d in details)
         raise ModelError(f"{path.name} has {len(details)} inputs ({names}); a pose model has one.")
+    # -1 stands for an open size. LiteRT takes it as 1, which is right for the batch only.
+    signature = [int(size) for size in details[0].get("shape_signature", ())]
+    if -1 in signature[1:]:
+        raise ModelError(
+            f"{path.name} has the dynamic input shape {tuple(signature)}.",
+            "Export it with a fixed input size; only the batch may be left open.",
+        )
     return int(details[0]["index"]), _tensor_info(details[0])
 
 

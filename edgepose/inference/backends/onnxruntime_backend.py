@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,8 @@ _ELEMENT_TYPES = {
     "tensor(int32)": np.int32,
 }
 _LOG_FATAL_ONLY = 4
+_RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+_ASSIGNMENT_INFO = "get_provider_graph_assignment_info"
 
 
 class OnnxRuntimeBackend:
@@ -37,7 +43,7 @@ class OnnxRuntimeBackend:
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
-        DeviceError: The first provider is not available, or took no op.
+        DeviceError: A provider is unknown or not available, or the first one took no op.
         ModelError: The file is damaged, has a dynamic input, or more than one input.
     """
 
@@ -49,14 +55,13 @@ class OnnxRuntimeBackend:
                 f"{path.name} is an ONNX model and onnxruntime is not installed.",
                 "Run: pip install 'edgepose[onnxruntime]'",
             ) from problem
-        wanted = [PROVIDERS[name] for name in delegates]
-        if wanted[0] not in onnxruntime.get_available_providers():
-            raise DeviceError(
-                f"Execution provider {wanted[0]} is required, but this onnxruntime has only "
-                f"{', '.join(onnxruntime.get_available_providers())}.",
-                "Install the build of onnxruntime for this device; there is no silent fallback.",
-            )
-        self._session = _open_session(onnxruntime, path, threads, wanted)
+        wanted = _providers(delegates, onnxruntime.get_available_providers())
+        with _scratch_folder(onnxruntime) as profile_folder:
+            self._session = _open_session(onnxruntime, path, threads, wanted, profile_folder)
+            self._load(path)
+            self._info = self._measure(onnxruntime.__version__, threads, delegates[0])
+
+    def _load(self, path: Path) -> None:
         self._input = _single_input(path, self._session.get_inputs())
         self._buffer: Tensor = np.zeros(self._input.shape, self._input.dtype)
         self._results: list[Tensor] = []
@@ -67,7 +72,6 @@ class OnnxRuntimeBackend:
             TensorInfo(node.name, tuple(result.shape), result.dtype)
             for node, result in zip(nodes, self._results, strict=True)
         )
-        self._info = self._measure(onnxruntime.__version__, threads, delegates[0])
 
     @property
     def info(self) -> BackendInfo:
@@ -105,27 +109,76 @@ class OnnxRuntimeBackend:
         return tuple(self._results)
 
     def _measure(self, version: str, threads: int, delegate: str) -> BackendInfo:
-        counts = {
-            group.ep_name: len(group.get_nodes())
-            for group in self._session.get_provider_graph_assignment_info()
-        }
+        counts = _ops_per_provider(self._session)
         total = sum(counts.values())
         on_delegate = counts.get(PROVIDERS[delegate], 0)
         if on_delegate == 0:
-            raise DeviceError(f"Execution provider {PROVIDERS[delegate]} took none of the {total} ops.")
+            raise DeviceError(
+                f"Execution provider {PROVIDERS[delegate]} took none of the {total} ops.",
+                "Check the provider's own libraries on this device; there is no silent fallback.",
+            )
         on_cpu = counts.get(PROVIDERS["cpu"], 0)
         return BackendInfo("onnxruntime", version, delegate, total, on_cpu, threads)
 
 
-def _open_session(runtime: Any, path: Path, threads: int, providers: list[str]) -> Any:
+def _providers(delegates: Sequence[str], available: Sequence[str]) -> list[str]:
+    unknown = [name for name in delegates if name not in PROVIDERS]
+    if unknown:
+        raise DeviceError(
+            f"ONNX Runtime has no delegate {', '.join(unknown)}; expected {', '.join(PROVIDERS)}.",
+            "A profile of LiteRT runs TFLite files: convert the model with --to tflite.",
+        )
+    wanted = [PROVIDERS[name] for name in delegates]
+    missing = [name for name in wanted if name not in available]
+    if missing:
+        raise DeviceError(
+            f"Execution provider {', '.join(missing)} is required, but this onnxruntime has only "
+            f"{', '.join(available)}.",
+            "Install the build of onnxruntime for this device; there is no silent fallback.",
+        )
+    return wanted
+
+
+def _ops_per_provider(session: Any) -> Counter[str]:
+    """Number of graph nodes that each execution provider runs; a provider may hold several parts."""
+    counts: Counter[str] = Counter()
+    if hasattr(session, _ASSIGNMENT_INFO):
+        for part in session.get_provider_graph_assignment_info():
+            counts[part.ep_name] += len(part.get_nodes())
+        return counts
+    # Before 1.24 (JetPack has 1.18) only the profile of a run tells. It counts the nodes as they ran,
+    # so fused ones count once.
+    events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    ran = {
+        (event["name"], event["args"]["provider"])
+        for event in events
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+    }
+    counts.update(provider for _, provider in ran)
+    return counts
+
+
+def _scratch_folder(runtime: Any) -> AbstractContextManager[str | None]:
+    """A folder for the profile of one run, only where nothing else tells which provider has which op."""
+    if hasattr(runtime.InferenceSession, _ASSIGNMENT_INFO):
+        return nullcontext()
+    return tempfile.TemporaryDirectory(prefix="edgepose-")
+
+
+def _open_session(
+    runtime: Any, path: Path, threads: int, providers: list[str], profile_folder: str | None
+) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _LOG_FATAL_ONLY
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")
+    if profile_folder is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = f"{profile_folder}/ops"
     try:
-        session = runtime.InferenceSession(os.fspath(path), options, providers=providers)
-        session.disable_fallback()
+        # With its own fallback ONNX Runtime would print to standard output and continue on the CPU.
+        session = runtime.InferenceSession(os.fspath(path), options, providers=providers, enable_fallback=0)
     except Exception as problem:
         raise ModelError(f"{path.name} cannot be loaded by ONNX Runtime: {_reason(problem)}.") from problem
     return session

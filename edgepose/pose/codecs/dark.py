@@ -53,9 +53,10 @@ def _inside(shape: tuple[int, ...], peaks_xy: NDArray[np.intp]) -> NDArray[np.bo
 
 
 def _smoothed_patches(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(K, 5, 5): the smoothed heatmap around each peak, scaled so that its maximum is unchanged.
+    """(K, 5, 5): the smoothed heatmap around each peak.
 
-    Outside the map the border cell is mirrored, as OpenCV's default border does.
+    The paper scales the smoothed map back to its old maximum; in the logarithm that is a constant, which
+    the derivatives do not see. Outside the map the border cell is mirrored, as OpenCV's default border does.
     """
     count, height, width = heatmaps.shape
     reach = np.arange(-_RADIUS, _RADIUS + 1)

@@ -54,8 +54,11 @@ class YoloxCodec:
     def _boxes(self, rows: Array, index: NDArray[np.intp]) -> Array:
         cells, strides = self._grid()
         centre = (rows[:, :2] + cells[index]) * strides[index, None]
-        half = np.exp(rows[:, 2:4]) * strides[index, None] / 2
-        return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+        with np.errstate(over="ignore"):  # an overflow is refused in the next line but one
+            half = np.exp(rows[:, 2:4]) * strides[index, None] / 2
+        boxes = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+        require_finite(boxes, "boxes")
+        return boxes
 
     def _grid(self) -> tuple[Array, Array]:
         """Cell (x, y) and stride of every row, in the order of the output."""
