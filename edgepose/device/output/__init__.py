@@ -1,0 +1,1 @@
+"""Where poses go: records line by line, a drawn video."""
