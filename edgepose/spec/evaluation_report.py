@@ -158,6 +158,7 @@ class EvaluationReport(Record, frozen=True, kw_only=True):
         schema: Name and version of this record.
     """
 
+    schema: Literal["edgepose.evaluation/1"] = "edgepose.evaluation/1"
     model: EvaluatedModel
     dataset: EvaluatedData
     metrics: dict[str, MetricFigure]
@@ -167,4 +168,3 @@ class EvaluationReport(Record, frozen=True, kw_only=True):
     gate: GateResult | None
     detector: EvaluatedModel | None
     bootstrap: BootstrapReport
-    schema: Literal["edgepose.evaluation/1"] = "edgepose.evaluation/1"
