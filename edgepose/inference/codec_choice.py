@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from edgepose.errors import ConfigError
+from edgepose.pose.codecs.blazepose import BlazePoseCodec
 from edgepose.pose.codecs.codec import KeypointCodec
 from edgepose.pose.codecs.heatmap import HeatmapCodec
 from edgepose.pose.codecs.movenet import MovenetCodec
+from edgepose.pose.codecs.posenet import PosenetCodec
 from edgepose.pose.codecs.simcc import SimccCodec
 from edgepose.pose.codecs.yolo_pose import YoloPoseCodec
 from edgepose.pose.codecs.yolox import YoloxCodec
 from edgepose.spec.model_spec import (
+    BlazePoseCodecSpec,
     HeatmapCodecSpec,
     ModelSpec,
     MovenetCodecSpec,
+    PosenetCodecSpec,
     SimccCodecSpec,
     YoloPoseCodecSpec,
     YoloxCodecSpec,
@@ -39,10 +43,11 @@ def keypoint_codec(spec: ModelSpec, score_threshold: float | None = None) -> Key
     if isinstance(codec, YoloPoseCodecSpec):
         threshold = codec.score_threshold if score_threshold is None else score_threshold
         return YoloPoseCodec(count, threshold, codec.nms_iou, codec.max_detections, codec.output)
-    raise ConfigError(
-        f"Codec kind '{type(codec).__struct_config__.tag}' of model '{spec.name}' gives no keypoints here; "
-        "expected heatmap, simcc, movenet or yolo_pose."
-    )
+    if isinstance(codec, PosenetCodecSpec):
+        return PosenetCodec(count, size_wh, codec.heatmaps, codec.offsets)
+    if isinstance(codec, BlazePoseCodecSpec):
+        return BlazePoseCodec(count, codec.output, codec.score_output)
+    raise ConfigError(f"Model '{spec.name}' is a person detector and gives no keypoints.")
 
 
 def detector_codec(spec: ModelSpec, score_threshold: float | None = None) -> YoloxCodec:

@@ -17,6 +17,7 @@ _KERNEL = np.array([0.25, 0.5, 0.25])
 _RADIUS = 3
 _FLOOR = 1e-10
 _MIN_DETERMINANT = 1e-12
+_MAX_OFFSET = 1.0
 
 
 def dark_offsets(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -38,11 +39,14 @@ def dark_offsets(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]) -> 
     dyy = 0.25 * (log[:, c + 2, c] - 2 * log[:, c, c] + log[:, c - 2, c])
     dxy = 0.25 * (log[:, c + 1, c + 1] - log[:, c - 1, c + 1] - log[:, c + 1, c - 1] + log[:, c - 1, c - 1])
     determinant = dxx * dyy - dxy * dxy
-    usable = _inside(heatmaps.shape, peaks_xy) & (np.abs(determinant) > _MIN_DETERMINANT)
+    is_maximum = (determinant > _MIN_DETERMINANT) & (dxx < 0)
+    usable = _inside(heatmaps.shape, peaks_xy) & is_maximum
     safe = np.where(usable, determinant, 1.0)
     # Newton's step -H^-1 g for a 2x2 Hessian.
     offset = np.stack([-(dyy * dx - dxy * dy) / safe, -(dxx * dy - dxy * dx) / safe], axis=-1)
-    return np.where(usable[:, None], offset, 0.0)
+    return np.where(
+        usable[:, None] & (np.abs(offset) <= _MAX_OFFSET).all(axis=-1, keepdims=True), offset, 0.0
+    )
 
 
 def _inside(shape: tuple[int, ...], peaks_xy: NDArray[np.intp]) -> NDArray[np.bool_]:
