@@ -1,0 +1,183 @@
+"""Draws the crops that set the ranges, and keeps a part aside that never does.
+
+The split is by picture and by content: pictures are ordered by ``sha256(seed:file digest)``, so it depends
+neither on file names nor on the order of a folder, copies of one picture count once and never stand on
+both sides. The first fifth (at most ``MAX_HELD_OUT``) is held out to compare the float and the quantized
+model; the rest calibrates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import ConfigError
+from edgepose.host.data.data_folder import Box, DataFolder, DataImage
+from edgepose.inference.image_file import read_image_rgb
+from edgepose.inference.preprocess import Image
+from edgepose.spec.lineage import CalibrationRecord
+from edgepose.trust.digests import sha256_of_bytes, sha256_of_list
+
+MAX_HELD_OUT = 32
+_HELD_OUT_SHARE = 5
+
+
+class FindsPersons(Protocol):
+    """What a person detector does (:class:`edgepose.inference.detector.PersonDetector`)."""
+
+    def detect(self, image: Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Boxes (N, 4) xyxy in image pixels and scores (N,), best first."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class CropSample:
+    """One person in one picture.
+
+    Attributes:
+        image_path: The picture.
+        image_sha256: Digest of the file.
+        box_xyxy_px: float32 (4,), or None for the whole picture.
+    """
+
+    image_path: Path
+    image_sha256: str
+    box_xyxy_px: Box | None
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationSet:
+    """The drawn crops.
+
+    Attributes:
+        samples: Crops that set the ranges.
+        held_out: Crops of other pictures, never used to calibrate.
+        boxes_from: ``labels``, ``detector`` or ``whole_image``.
+    """
+
+    samples: tuple[CropSample, ...]
+    held_out: tuple[CropSample, ...]
+    boxes_from: str
+
+    @property
+    def record(self) -> CalibrationRecord:
+        """What the model's lineage says about the calibration."""
+        digests = sorted({sample.image_sha256 for sample in self.samples})
+        return CalibrationRecord(
+            digest=sha256_of_list(digests),
+            images=len(digests),
+            crops=len(self.samples),
+            boxes_from=self.boxes_from,
+        )
+
+    @property
+    def distinct_images(self) -> int:
+        """Number of pictures with a crop, on both sides of the split."""
+        return len({sample.image_sha256 for sample in (*self.samples, *self.held_out)})
+
+
+def calibration_crops(
+    folder: DataFolder,
+    count: int,
+    seed: int,
+    detector: FindsPersons | None = None,
+    *,
+    whole_images: bool = False,
+) -> CalibrationSet:
+    """Draws crops from a data folder.
+
+    Every picture gives one crop before any picture gives a second one.
+
+    Args:
+        folder: From ``open_data_folder``.
+        count: Most crops to calibrate with.
+        seed: The same seed draws the same crops.
+        detector: Finds the persons where there are no labels.
+        whole_images: The model sees whole pictures, so boxes are of no use.
+
+    Raises:
+        ConfigError: Fewer than two different pictures, or labels or detector give no person.
+    """
+    boxes_of, boxes_from = _box_source(folder, detector, whole_images=whole_images)
+    candidates = [image for image in folder.images if not _known_to_be_empty(image, boxes_from)]
+    held_out, calibrating = split_images(candidates, seed)
+    samples = _draw(calibrating, count, seed, boxes_of)
+    kept = _draw(held_out, MAX_HELD_OUT, seed, boxes_of)
+    if not samples or not kept:
+        raise ConfigError(
+            f"{folder.path} gives {len(samples)} crops to calibrate with and {len(kept)} to check with "
+            f"(boxes from {boxes_from}); both are needed.",
+            "Add pictures with persons, labels (person_keypoints.json), or another --detector.",
+        )
+    return CalibrationSet(samples, kept, boxes_from)
+
+
+def split_images(
+    images: Iterable[DataImage], seed: int
+) -> tuple[tuple[DataImage, ...], tuple[DataImage, ...]]:
+    """Splits pictures by content.
+
+    Returns:
+        The held-out pictures and the calibrating ones; with a single picture, none is held out.
+    """
+    by_digest: dict[str, DataImage] = {}
+    for image in images:
+        by_digest.setdefault(image.sha256, image)
+    ordered = sorted(by_digest.values(), key=lambda image: sha256_of_bytes(f"{seed}:{image.sha256}".encode()))
+    held_out = min(len(ordered) // _HELD_OUT_SHARE, MAX_HELD_OUT) or min(1, len(ordered) - 1)
+    held_out = max(held_out, 0)
+    return tuple(ordered[:held_out]), tuple(ordered[held_out:])
+
+
+BoxesOf = Callable[[DataImage], Sequence[Box | None]]
+
+
+def _box_source(
+    folder: DataFolder, detector: FindsPersons | None, *, whole_images: bool
+) -> tuple[BoxesOf, str]:
+    if whole_images:
+        return _whole_image, "whole_image"
+    if any(image.person_boxes_xyxy_px for image in folder.images):
+        return (lambda image: image.person_boxes_xyxy_px or ()), "labels"
+    if detector is not None:
+        return (lambda image: tuple(detector.detect(read_image_rgb(image.path))[0])), "detector"
+    return _whole_image, "whole_image"
+
+
+def _whole_image(_image: DataImage) -> Sequence[Box | None]:
+    return (None,)
+
+
+def _known_to_be_empty(image: DataImage, boxes_from: str) -> bool:
+    return boxes_from == "labels" and not image.person_boxes_xyxy_px
+
+
+def _draw(images: Sequence[DataImage], count: int, seed: int, boxes_of: BoxesOf) -> tuple[CropSample, ...]:
+    crops: list[CropSample] = []
+    waiting: list[Iterator[CropSample]] = []
+    for image in images:
+        if len(crops) == count:
+            return tuple(crops)
+        found = _shuffled_crops(image, boxes_of(image), seed)
+        first = next(found, None)
+        if first is not None:
+            crops.append(first)
+            waiting.append(found)
+    while waiting and len(crops) < count:
+        found = waiting.pop(0)
+        following = next(found, None)
+        if following is not None:
+            crops.append(following)
+            waiting.append(found)
+    return tuple(crops)
+
+
+def _shuffled_crops(image: DataImage, boxes: Sequence[Box | None], seed: int) -> Iterator[CropSample]:
+    order = np.random.default_rng([seed, int(image.sha256[:8], 16)]).permutation(len(boxes))
+    for index in order:
+        yield CropSample(image.path, image.sha256, boxes[index])

@@ -1,0 +1,1 @@
+"""From a float model to a smaller one: recipe, calibration, audit, comparison with the parent."""

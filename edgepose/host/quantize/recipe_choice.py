@@ -1,0 +1,72 @@
+"""Which recipe a call uses: by name, from a file, or the profile's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgepose.errors import ConfigError
+from edgepose.spec.device_profile import DeviceProfile, Precision
+from edgepose.spec.recipe import RECIPES, QuantizationRecipe
+from edgepose.spec.records import read_json, read_toml
+
+_READERS = {".toml": read_toml, ".json": read_json}
+
+
+def find_recipe(name_or_file: str) -> QuantizationRecipe:
+    """Returns a built-in recipe by name, or reads one from a TOML or JSON file.
+
+    Raises:
+        ConfigError: The name is unknown, or the file is no recipe.
+    """
+    if name_or_file in RECIPES:
+        return RECIPES[name_or_file]
+    path = Path(name_or_file)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ConfigError(
+            f"Recipe '{name_or_file}' is unknown; expected one of {', '.join(RECIPES)}.",
+            "A path to your own recipe ending in .toml or .json works too.",
+        )
+    recipe = reader(path, QuantizationRecipe)
+    _check(recipe, str(path))
+    return recipe
+
+
+def recipe_for(profile: DeviceProfile, precision: Precision | None = None) -> QuantizationRecipe:
+    """Returns the profile's recipe for a precision, by default its first.
+
+    Raises:
+        ConfigError: The profile does not run this precision.
+    """
+    quantization = profile.quantization
+    wanted = quantization.precisions[0] if precision is None else precision
+    if wanted not in quantization.precisions:
+        raise ConfigError(
+            f"Profile '{profile.id}' runs {', '.join(quantization.precisions)}, not {wanted}.",
+            "Choose one of these with --precision.",
+        )
+    return find_recipe(quantization.recipes[wanted])
+
+
+def _check(recipe: QuantizationRecipe, where: str) -> None:
+    """Refuses combinations that no quantizer here can carry out."""
+    allowed = {
+        "static": ((8,), (8,)),
+        "dynamic": ((8,), (32,)),
+        "cast": ((16,), (16, 32)),
+        "none": ((32,), (32,)),
+    }
+    weights, activations = allowed[recipe.kind]
+    if recipe.weight_bits not in weights or recipe.activation_bits not in activations:
+        raise ConfigError(
+            f"{where}: kind '{recipe.kind}' goes with weight_bits {_any_of(weights)} and activation_bits "
+            f"{_any_of(activations)}, found {recipe.weight_bits} and {recipe.activation_bits}."
+        )
+    if recipe.kind == "static" and (recipe.sample_count < 1 or recipe.range_method == "none"):
+        raise ConfigError(f"{where}: a static recipe needs sample_count of at least 1 and a range_method.")
+    if recipe.kind != "static" and recipe.integer_io:
+        raise ConfigError(f"{where}: integer_io needs kind 'static', found '{recipe.kind}'.")
+
+
+def _any_of(values: tuple[int, ...]) -> str:
+    return " or ".join(map(str, values))

@@ -1,0 +1,123 @@
+"""Where the quantized model leaves its float parent: the error of every tensor that both have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.host.quantize.representative import RepresentativeInputs
+from edgepose.inference.backend import Backend
+from edgepose.inference.model_file import detect_format
+from edgepose.spec.quantization_report import TensorError
+
+# Under this many of a tensor's 256 steps a channel is little more than noise.
+_STARVED_STEPS = 8
+_STEPS = 256
+
+Values = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass
+class _Statistics:
+    """What is summed up about one tensor."""
+
+    op: str
+    signal: float = 0.0
+    noise: float = 0.0
+    channel_low: NDArray[np.float32] | None = None
+    channel_high: NDArray[np.float32] | None = None
+
+    def add(self, reference: NDArray[np.float32], other: NDArray[np.float32], channel_axis: int) -> None:
+        exact = reference.astype(np.float64)
+        self.signal += float(np.square(exact).sum())
+        self.noise += float(np.square(exact - other).sum())
+        low, high = _channel_ranges(reference, channel_axis)
+        self.channel_low = low if self.channel_low is None else np.minimum(low, self.channel_low)
+        self.channel_high = high if self.channel_high is None else np.maximum(high, self.channel_high)
+
+
+def measure_tensor_errors(
+    parent: Path, quantized: Path, inputs: RepresentativeInputs, quantized_backend: Backend, crops: int
+) -> tuple[TensorError, ...]:
+    """Runs both models on a few crops and compares every tensor that both compute.
+
+    Args:
+        parent: The float file.
+        quantized: The quantized file of the same format.
+        inputs: Float input tensors of the parent.
+        quantized_backend: The quantized model loaded, for its input's scale.
+        crops: How many inputs to use.
+
+    Returns:
+        Worst signal to noise first.
+
+    Raises:
+        ModelError: A model cannot be run tensor by tensor.
+    """
+    reader = _reader_of(parent)
+    reference, other = reader(parent), reader(quantized)
+    tensor = quantized_backend.input
+    found: dict[str, _Statistics] = {}
+    for values in inputs.first(crops):
+        expected = reference.run(values)
+        # The parent takes real values; an integer input takes the same values in its own steps.
+        actual = other.run(tensor.quantize(values) if tensor.scale else values.astype(tensor.dtype))
+        for name, array in expected.items():
+            if name in actual and actual[name].shape == array.shape:
+                statistics = found.setdefault(name, _Statistics(reference.op_of(name)))
+                statistics.add(array, actual[name], reference.channel_axis)
+    errors = [_error(name, statistics) for name, statistics in found.items()]
+    return tuple(sorted(errors, key=lambda e: (math.inf if e.sqnr_db is None else e.sqnr_db, e.name)))
+
+
+def _reader_of(path: Path) -> Any:
+    if detect_format(path) == "tflite":
+        from edgepose.host.quantize.tensors_tflite import TfliteTensors
+
+        return TfliteTensors
+    from edgepose.host.quantize.tensors_onnx import OnnxTensors
+
+    return OnnxTensors
+
+
+def _channel_ranges(
+    values: NDArray[np.float32], channel_axis: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Lowest and highest value per channel; one channel where the tensor is no feature map."""
+    if values.ndim != 4:
+        return values.min().reshape(1), values.max().reshape(1)
+    others = tuple(axis for axis in range(4) if axis != channel_axis % 4)
+    return values.min(axis=others), values.max(axis=others)
+
+
+def _error(name: str, statistics: _Statistics) -> TensorError:
+    low, high = statistics.channel_low, statistics.channel_high
+    if low is None or high is None:
+        raise AssertionError(f"no values were added for {name}")
+    ranges = high.astype(np.float64) - low
+    # Zero is always representable, so a tensor's range includes it.
+    whole = max(float(high.max()), 0.0) - min(float(low.min()), 0.0)
+    median = float(np.median(ranges))
+    return TensorError(
+        name=name,
+        op=statistics.op,
+        sqnr_db=_decibels(statistics.signal, statistics.noise),
+        relative_error=math.sqrt(statistics.noise / statistics.signal) if statistics.signal else None,
+        range_low=float(low.min()),
+        range_high=float(high.max()),
+        channel_range_ratio=float(ranges.max()) / median if len(ranges) > 1 and median > 0 else None,
+        starved_channels=int((ranges < whole * _STARVED_STEPS / _STEPS).sum()) if len(ranges) > 1 else 0,
+    )
+
+
+def _decibels(signal: float, noise: float) -> float | None:
+    if noise == 0.0:
+        return None
+    # No signal at all and yet noise: as bad as it gets, and still a number for JSON.
+    return 10.0 * math.log10(max(signal, 1e-30) / noise)

@@ -1,0 +1,71 @@
+"""Every intermediate tensor of a TFLite model, by name."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class TfliteTensors:
+    """A TFLite model that keeps all its tensors.
+
+    Args:
+        path: The file, which loads (it was opened by a backend before).
+    """
+
+    channel_axis = -1
+
+    def __init__(self, path: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        with warnings.catch_warnings():
+            # The runtime warns that keeping all tensors costs memory; that is the purpose.
+            warnings.simplefilter("ignore", UserWarning)
+            self._interpreter = Interpreter(
+                model_path=os.fspath(path), num_threads=1, experimental_preserve_all_tensors=True
+            )
+        # The ops as the file has them: once memory is planned, delegates stand among them.
+        self._op_of_index = {
+            int(index): str(op["op_name"])
+            for op in self._interpreter._get_ops_details()
+            for index in op["outputs"]
+        }
+        self._interpreter.allocate_tensors()
+        self._details: dict[str, dict[str, Any]] = {
+            str(details["name"]): details
+            for details in self._interpreter.get_tensor_details()
+            if int(details["index"]) in self._op_of_index
+        }
+        self._input_index = int(self._interpreter.get_input_details()[0]["index"])
+
+    def op_of(self, name: str) -> str:
+        """Name of the op that writes a tensor."""
+        return self._op_of_index[int(self._details[name]["index"])]
+
+    def run(self, values: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Runs the model; returns every float or quantized tensor as real values."""
+        self._interpreter.set_tensor(self._input_index, values)
+        self._interpreter.invoke()
+        return {
+            name: _real(self._interpreter.get_tensor(int(details["index"])), details)
+            for name, details in self._details.items()
+            if _is_real_valued(details)
+        }
+
+
+def _is_real_valued(details: dict[str, Any]) -> bool:
+    quantized = len(details["quantization_parameters"]["scales"]) == 1
+    return bool(quantized or np.issubdtype(details["dtype"], np.floating)) and 0 not in details["shape"]
+
+
+def _real(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
+    parameters = details["quantization_parameters"]
+    if len(parameters["scales"]) == 0:
+        return values.astype(np.float32)
+    shifted = values.astype(np.float32) - np.float32(parameters["zero_points"][0])
+    return np.asarray(shifted * np.float32(parameters["scales"][0]), np.float32)

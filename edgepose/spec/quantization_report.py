@@ -1,0 +1,131 @@
+"""What ``edgepose quantize`` and ``edgepose data audit`` report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgepose.spec.recipe import QuantizationRecipe
+from edgepose.spec.records import Record
+
+
+class DataFolderCounts(Record, frozen=True, kw_only=True):
+    """What a data folder holds.
+
+    Attributes:
+        images: Usable pictures.
+        unreadable: Files named like pictures that cannot be decoded.
+        other_files: Files that are neither pictures nor the labels.
+        exact_duplicates: Pictures beyond the first of each content.
+        has_labels: Whether there is an annotations file.
+        labels_without_image: Labels whose picture is missing.
+        images_without_label: Pictures that no label mentions.
+    """
+
+    images: int
+    unreadable: int
+    other_files: int
+    exact_duplicates: int
+    has_labels: bool
+    labels_without_image: int
+    images_without_label: int
+
+
+class CalibrationReport(Record, frozen=True, kw_only=True):
+    """The data that set the ranges.
+
+    Attributes:
+        digest: sha256 over the sorted digests of the pictures that calibrated.
+        images: Number of pictures that calibrated.
+        crops: Number of crops that calibrated.
+        held_out_crops: Crops of other pictures, used to compare float and quantized model.
+        boxes_from: ``labels``, ``detector`` or ``whole_image``.
+        seed: Seed of the draw.
+        audit: What the folder holds.
+    """
+
+    digest: str
+    images: int
+    crops: int
+    held_out_crops: int
+    boxes_from: str
+    seed: int
+    audit: DataFolderCounts
+
+
+class TensorError(Record, frozen=True, kw_only=True):
+    """How far one tensor of the quantized model is from the float parent's.
+
+    Attributes:
+        name: Tensor name in the float parent.
+        op: Op that writes it.
+        sqnr_db: Signal to quantization noise in decibels; None where the tensors are equal.
+        relative_error: Root of noise power over signal power; None where the signal is all zero.
+        range_low: Smallest value seen in the float parent.
+        range_high: Largest value seen in the float parent.
+        channel_range_ratio: Range of the widest channel over the median channel's; None where the
+            tensor has no channel axis.
+        starved_channels: Channels whose whole range is under 8 of the 256 steps that the tensor has.
+    """
+
+    name: str
+    op: str
+    sqnr_db: float | None
+    relative_error: float | None
+    range_low: float
+    range_high: float
+    channel_range_ratio: float | None
+    starved_channels: int
+
+
+class QuantizationReport(Record, frozen=True, kw_only=True):
+    """``edgepose quantize --json``.
+
+    Attributes:
+        model: The record of ``models inspect`` for the written file.
+        recipe: The recipe that was used.
+        calibration: The data; None for a recipe that needs none.
+        tensor_errors: Worst first; empty where not asked for.
+        agreement_oks: Mean OKS with the float parent on held-out crops; None where not measured.
+        agreement_crops: Number of crops behind ``agreement_oks``.
+        seconds: Duration of the whole call.
+        schema: Name and version of this record.
+    """
+
+    model: dict[str, Any]
+    recipe: QuantizationRecipe
+    calibration: CalibrationReport | None
+    tensor_errors: tuple[TensorError, ...]
+    agreement_oks: float | None
+    agreement_crops: int
+    seconds: float
+    schema: str = "edgepose.quantization/1"
+
+
+class DataAuditReport(Record, frozen=True, kw_only=True):
+    """``edgepose data audit --json``.
+
+    Attributes:
+        folder: The folder as given.
+        digest: sha256 over the sorted digests of the usable pictures.
+        counts: What the folder holds.
+        unreadable_files: Their paths.
+        duplicate_groups: File names that hold the same bytes, one tuple per content.
+        brightness_low: Darkest picture's mean grey value, 0 to 255.
+        brightness_median: Median of the mean grey values.
+        brightness_high: Brightest picture's mean grey value.
+        against: The other folder, or None.
+        leaked_files: Pictures of this folder whose bytes are in the other one too.
+        schema: Name and version of this record.
+    """
+
+    folder: str
+    digest: str
+    counts: DataFolderCounts
+    unreadable_files: tuple[str, ...]
+    duplicate_groups: tuple[tuple[str, ...], ...]
+    brightness_low: float
+    brightness_median: float
+    brightness_high: float
+    against: str | None = None
+    leaked_files: tuple[str, ...] = ()
+    schema: str = "edgepose.data_audit/1"
