@@ -1,0 +1,37 @@
+"""``edgepose-device``: the program on the device; it works with the base install and knows no host code."""
+
+from __future__ import annotations
+
+import click
+
+from edgepose import __version__
+from edgepose.cli.entry import run_program
+from edgepose.cli.lazy_group import LazyGroup
+
+_COMMANDS = {
+    "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
+    "status": ("edgepose.cli.device_status", "Show what is installed in this device root."),
+    "verify": ("edgepose.cli.device_verify", "Check that the installed files are what was installed."),
+    "rollback": ("edgepose.cli.device_rollback", "Return to the model installed before."),
+    "health": ("edgepose.cli.device_health", "Replay the golden frames through the installed model."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: edgepose-device run v4l2:///dev/video0 --output poses.jsonl",
+)
+@click.version_option(__version__, prog_name="edgepose-device")
+def command() -> None:
+    """Run and look after the installed pose model. Frames never leave this device."""
+
+
+def main() -> None:
+    """Entry point of ``edgepose-device``."""
+    run_program(command, "edgepose-device")
+
+
+if __name__ == "__main__":
+    main()

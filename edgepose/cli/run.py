@@ -1,0 +1,70 @@
+"""``edgepose run`` and ``edgepose-device run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgepose.cli.options import (
+    PATH,
+    detector_option,
+    detector_spec_option,
+    json_option,
+    root_option,
+    spec_option,
+    threads_option,
+)
+
+
+@click.command(
+    name="run",
+    epilog="Example: edgepose run squats.mp4 --model pose.tflite --output poses.jsonl --render out.mp4",
+)
+@click.argument("source")
+@click.option("--model", type=PATH, metavar="MODEL", help="Model file; else what is installed runs.")
+@spec_option
+@click.option("--bundle", type=PATH, metavar="FILE", help="Bundle, verified before it runs.")
+@root_option
+@detector_option
+@detector_spec_option
+@click.option(
+    "--output", type=PATH, metavar="POSES.jsonl", help="One JSON line a frame; - is standard output."
+)
+@click.option("--render", type=PATH, metavar="OUT.mp4", help="Video with the poses drawn.")
+@click.option("--max-frames", type=click.IntRange(min=1), metavar="N", help="End after N frames.")
+@threads_option
+@json_option
+def command(  # noqa: PLR0917 (one argument an option)
+    source: str,
+    model: Path | None,
+    spec_file: Path | None,
+    bundle: Path | None,
+    root: Path | None,
+    detector: Path | None,
+    detector_spec: Path | None,
+    output: Path | None,
+    render: Path | None,
+    max_frames: int | None,
+    threads: int | None,
+    json_target: str | None,
+) -> None:
+    """Estimate poses on SOURCE: a video file, a folder of images, a camera index, v4l2:///dev/video0,
+    rtsp://..., csi://0 or picamera2://0. Files never drop a frame; live sources keep the newest.
+    """  # noqa: D205
+    if json_target == "-" and output == Path("-"):
+        raise click.UsageError("Only one of --json and --output can go to standard output.")
+    # OpenCV and the runtime take longer to import than `--help` may.
+    from edgepose.cli.output import progress_bar, say, write_report
+    from edgepose.device.estimator_choice import EstimatorChoice
+    from edgepose.device.runtime import RunRequest, run
+    from edgepose.device.stop_signal import stop_requests
+
+    models = EstimatorChoice(model, spec_file, bundle, root, detector, detector_spec, threads)
+    request = RunRequest(source, models, output, render, max_frames)
+    with stop_requests() as stop, progress_bar("frames") as progress:
+        summary = run(request, stop, progress)
+    # With the poses on standard output, what is for people goes to the other channel.
+    if output == Path("-"):
+        say(summary.describe())
+    write_report(summary, json_target, None if output == Path("-") else summary.describe())

@@ -1,0 +1,121 @@
+"""Which models a run uses: a file, a bundle, or what is installed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgepose.device.frame_estimator import FrameEstimator
+from edgepose.device.machine import this_is_the_device
+from edgepose.errors import ConfigError
+from edgepose.inference.detector import PersonDetector
+from edgepose.inference.open_model import RuntimeOptions, open_backend, open_detector, open_pipeline
+from edgepose.inference.pipeline import PosePipeline
+from edgepose.spec.bundle_manifest import BundleManifest
+
+
+@dataclass(frozen=True)
+class EstimatorChoice:
+    """At most one of ``model``, ``bundle`` and ``root``; none takes the default preview root.
+
+    Attributes:
+        model: A model file.
+        spec: Its spec where it carries none.
+        bundle: A bundle, verified before it is used.
+        root: A device root with an installed model.
+        detector: A person detector; replaces the one in a bundle or root.
+        detector_spec: Its spec where it carries none.
+        threads: CPU threads; None takes the profile's, or 1 for a model file.
+    """
+
+    model: Path | None = None
+    spec: Path | None = None
+    bundle: Path | None = None
+    root: Path | None = None
+    detector: Path | None = None
+    detector_spec: Path | None = None
+    threads: int | None = None
+
+
+def open_estimator(choice: EstimatorChoice) -> FrameEstimator:
+    """Opens the models of a run.
+
+    Raises:
+        ConfigError: The choice contradicts itself, or a spec is missing or wrong.
+        MissingDependencyError: The runtime is not installed.
+        ModelError: A model is damaged or unsupported.
+        TrustError: The bundle or the installed model could not be verified.
+        DeployError: Nothing is installed in the root.
+        DeviceError: The delegate is missing.
+    """
+    _check(choice)
+    if choice.model is not None:
+        pipeline = open_pipeline(choice.model, choice.spec, RuntimeOptions(choice.threads or 1))
+        return FrameEstimator(pipeline, _given_detector(choice, choice.threads or 1))
+    if choice.bundle is not None:
+        with _unpacked(choice.bundle) as (manifest, folder):
+            return _from_manifest(manifest, folder, choice)
+    from edgepose.device.install.installer import installed_model
+
+    installed = installed_model(choice.root)
+    return _from_manifest(installed.manifest, installed.folder, choice)
+
+
+def _check(choice: EstimatorChoice) -> None:
+    origins = {"--model": choice.model, "--bundle": choice.bundle, "--root": choice.root}
+    given = [name for name, value in origins.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigError(f"Only one of {', '.join(given)} can say which model runs.")
+    if choice.spec is not None and choice.model is None:
+        raise ConfigError("--spec describes a --model; a bundle and an installed model have their own.")
+    if choice.detector_spec is not None and choice.detector is None:
+        raise ConfigError("--detector-spec describes a --detector, which was not given.")
+
+
+def _given_detector(choice: EstimatorChoice, threads: int) -> PersonDetector | None:
+    if choice.detector is None:
+        return None
+    return open_detector(choice.detector, choice.detector_spec, RuntimeOptions(threads))
+
+
+def _from_manifest(manifest: BundleManifest, folder: Path, choice: EstimatorChoice) -> FrameEstimator:
+    options = _options(manifest, choice.threads)
+    pipeline = PosePipeline(open_backend(folder / manifest.model.file, options), manifest.model.spec)
+    detector = _given_detector(choice, options.threads)
+    if detector is None and manifest.detector is not None:
+        backend = open_backend(folder / manifest.detector.file, options)
+        detector = PersonDetector(backend, manifest.detector.spec)
+    return FrameEstimator(pipeline, detector)
+
+
+def _options(manifest: BundleManifest, threads: int | None) -> RuntimeOptions:
+    """The profile's delegate on its own device; elsewhere, as a preview, the CPU."""
+    runtime = manifest.profile.runtime
+    if this_is_the_device(manifest.profile.hardware):
+        options = RuntimeOptions.for_device(runtime)
+        return options if threads is None else replace(options, threads=threads)
+    return RuntimeOptions(threads or runtime.threads)
+
+
+@contextmanager
+def _unpacked(bundle: Path) -> Iterator[tuple[BundleManifest, Path]]:
+    """Verifies a bundle and lays its models into a private folder for the time of the block.
+
+    The runtimes keep an open model after its file is gone.
+    """
+    from edgepose.trust.bundle_reader import read_bundle
+
+    # mkdtemp makes the folder with mode 0700: nobody can change a model between check and use.
+    with tempfile.TemporaryDirectory(prefix="edgepose-") as name:
+        folder = Path(name)
+
+        def keep(path: str, piece: bytes) -> None:
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("ab") as stream:
+                stream.write(piece)
+
+        yield read_bundle(bundle, keep).manifest, folder

@@ -1,0 +1,74 @@
+"""From one picture of a stream to the persons worth reporting."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.device.tracking.person_follower import FollowOptions, box_to_follow
+from edgepose.errors import ConfigError
+from edgepose.inference.backend import BackendInfo
+from edgepose.inference.detector import PersonDetector
+from edgepose.inference.pipeline import PosePipeline, confident
+from edgepose.inference.stage_timer import StageTimer
+from edgepose.pose.poses import Poses
+
+
+class FrameEstimator:
+    """A pose model, with a detector or following one person by itself.
+
+    Args:
+        pipeline: The pose model.
+        detector: In front of it; None lets a model that works on crops look at the whole picture at first
+            and then follow the person by the keypoints.
+
+    Raises:
+        ConfigError: A detector was given to a model that sees the whole picture.
+    """
+
+    def __init__(self, pipeline: PosePipeline, detector: PersonDetector | None = None) -> None:
+        if detector is not None and not pipeline.spec.uses_person_boxes:
+            raise ConfigError(
+                f"Model '{pipeline.spec.name}' finds persons in the whole picture by itself.",
+                "Leave --detector out.",
+            )
+        self._pipeline = pipeline
+        self._detector = detector
+        self._follow_options = FollowOptions()
+        self._box: NDArray[np.float32] | None = None
+
+    @property
+    def timer(self) -> StageTimer:
+        """Time per stage of the last frame."""
+        return self._pipeline.timer
+
+    @property
+    def backend_info(self) -> BackendInfo:
+        """What really runs the pose model."""
+        return self._pipeline.backend_info
+
+    def estimate(self, image: NDArray[np.uint8]) -> Poses:
+        """Finds the persons whose mean keypoint score reaches the spec's ``min_pose_score``.
+
+        Args:
+            image: uint8 (H, W, 3), RGB: the next picture of the stream.
+
+        Raises:
+            ModelError: A model failed.
+        """
+        self.timer.reset()
+        if self._detector is not None:
+            return self._reported(self._estimate_detected(image, self._detector))
+        if not self._pipeline.spec.uses_person_boxes:
+            return self._reported(self._pipeline.estimate(image))
+        poses = self._reported(self._pipeline.estimate(image, None if self._box is None else self._box[None]))
+        self._box = box_to_follow(poses, (image.shape[1], image.shape[0]), self._follow_options)
+        return poses
+
+    def _estimate_detected(self, image: NDArray[np.uint8], detector: PersonDetector) -> Poses:
+        with self.timer.measure("detect"):
+            boxes, scores = detector.detect(image)
+        return self._pipeline.estimate(image, boxes, scores)
+
+    def _reported(self, poses: Poses) -> Poses:
+        return confident(poses, self._pipeline.spec.min_pose_score)

@@ -1,0 +1,121 @@
+"""What a run was like: counted frame by frame, summed up at the end."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+import numpy as np
+
+from edgepose.inference.backend import BackendInfo
+from edgepose.inference.stage_timer import STAGES, StageTimer
+from edgepose.pose.poses import Poses
+from edgepose.spec.records import Record
+
+# A camera may run for months: percentiles are of the newest frames, about an hour at 30 frames a second.
+_KEPT_FRAMES = 100_000
+
+Ending = Literal["source", "max_frames", "signal"]
+
+
+class LatencySummary(Record, frozen=True, kw_only=True):
+    """Milliseconds from the capture of a frame to its poses."""
+
+    p50: float
+    p95: float
+
+
+class RunSummary(Record, frozen=True, kw_only=True):
+    """``run --json``.
+
+    Attributes:
+        schema: ``edgepose.run/1``.
+        source: The source, without a password.
+        frames: Frames processed.
+        frames_with_poses: Frames in which somebody was reported.
+        persons: Reported persons, summed over all frames.
+        tracks: Different track ids.
+        dropped: Frames that a live source dropped.
+        duration_s: From the first read to the last frame's output.
+        fps: Frames a second over that time; None without a frame.
+        latency_ms: From capture to poses; None without a frame.
+        stages_ms: Median time of each stage; empty without a frame.
+        ended_by: The end of the source, ``--max-frames``, or SIGTERM or SIGINT.
+        backend: What really ran the pose model.
+    """
+
+    source: str
+    frames: int
+    frames_with_poses: int
+    persons: int
+    tracks: int
+    dropped: int
+    duration_s: float
+    fps: float | None
+    latency_ms: LatencySummary | None
+    stages_ms: dict[str, float]
+    ended_by: Ending
+    backend: BackendInfo
+    schema: Literal["edgepose.run/1"] = "edgepose.run/1"
+
+    def describe(self) -> str:
+        """One or two lines for people."""
+        counts = (
+            f"{self.source}: {self.frames} frames, {self.frames_with_poses} with poses, "
+            f"{self.tracks} tracks, {self.dropped} dropped."
+        )
+        if self.fps is None or self.latency_ms is None:
+            return counts
+        return (
+            f"{counts}\n{self.fps:.1f} frames a second; from capture to poses {self.latency_ms.p50:.1f} ms "
+            f"(median), {self.latency_ms.p95:.1f} ms (95 %)."
+        )
+
+
+class RunCounter:
+    """Counts while a run goes on."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._frames_with_poses = 0
+        self._persons = 0
+        self._highest_track_id = 0
+        self._dropped = 0
+        self._latencies_ms: deque[float] = deque(maxlen=_KEPT_FRAMES)
+        self._stages_ms: deque[tuple[float, ...]] = deque(maxlen=_KEPT_FRAMES)
+
+    def count(self, poses: Poses, dropped_before: int, latency_ms: float, timer: StageTimer) -> None:
+        """Takes one frame."""
+        self.frames += 1
+        self._frames_with_poses += len(poses) > 0
+        self._persons += len(poses)
+        self._dropped += dropped_before
+        self._latencies_ms.append(latency_ms)
+        self._stages_ms.append(tuple(timer.elapsed_ms(stage) for stage in STAGES))
+        if poses.track_ids is not None and len(poses):
+            # Trackers count ids from 1.
+            self._highest_track_id = max(self._highest_track_id, int(poses.track_ids.max()))
+
+    def summary(self, source: str, duration_s: float, ended_by: Ending, backend: BackendInfo) -> RunSummary:
+        """Sums up."""
+        latency: LatencySummary | None = None
+        stages: dict[str, float] = {}
+        if self.frames:
+            p50, p95 = np.percentile(list(self._latencies_ms), [50, 95])
+            latency = LatencySummary(p50=round(float(p50), 3), p95=round(float(p95), 3))
+            medians = np.median(np.array(self._stages_ms), axis=0)
+            stages = {stage: round(float(ms), 3) for stage, ms in zip(STAGES, medians, strict=True)}
+        return RunSummary(
+            source=source,
+            frames=self.frames,
+            frames_with_poses=self._frames_with_poses,
+            persons=self._persons,
+            tracks=self._highest_track_id,
+            dropped=self._dropped,
+            duration_s=round(duration_s, 3),
+            fps=round(self.frames / duration_s, 2) if self.frames and duration_s > 0 else None,
+            latency_ms=latency,
+            stages_ms=stages,
+            ended_by=ended_by,
+            backend=backend,
+        )
