@@ -134,6 +134,7 @@ def judge_evaluation(
     evidence = Evidence(
         evaluation=report,
         float_ops=tuple(inspection.float_ops),
+        integer_only=inspection.integer_only,
         is_float_parent=_is_float_parent(request.model, inspection.precision),
     )
     return msgspec.structs.replace(report, gate=judge(profile, evidence))

@@ -29,6 +29,7 @@ class Evidence:
         evaluation: Figures on labelled pictures with the float parent as baseline; None without labels.
         agreement: Agreement with the float parent on held-out pictures; it is judged only without labels.
         float_ops: Names of the ops that compute in float.
+        integer_only: Whether no op, input or output of the model is float; taken as no unless said.
         is_float_parent: Whether this is itself the float model, so that there is nothing to lose.
         bundle_bytes: Size of the bundle; None where it is not built yet.
     """
@@ -36,6 +37,7 @@ class Evidence:
     evaluation: EvaluationReport | None = None
     agreement: AgreementReport | None = None
     float_ops: tuple[str, ...] = ()
+    integer_only: bool = False
     is_float_parent: bool = False
     bundle_bytes: int | None = None
 
@@ -148,14 +150,16 @@ def _judge_agreement(profile: DeviceProfile, evidence: Evidence) -> Iterator[Gat
 
 
 def _judge_ops(profile: DeviceProfile, evidence: Evidence) -> Iterator[GateFailure]:
-    if profile.quantization.integer_only and evidence.float_ops:
-        yield GateFailure(
-            name="integer_only",
-            message=f"The device runs integers only, but {len(evidence.float_ops)} ops are float: "
-            f"{', '.join(sorted(set(evidence.float_ops))[:8])}.",
-            value=float(len(evidence.float_ops)),
-            limit=0.0,
-        )
+    if not profile.quantization.integer_only or (evidence.integer_only and not evidence.float_ops):
+        return
+    names = ", ".join(sorted(set(evidence.float_ops))[:8]) or "its input or output"
+    yield GateFailure(
+        name="integer_only",
+        message=f"The device runs integers only, but this is float: {names}. "
+        "Quantize with a recipe whose inputs and outputs are integers.",
+        value=float(len(evidence.float_ops)),
+        limit=0.0,
+    )
 
 
 def _judge_size(profile: DeviceProfile, evidence: Evidence) -> Iterator[GateFailure]:

@@ -170,13 +170,24 @@ def test_good_agreement_does_not_save_a_model_whose_labels_say_it_is_bad(profile
     assert names(judge(profile, bad)) == ["oks_ap_drop"]
 
 
-def test_float_ops_fail_where_the_device_runs_integers_only(profile: DeviceProfile) -> None:
-    evidence = Evidence(evaluation=report(), float_ops=("NEG", "NEG", "ADD"))
+@pytest.mark.parametrize(
+    ("float_ops", "integer_only", "named"),
+    [
+        (("NEG", "NEG", "ADD"), False, "ADD, NEG"),
+        (("NEG",), True, "NEG"),
+        ((), False, "input or output"),
+        ((), True, None),
+    ],
+)
+def test_float_fails_where_the_device_runs_integers_only(
+    profile: DeviceProfile, float_ops: tuple[str, ...], integer_only: bool, named: str | None
+) -> None:
+    evidence = Evidence(evaluation=report(), float_ops=float_ops, integer_only=integer_only)
     assert judge(profile, evidence).passed
-    only_integers = msgspec.structs.replace(profile.quantization, integer_only=True)
-    result = judge(msgspec.structs.replace(profile, quantization=only_integers), evidence)
-    assert names(result) == ["integer_only"]
-    assert "ADD, NEG" in result.failures[0].message
+    strict = msgspec.structs.replace(profile.quantization, integer_only=True)
+    result = judge(msgspec.structs.replace(profile, quantization=strict), evidence)
+    assert names(result) == ([] if named is None else ["integer_only"])
+    assert named is None or named in result.failures[0].message
 
 
 def test_the_size_of_the_bundle_is_judged_when_it_is_known(profile: DeviceProfile) -> None:
