@@ -65,7 +65,9 @@ def require_finite(values: Array, what: str) -> None:
     """
     # The sum is finite exactly when no value is NaN or infinite (overflow of float32 sums aside,
     # which is no plausible output either), and costs a third of isfinite().all().
-    if not np.isfinite(values.sum(dtype=np.float64)):
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        total = values.sum(dtype=np.float64)
+    if not np.isfinite(total):
         raise ModelError(f"The model's {what} hold NaN or infinite values.", "The model is damaged.")
 
 

@@ -66,7 +66,8 @@ class YoloPoseCodec:
         centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
         keypoints = np.concatenate([poses.keypoints_input_px, poses.keypoint_scores[..., None]], axis=-1)
         rows = np.concatenate(
-            [centre, size, poses.scores[:, None], keypoints.reshape(len(boxes), -1)], axis=1
+            [centre, size, poses.scores[:, None], keypoints.reshape(len(boxes), 3 * self.keypoint_count)],
+            axis=1,
         )
         return rows.T.astype(np.float32)[None]
 
