@@ -10,9 +10,9 @@ from edgepose.cli.lazy_group import LazyGroup
 
 _COMMANDS = {
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
-    "status": ("edgepose.cli.device_status", "Show what is installed in this device root."),
-    "verify": ("edgepose.cli.device_verify", "Check that the installed files are what was installed."),
-    "rollback": ("edgepose.cli.device_rollback", "Return to the model installed before."),
+    "status": ("edgepose.cli.status", "Show what is installed in this device root."),
+    "verify": ("edgepose.cli.device_verify", "Check the installed files, or a bundle, against the manifest."),
+    "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),
     "health": ("edgepose.cli.device_health", "Replay the golden frames through the installed model."),
 }
 

@@ -58,7 +58,7 @@ def open_estimator(choice: EstimatorChoice) -> FrameEstimator:
     if choice.bundle is not None:
         with _unpacked(choice.bundle) as (manifest, folder):
             return _from_manifest(manifest, folder, choice)
-    from edgepose.device.install.installer import installed_model
+    from edgepose.device.install.installed import installed_model
 
     installed = installed_model(choice.root)
     return _from_manifest(installed.manifest, installed.folder, choice)
