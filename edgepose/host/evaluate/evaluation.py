@@ -42,7 +42,6 @@ from edgepose.spec.evaluation_report import (
     SliceReport,
 )
 from edgepose.spec.lineage import LINEAGE_METADATA_KEY, lineage_from_json
-from edgepose.trust.digests import sha256_of_path
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,9 @@ def judge_evaluation(
     inspection = inspect_model(request.model, request.spec_file)
     evidence = Evidence(
         evaluation=report,
-        float_ops=tuple(inspection.float_ops),
-        integer_only=inspection.integer_only,
+        float_ops=tuple(op for op, count in inspection.float_ops.items() for _ in range(count)),
+        # None means that it cannot be told, which is no proof.
+        integer_only=inspection.integer_only is True,
         is_float_parent=_is_float_parent(request.model, inspection.precision),
     )
     return msgspec.structs.replace(report, gate=judge(profile, evidence))
@@ -183,7 +183,7 @@ def _shared_progress(progress: Progress | None, turn: tuple[int, int]) -> Progre
 
 def _identify(path: Path, spec_file: Path | None) -> EvaluatedModel:
     inspection = inspect_model(path, spec_file)
-    return EvaluatedModel(path=str(path), sha256=sha256_of_path(path), precision=inspection.precision)
+    return EvaluatedModel(path=str(path), sha256=inspection.sha256, precision=inspection.precision)
 
 
 def _report(
