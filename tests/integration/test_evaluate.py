@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner, Result
 
@@ -22,6 +23,7 @@ from edgepose.inference.open_model import open_pipeline
 from edgepose.pose.skeletons import COCO17
 from edgepose.spec.device_profile import find_profile
 from edgepose.spec.evaluation_report import EvaluationReport
+from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
 from edgepose.spec.records import from_json, to_json
 from tests.support.constant_models import write_one_stage, write_top_down
 
@@ -153,6 +155,38 @@ def test_few_images_cannot_prove_that_nothing_was_lost(tmp_path: Path) -> None:
     assert delta >= 0
     with pytest.raises(GateFailedError, match="more images"):
         require_pass_of(chosen, evaluate_model(chosen))
+
+
+def with_lineage(model: Path) -> Path:
+    """The same model, saying that it was made from another one."""
+    parent = ParentModel(file_name="f.onnx", sha256="0" * 64, step="convert")
+    lineage = Lineage(parents=(parent,), tools={}, precision="float32")
+    loaded = onnx.load(model)
+    entry = loaded.metadata_props.add()
+    entry.key, entry.value = LINEAGE_METADATA_KEY, lineage_to_json(lineage)
+    onnx.save(loaded, model)
+    return model
+
+
+def test_without_a_baseline_only_a_float_model_that_was_made_from_nothing_passes(tmp_path: Path) -> None:
+    request = replace(write_set(tmp_path), model=one_stage(tmp_path, "m.onnx"))
+    require_pass_of(request, evaluate_model(request))
+    converted = replace(request, model=with_lineage(one_stage(tmp_path, "c.onnx")))
+    with pytest.raises(GateFailedError, match="--baseline"):
+        require_pass_of(converted, evaluate_model(converted))
+
+
+def test_a_wrong_baseline_is_told_before_anything_runs(tmp_path: Path) -> None:
+    calls: list[int] = []
+    request = replace(
+        write_set(tmp_path),
+        model=one_stage(tmp_path, "m.onnx"),
+        baseline=tmp_path / "nowhere.onnx",
+        progress=lambda done, _total: calls.append(done),
+    )
+    with pytest.raises(ModelError, match="nowhere"):
+        evaluate_model(request)
+    assert calls == []
 
 
 def test_a_model_that_gives_nan_is_refused(tmp_path: Path) -> None:

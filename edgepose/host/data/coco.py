@@ -183,7 +183,7 @@ def _parse(annotations: Path) -> _RawCoco:
             f"{annotations} is no COCO keypoint file: {problem}.",
             "Expected an object with images, annotations and categories.",
         ) from problem
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise ConfigError(f"{annotations} is not valid JSON: {problem}.") from problem
 
 

@@ -29,8 +29,10 @@ from edgepose.host.evaluate.predictions import (
 from edgepose.host.evaluate.scoring import Membership, Scores, score
 from edgepose.host.evaluate.slices import MIN_GATED_PERSONS, slice_membership
 from edgepose.host.sources.inspect import inspect_model
+from edgepose.inference.detector import PersonDetector
 from edgepose.inference.model_file import read_metadata
 from edgepose.inference.open_model import RuntimeOptions, open_detector, open_pipeline
+from edgepose.inference.pipeline import PosePipeline
 from edgepose.spec.device_profile import DeviceProfile
 from edgepose.spec.evaluation_report import (
     BaselineReport,
@@ -78,6 +80,14 @@ class EvaluationRequest:
 
 
 @dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A model that is ready to run."""
+
+    model: EvaluatedModel
+    pipeline: PosePipeline
+
+
+@dataclass(frozen=True, eq=False)
 class _Measured:
     """One model's figures on the common resamples."""
 
@@ -103,17 +113,21 @@ def evaluate_model(request: EvaluationRequest) -> EvaluationReport:
         MissingDependencyError: The runtime of a model is not installed.
         ModelError: A model is damaged, disagrees with its spec, or gives values that are not finite.
     """
+    # Everything is opened first, so that a wrong file is told before the work, not after.
     dataset = read_coco(request.annotations, request.images)
+    files = [request.model] if request.baseline is None else [request.model, request.baseline]
+    candidates = [_open(path, request) for path in files]
+    detector = _open_detector(request)
+    identity = None if request.detector is None else _identify(request.detector, request.detector_spec)
     membership = slice_membership(dataset) if request.slices else {}
     weights = evaluation_weights(len(dataset.images), request.resamples, request.seed)
-    files = [request.model] if request.baseline is None else [request.model, request.baseline]
-    measured = [
-        _measure(path, request, dataset, membership, weights, turn=(turn, len(files)))
-        for turn, path in enumerate(files)
-    ]
+    measured = []
+    for turn, candidate in enumerate(candidates):
+        progress = _shared_progress(request.progress, turn, len(candidates))
+        predictions = predict(candidate.pipeline, dataset, detector, progress)
+        measured.append(_measure(candidate.model, predictions, dataset, membership, weights))
     baseline = measured[1] if len(measured) > 1 else None
-    detector = None if request.detector is None else _identify(request.detector, request.detector_spec)
-    return _report(measured[0], baseline, dataset, weights, detector, request)
+    return _report(measured[0], baseline, dataset, weights, identity, request)
 
 
 def judge_evaluation(
@@ -147,25 +161,29 @@ def _is_float_parent(model: Path, precision: str) -> bool:
     return precision == "float32" and not made_from
 
 
+def _open(path: Path, request: EvaluationRequest) -> _Candidate:
+    options = RuntimeOptions(threads=request.threads)
+    pipeline = open_pipeline(path, request.spec_file, options, EVALUATION_SCORE_THRESHOLD)
+    return _Candidate(_identify(path, request.spec_file), pipeline)
+
+
+def _open_detector(request: EvaluationRequest) -> PersonDetector | None:
+    if request.detector is None:
+        return None
+    options = RuntimeOptions(threads=request.threads)
+    return open_detector(request.detector, request.detector_spec, options, EVALUATION_SCORE_THRESHOLD)
+
+
 def _measure(
-    path: Path,
-    request: EvaluationRequest,
+    model: EvaluatedModel,
+    predictions: Predictions,
     dataset: CocoDataset,
     membership: Membership,
     weights: NDArray[np.int64],
-    turn: tuple[int, int],
 ) -> _Measured:
-    options = RuntimeOptions(threads=request.threads)
-    pipeline = open_pipeline(path, request.spec_file, options, EVALUATION_SCORE_THRESHOLD)
-    detector = (
-        None
-        if request.detector is None
-        else open_detector(request.detector, request.detector_spec, options, EVALUATION_SCORE_THRESHOLD)
-    )
-    predictions = predict(pipeline, dataset, detector, _shared_progress(request.progress, turn))
     scores = score(predictions, dataset, membership)
     return _Measured(
-        model=_identify(path, request.spec_file),
+        model=model,
         predictions=predictions,
         scores=scores,
         overall=overall_figures(scores, weights),
@@ -173,11 +191,10 @@ def _measure(
     )
 
 
-def _shared_progress(progress: Progress | None, turn: tuple[int, int]) -> Progress | None:
+def _shared_progress(progress: Progress | None, index: int, models: int) -> Progress | None:
     """Turns the progress of one of several models into that of the whole call."""
     if progress is None:
         return None
-    index, models = turn
     return lambda done, total: progress(index * total + done, models * total)
 
 

@@ -156,7 +156,9 @@ def test_wrong_labels_are_refused_with_the_place_named(
     assert "person_keypoints.json" in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"images": NaN}', "\x00\x01"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"images": NaN}', "\x00\x01", '{"info": ' + "[" * 100_000]
+)
 def test_a_file_that_is_no_coco_json_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"person_keypoints\.json"):
         read_coco(*write(tmp_path, text))
