@@ -33,6 +33,8 @@ class HardwareProfile(Record, frozen=True, kw_only=True):
         python: Supported Python versions on the device; empty where the app is not Python.
         memory_mib: Memory of the smallest variant supported.
         cpu_cores: Number of CPU cores.
+        device_tree_models: How the firmware's board name (``/proc/device-tree/model``) begins; empty where
+            the architecture alone decides whether a machine is the device.
     """
 
     arch: Literal["aarch64", "armv7l", "x86_64"]
@@ -40,6 +42,7 @@ class HardwareProfile(Record, frozen=True, kw_only=True):
     python: tuple[str, ...]
     memory_mib: PositiveInt
     cpu_cores: PositiveInt
+    device_tree_models: tuple[str, ...] = ()
 
 
 class RuntimeProfile(Record, frozen=True, kw_only=True):

@@ -1,0 +1,48 @@
+"""What ``bundle`` and ``verify`` print about a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgepose.spec.records import to_builtins
+from edgepose.trust.bundle_reader import VerifiedBundle
+
+
+def describe_bundle(path: Path, bundle: VerifiedBundle) -> tuple[dict[str, Any], str]:
+    """The report of a verified bundle as JSON and as text.
+
+    Args:
+        path: The bundle file.
+        bundle: What was read from it.
+    """
+    manifest = bundle.manifest
+    report = {
+        "schema": "edgepose.verification/1",
+        "path": str(path),
+        "sha256": bundle.sha256,
+        "size_bytes": bundle.size_bytes,
+        "verified": True,
+        "signed": False,
+        "manifest": to_builtins(manifest),
+    }
+    model, provenance = manifest.model, manifest.provenance
+    parents = provenance.model.parents if provenance.model else ()
+    history = " -> ".join([*(f"{parent.file_name} ({parent.step})" for parent in parents), model.file])
+    detector = manifest.detector.spec.name if manifest.detector else "none"
+    rows = {
+        "bundle": f"{path} (version {manifest.bundle_version}, {bundle.size_bytes / (1 << 20):.2f} MiB)",
+        "sha256": bundle.sha256,
+        "profile": manifest.profile.id,
+        "model": f"{model.spec.name} {model.spec.version}, {model.precision} {model.format}",
+        "model sha256": model.sha256,
+        "made from": history,
+        "detector": detector,
+        "licences": ", ".join(provenance.licences),
+        "golden": f"{len(manifest.golden.frames)} frames, OKS at least {manifest.golden.tolerance_oks}",
+        "accuracy": provenance.accuracy,
+        "files": f"{len(manifest.files)}, digests and sizes right",
+        "signed": "no",
+        "created by": provenance.created_by,
+    }
+    return report, "\n".join(f"{name:<14}{value}" for name, value in rows.items())

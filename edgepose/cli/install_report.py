@@ -1,0 +1,76 @@
+"""What ``status`` and ``rollback`` print about a device root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgepose.cli.output import table
+from edgepose.device.install.installer import InstallReport
+from edgepose.spec.device_status import HealthReport, StatusReport
+from edgepose.spec.records import to_builtins
+
+_SHOWN_EVENTS = 10
+
+
+def describe_status(root: Path, status: StatusReport) -> str:
+    """A device root in words, with the last events."""
+    files = {True: "intact", False: "DAMAGED: run `edgepose rollback`, or deploy again", None: "-"}
+    previous = f"version {status.previous_version}" if status.previous_version else "none"
+    rows: dict[str, object] = {
+        "root": root,
+        "active": f"slot {status.active_slot}, version {status.bundle_version}"
+        if status.active_slot
+        else "nothing",
+        "profile": status.profile or "-",
+        "model sha256": status.model_sha256 or "-",
+        "files": files[status.files_intact],
+        "rollback to": previous,
+        "sandbox": ", ".join(status.sandbox.mechanisms) if status.sandbox.enforced else "not enforced",
+        "signed": "yes" if status.signed else "no",
+    }
+    if status.health is not None:
+        rows |= _health_rows(status.health)
+    events = [
+        (event.at, event.event, event.bundle_version, event.active_version, event.detail)
+        for event in status.history[-_SHOWN_EVENTS:]
+    ]
+    text = "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+    return text + "\n\n" + table(("when", "event", "version", "active", "detail"), events) if events else text
+
+
+def describe_install(report: InstallReport) -> tuple[dict[str, Any], str]:
+    """A finished installation or rollback as JSON and as text."""
+    plain = {
+        "schema": "edgepose.installation/1",
+        "root": str(report.root),
+        "active_slot": report.slot,
+        "bundle_version": report.bundle_version,
+        "previous_version": report.previous_version,
+        "model_sha256": report.model_sha256,
+        "health": to_builtins(report.health),
+    }
+    rows: dict[str, object] = {
+        "root": report.root,
+        "active": f"slot {report.slot}, version {report.bundle_version}",
+        **_health_rows(report.health),
+    }
+    return plain, "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+
+
+def _health_rows(health: HealthReport) -> dict[str, object]:
+    rows: dict[str, object] = {
+        "verified on": f"{health.verified_on}, accelerator {health.accelerator.replace('_', ' ')}",
+        "golden": f"{health.frames} frames, worst OKS {health.worst_oks}",
+    }
+    if health.backend is not None:
+        backend = health.backend
+        rows["backend"] = (
+            f"{backend.runtime} {backend.version}, {backend.delegate_used}, "
+            f"{backend.ops_on_cpu} of {backend.ops_total} ops on the CPU"
+        )
+    if health.latency_ms is not None:
+        rows["latency"] = (
+            f"{health.latency_ms.p50} ms median, {health.latency_ms.p95} ms p95 on this {health.verified_on}"
+        )
+    return rows

@@ -1,0 +1,24 @@
+"""``edgepose status`` and ``edgepose-device status``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgepose.cli.options import json_option, root_option
+
+
+@click.command(name="status", epilog="Example: edgepose status --json -")
+@root_option
+@json_option
+def command(root: Path | None, json_target: str | None) -> None:
+    """Show what is installed in a device root, how it was verified, and what happened there."""
+    from edgepose.cli.install_report import describe_status
+    from edgepose.cli.output import write_report
+    from edgepose.device.install.installed import read_status
+    from edgepose.device.install.layout import default_preview_root
+
+    place = root or default_preview_root()
+    status = read_status(place)
+    write_report(status, json_target, describe_status(place, status))

@@ -1,0 +1,107 @@
+"""What is installed in a device root, for the program that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepose.device.install.layout import Layout, default_preview_root
+from edgepose.device.install.slot_files import verify_slot
+from edgepose.device.install.state_file import read_state
+from edgepose.device.install.transitions import DeviceState
+from edgepose.errors import ConfigError, TrustError
+from edgepose.spec.bundle_manifest import BundleManifest
+from edgepose.spec.device_status import HealthReport, SandboxReport, SlotName, StatusReport
+
+
+@dataclass(frozen=True)
+class InstalledModel:
+    """The active version, every file checked.
+
+    Attributes:
+        slot: The active slot.
+        folder: Its files.
+        manifest: Its manifest: specs, profile, golden frames.
+        model_path: The pose model.
+        detector_path: The person detector, or None.
+        health: The health check that made it active.
+    """
+
+    slot: SlotName
+    folder: Path
+    manifest: BundleManifest
+    model_path: Path
+    detector_path: Path | None
+    health: HealthReport | None
+
+
+def installed_model(root: Path | None = None) -> InstalledModel:
+    """Returns the active version after checking all its files from the disk.
+
+    Args:
+        root: The device root; None takes the preview root of this machine.
+
+    Raises:
+        ConfigError: Nothing is installed there.
+        TrustError: The state or a file is damaged.
+        DeployError: The state cannot be read.
+    """
+    layout = Layout(root or default_preview_root())
+    state = read_state(layout)
+    content = state.active_content
+    if content is None or state.active is None:
+        raise _nothing_installed(layout.root)
+    folder = layout.slot(state.active)
+    manifest = verify_slot(folder, content.manifest_sha256)
+    detector = manifest.detector
+    return InstalledModel(
+        slot=state.active,
+        folder=folder,
+        manifest=manifest,
+        model_path=folder / manifest.model.file,
+        detector_path=folder / detector.file if detector else None,
+        health=state.health,
+    )
+
+
+def read_status(root: Path) -> StatusReport:
+    """Says what is installed, how it was verified and what happened before.
+
+    Raises:
+        ConfigError: edgepose never installed anything there.
+        TrustError: The state is damaged. Damaged files are not an error here but ``files_intact: false``.
+        DeployError: The state cannot be read.
+    """
+    layout = Layout(root)
+    if not layout.state.is_file():
+        raise _nothing_installed(root)
+    state = read_state(layout)
+    content, previous, health = state.active_content, state.previous_content, state.health
+    return StatusReport(
+        active_slot=state.active,
+        bundle_version=content.bundle_version if content else None,
+        model_sha256=content.model_sha256 if content else None,
+        verified_on=health.verified_on if health else None,
+        backend=health.backend if health else None,
+        sandbox=SandboxReport(enforced=False, mechanisms=()),
+        health=health,
+        history=state.history,
+        profile=content.profile_id if content else None,
+        previous_version=previous.bundle_version if previous else None,
+        files_intact=_files_intact(layout, state),
+    )
+
+
+def _files_intact(layout: Layout, state: DeviceState) -> bool | None:
+    content = state.active_content
+    if content is None or state.active is None:
+        return None
+    try:
+        verify_slot(layout.slot(state.active), content.manifest_sha256)
+    except TrustError:
+        return False
+    return True
+
+
+def _nothing_installed(root: Path) -> ConfigError:
+    return ConfigError(f"Nothing is installed in {root}.", "Run: edgepose deploy --profile ID --model MODEL")

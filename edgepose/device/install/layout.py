@@ -1,0 +1,80 @@
+"""The paths of a device root.
+
+```
+ROOT/state.json          the single source of truth: which slot is active
+ROOT/lock                held while an installation or a rollback works
+ROOT/slots/a, slots/b    one whole bundle each, or leftovers that state.json does not name
+ROOT/slots/x.staging     a bundle that is being unpacked into slot x
+```
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepose.spec.device_status import SlotName
+
+SLOTS: tuple[SlotName, SlotName] = ("a", "b")
+_STATE, _STATE_TEMPORARY, _LOCK, _SLOTS = "state.json", "state.json.new", "lock", "slots"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are in a device root.
+
+    Attributes:
+        root: The device root.
+    """
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        """The single source of truth."""
+        return self.root / _STATE
+
+    @property
+    def state_temporary(self) -> Path:
+        """The next state before its rename."""
+        return self.root / _STATE_TEMPORARY
+
+    @property
+    def lock(self) -> Path:
+        """The lock file."""
+        return self.root / _LOCK
+
+    @property
+    def slots(self) -> Path:
+        """The folder of both slots."""
+        return self.root / _SLOTS
+
+    def slot(self, name: SlotName) -> Path:
+        """A slot's folder."""
+        return self.slots / name
+
+    def staging(self, name: SlotName) -> Path:
+        """Where a bundle is unpacked before it becomes the slot's folder."""
+        return self.slots / f"{name}.staging"
+
+    def foreign_entries(self) -> list[str]:
+        """Names in the root that edgepose did not make, sorted; all of them while there is no state.
+
+        A root whose first installation was cut off before the first state holds at most the lock and
+        the next state, so it is still known as edgepose's.
+
+        Raises:
+            OSError: The root cannot be listed.
+        """
+        if self.state.exists() or not self.root.exists():
+            return []
+        return sorted({path.name for path in self.root.iterdir()} - {_LOCK, _STATE_TEMPORARY})
+
+
+def default_preview_root() -> Path:
+    """The preview root of this machine's user, under the XDG data home."""
+    data_home = os.environ.get("XDG_DATA_HOME", "")
+    # The XDG base directory specification: a relative path there is to be ignored.
+    base = Path(data_home) if data_home.startswith("/") else Path.home() / ".local" / "share"
+    return base / "edgepose" / "preview"

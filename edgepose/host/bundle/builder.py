@@ -1,0 +1,177 @@
+"""Packs models, golden frames and profile into one bundle; the same inputs give the same bytes."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import msgspec
+import numpy as np
+
+from edgepose import __version__
+from edgepose.errors import ConfigError, GateFailedError
+from edgepose.host.bundle.admission import AdmittedModel, admit_detector, admit_model, is_quantized
+from edgepose.host.bundle.archive_writer import archive_pieces, write_whole
+from edgepose.host.bundle.golden import (
+    DEFAULT_TOLERANCE_OKS,
+    GoldenPicture,
+    choose_golden,
+    golden_from_parent,
+)
+from edgepose.host.bundle.golden_detections import detect_golden
+from edgepose.inference.detector import PersonDetector
+from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD
+from edgepose.inference.open_model import open_backend
+from edgepose.inference.pipeline import PosePipeline
+from edgepose.spec.bundle_manifest import BundledFile, BundleManifest, GoldenFrame, GoldenSet, Provenance
+from edgepose.spec.device_profile import DeviceProfile
+from edgepose.spec.lineage import Lineage
+from edgepose.trust.digests import sha256_of_bytes
+
+_BYTES_PER_MIB = 1 << 20
+_RUNTIME_PACKAGES = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
+
+
+@dataclass(frozen=True)
+class BundleRequest:
+    """What goes into a bundle.
+
+    Attributes:
+        model: The pose model.
+        profile: The device it is for.
+        output: File to write.
+        spec_file: Spec of a model that carries none.
+        detector: Person detector, or None.
+        detector_spec_file: Spec of a detector that carries none.
+        bundle_version: The deployer takes the last installed one plus 1.
+        gate: The gate's result, which must say ``"passed": true``; None where no gate was asked. Then a
+            model that edgepose quantized must show its agreement with its float parent.
+        accuracy: Whether the gate measured accuracy on labelled images.
+    """
+
+    model: Path
+    profile: DeviceProfile
+    output: Path
+    spec_file: Path | None = None
+    detector: Path | None = None
+    detector_spec_file: Path | None = None
+    bundle_version: int = 1
+    gate: dict[str, Any] | None = None
+    accuracy: Literal["measured", "not measured"] = "not measured"
+
+
+def build_bundle(request: BundleRequest) -> Path:
+    """Builds a bundle; the file is there whole or not at all.
+
+    Returns:
+        ``request.output``.
+
+    Raises:
+        ConfigError: The model's format or precision is not the profile's, or the file cannot be written.
+        ModelError: A model is damaged, or disagrees with its spec.
+        GateFailedError: The gate failed or was not asked, the shipped model does not reproduce its float
+            parent, or the bundle is larger than the profile's budget.
+        MissingDependencyError: The model's runtime is not installed.
+    """
+    if not 1 <= request.bundle_version < 2**31:
+        raise ConfigError(f"A bundle version is 1 to {2**31 - 1}, found {request.bundle_version}.")
+    model = admit_model(request.model, request.spec_file, request.profile, request.gate)
+    detector = None
+    if request.detector is not None:
+        detector = admit_detector(request.detector, request.detector_spec_file, request.profile)
+    pictures = golden_pictures(model)
+    contents = {file: _png(picture) for file, picture in pictures.items()}
+    contents |= {admitted.record.file: admitted.content for admitted in (model, detector) if admitted}
+    manifest = BundleManifest(
+        bundle_version=request.bundle_version,
+        model=model.record,
+        detector=detector.record if detector else None,
+        profile=request.profile,
+        files=tuple(_listed(path, contents[path]) for path in sorted(contents)),
+        min_runtime_version=request.profile.runtime.min_version,
+        golden=_golden_set(pictures, detector),
+        provenance=_provenance(request, model, detector),
+    )
+    pieces = archive_pieces(manifest, contents)
+    _check_size(sum(map(len, pieces)), request.profile)
+    write_whole(request.output, pieces)
+    return request.output
+
+
+def golden_pictures(model: AdmittedModel) -> dict[str, GoldenPicture]:
+    """The golden pictures of a bundle: path inside it to picture.
+
+    The expected poses come from the float parent through the model's lineage; a model that edgepose did
+    not make is its own parent.
+
+    Raises:
+        GateFailedError: The model does not reproduce its float parent, or its own poses are not stable.
+        ModelError: The model failed.
+    """
+    pipeline = PosePipeline(open_backend(model.source), model.record.spec, GOLDEN_SCORE_THRESHOLD)
+    candidates = model.lineage.golden if model.lineage else ()
+    quantized = model.lineage is not None and is_quantized(model.lineage)
+    if not candidates and not quantized:
+        candidates = golden_from_parent(pipeline)
+    chosen = choose_golden(pipeline, candidates)
+    return {f"golden/{index}.png": picture for index, picture in enumerate(chosen)}
+
+
+def _golden_set(pictures: dict[str, GoldenPicture], detector: AdmittedModel | None) -> GoldenSet:
+    frames = [
+        GoldenFrame(file=file, **msgspec.structs.asdict(picture.pose)) for file, picture in pictures.items()
+    ]
+    if detector is None:
+        return GoldenSet(tolerance_oks=DEFAULT_TOLERANCE_OKS, frames=tuple(frames))
+    stage = PersonDetector(open_backend(detector.source), detector.record.spec, GOLDEN_SCORE_THRESHOLD)
+    return GoldenSet(
+        tolerance_oks=DEFAULT_TOLERANCE_OKS,
+        frames=tuple(frames),
+        detections=detect_golden(stage, pictures),
+    )
+
+
+def _provenance(request: BundleRequest, model: AdmittedModel, detector: AdmittedModel | None) -> Provenance:
+    parts = [part for part in (model, detector) if part]
+    runtime = _RUNTIME_PACKAGES[request.profile.runtime.name]
+    tools = {"python": platform.python_version(), "numpy": np.__version__, "opencv": cv2.__version__}
+    tools[runtime] = version(runtime)
+    return Provenance(
+        created_by=f"edgepose {__version__}",
+        licences=tuple(sorted({part.record.spec.licence for part in parts})),
+        tools=dict(sorted(tools.items())),
+        accuracy=request.accuracy,
+        model=_without_golden(model.lineage),
+        detector=_without_golden(detector.lineage) if detector else None,
+        gate=request.gate,
+    )
+
+
+def _without_golden(lineage: Lineage | None) -> Lineage | None:
+    """The frames that matter stand in the manifest; all candidates are in the model file."""
+    return msgspec.structs.replace(lineage, golden=()) if lineage else None
+
+
+def _listed(path: str, content: bytes) -> BundledFile:
+    return BundledFile(path=path, sha256=sha256_of_bytes(content), size_bytes=len(content))
+
+
+def _png(picture: GoldenPicture) -> bytes:
+    """The picture without loss; OpenCV writes PNG without a date."""
+    written, data = cv2.imencode(".png", cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR))
+    if not written:
+        raise ConfigError("OpenCV cannot write PNG here.", "Reinstall opencv-python-headless.")
+    return data.tobytes()
+
+
+def _check_size(size_bytes: int, profile: DeviceProfile) -> None:
+    size_mib, budget_mib = size_bytes / _BYTES_PER_MIB, profile.budgets.bundle_mib
+    if size_mib > budget_mib:
+        raise GateFailedError(
+            f"The bundle has {size_mib:.1f} MiB; profile '{profile.id}' allows {budget_mib:.1f} MiB.",
+            "Use a smaller model or a lower precision.",
+        )

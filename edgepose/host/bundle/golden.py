@@ -1,0 +1,221 @@
+"""Golden poses: what the float parent sees in generated pictures, as the proof that a copy still works.
+
+The parent's poses are recorded when a model is converted or quantized and travel in its lineage; a
+bundle takes the pictures on which the shipped model agrees best. The pictures are drawn, so no
+person's picture is on any device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import ConfigError, GateFailedError
+from edgepose.host.data.figure_scene import draw_scene
+from edgepose.host.data.scene import Scene
+from edgepose.inference.golden import estimate_in_box, golden_oks
+from edgepose.inference.pipeline import PosePipeline
+from edgepose.inference.preprocess import Image
+from edgepose.pose.similarity import oks_between
+from edgepose.spec.lineage import GoldenPose, Lineage
+from edgepose.trust.digests import sha256_of_bytes
+
+GOLDEN_SIZE_WH = (192, 256)
+DEFAULT_TOLERANCE_OKS = 0.85
+# Two poses that both lie within OKS 0.85 of a third are nearer to each other than this, in the middle of
+# the range where OKS falls with the squared distance: exp(-x) = 0.85 gives exp(-4 x) = 0.52.
+_DIFFERENT_OKS = 0.5
+# An arm64 device may differ by one step of an int8 output, so a frame that only just passes here is
+# no good.
+_BUILD_MARGIN_OKS = 0.02
+_STABLE_OKS = 0.95
+_FIRST_SEED = 7000
+# Pictures looked at for each one wanted.
+_TRIED_PER_FRAME = 3
+
+
+@dataclass(frozen=True)
+class GoldenPicture:
+    """A golden pose with its picture.
+
+    Attributes:
+        pose: What the float parent sees.
+        image: uint8 (H, W, 3), RGB.
+        agreement_oks: OKS of the shipped model's pose with it.
+    """
+
+    pose: GoldenPose
+    image: Image
+    agreement_oks: float
+
+
+def with_golden(lineage: Lineage, float_pipeline: PosePipeline) -> Lineage:
+    """Adds the float parent's poses to the lineage that a converted or quantized file will carry.
+
+    Args:
+        lineage: The new file's lineage.
+        float_pipeline: The float parent, opened with ``GOLDEN_SCORE_THRESHOLD``.
+
+    Raises:
+        ModelError: The parent failed.
+    """
+    return msgspec.structs.replace(lineage, golden=golden_from_parent(float_pipeline))
+
+
+def golden_from_parent(pipeline: PosePipeline, count: int = 12) -> tuple[GoldenPose, ...]:
+    """Records a float model's poses on generated pictures, the most confident first.
+
+    Pictures on which the model is unsure of itself are left out: those where a little more light and
+    noise move its pose.
+
+    Args:
+        pipeline: The float model, opened with ``GOLDEN_SCORE_THRESHOLD``.
+        count: How many to record at most; fewer when the model is stable on fewer.
+
+    Raises:
+        ModelError: The model failed.
+    """
+    seeds = range(_FIRST_SEED, _FIRST_SEED + _TRIED_PER_FRAME * count)
+    found = [_stable_pose(pipeline, seed) for seed in seeds]
+    stable = [pose for pose in found if pose is not None]
+    stable.sort(key=lambda pose: -sum(score for _, _, score in pose.keypoints))
+    return tuple(stable[:count])
+
+
+def choose_golden(
+    shipped: PosePipeline,
+    candidates: tuple[GoldenPose, ...],
+    tolerance_oks: float = DEFAULT_TOLERANCE_OKS,
+    count: int = 4,
+) -> tuple[GoldenPicture, ...]:
+    """Picks the pictures on which the shipped model agrees best with its float parent.
+
+    Args:
+        shipped: The model that goes to the device, opened with ``GOLDEN_SCORE_THRESHOLD``.
+        candidates: From the model's lineage, or from the model itself when it is its own parent.
+        tolerance_oks: What the device will ask of every frame; here a little more is asked.
+        count: Number of frames.
+
+    Raises:
+        GateFailedError: The shipped model does not reproduce its float parent, or the poses are so alike
+            that a model stuck on one pose would pass.
+        ConfigError: The pictures cannot be drawn again as they were.
+        ModelError: The model failed.
+    """
+    pictures = [_judged(shipped, pose, golden_image(pose)) for pose in candidates]
+    pictures.sort(key=lambda picture: -picture.agreement_oks)
+    needed = min(1.0, tolerance_oks + _BUILD_MARGIN_OKS)
+    passing = [picture for picture in pictures if picture.agreement_oks >= needed]
+    if len(passing) < count:
+        values = ", ".join(f"{picture.agreement_oks:.2f}" for picture in pictures) or "none"
+        raise GateFailedError(
+            "The shipped model does not reproduce its float parent's poses on golden frames: "
+            f"{len(passing)} of {len(pictures)} reach OKS {needed:.2f}, expected {count} (found {values}).",
+            "Quantize again with more or better calibration images, or ship float16.",
+        )
+    return _with_different_poses(passing, count, shipped.spec.pose_skeleton.sigmas)
+
+
+def golden_image(pose: GoldenPose) -> Image:
+    """Draws the picture of a golden pose again.
+
+    Raises:
+        ConfigError: It is not the same picture any more.
+    """
+    image = draw_scene(pose.seed, (pose.width_px, pose.height_px)).image
+    if sha256_of_bytes(image.tobytes()) != pose.image_sha256:
+        raise ConfigError(
+            f"Golden picture {pose.seed} is drawn differently by this edgepose than by the one that made "
+            "the model.",
+            "Convert or quantize the model again with this version.",
+        )
+    return image
+
+
+def _judged(shipped: PosePipeline, pose: GoldenPose, image: Image) -> GoldenPicture:
+    return GoldenPicture(pose, image, golden_oks(shipped, image, pose))
+
+
+def _stable_pose(pipeline: PosePipeline, seed: int) -> GoldenPose | None:
+    scene = draw_scene(seed, GOLDEN_SIZE_WH)
+    pose = _best_pose(pipeline, scene, seed)
+    if pose is None:
+        return None
+    changed = (_relit(scene.image, 0.93, 4, seed), _relit(scene.image, 1.05, -3, seed + 1))
+    if min(golden_oks(pipeline, image, pose) for image in changed) < _STABLE_OKS:
+        return None
+    return pose
+
+
+def _best_pose(pipeline: PosePipeline, scene: Scene, seed: int) -> GoldenPose | None:
+    """The best-scored person's pose in a scene with one figure, or None where nobody is found."""
+    x0, y0, x1, y1 = (float(value) for value in scene.boxes_xyxy_px[0])
+    box = (x0, y0, x1, y1) if pipeline.spec.uses_person_boxes else None
+    poses = estimate_in_box(pipeline, scene.image, box)
+    if len(poses) == 0:
+        return None
+    best = int(np.argmax(poses.scores))
+    rows = np.column_stack([poses.keypoints_px[best], poses.keypoint_scores[best]]).astype(float)
+    if not np.isfinite(rows).all():
+        return None
+    return GoldenPose(
+        seed=seed,
+        image_sha256=sha256_of_bytes(scene.image.tobytes()),
+        width_px=scene.size_wh[0],
+        height_px=scene.size_wh[1],
+        box_xyxy_px=box,
+        area_px2=float(scene.areas_px2[0]),
+        keypoints=tuple((float(x), float(y), float(score)) for x, y, score in rows),
+    )
+
+
+def _relit(image: Image, gain: float, offset: float, seed: int) -> Image:
+    noise = np.random.default_rng(seed).normal(offset, 2.0, image.shape)
+    return np.clip(np.round(image * gain + noise), 0, 255).astype(np.uint8)
+
+
+def _with_different_poses(
+    passing: list[GoldenPicture], count: int, sigmas: NDArray[np.float64]
+) -> tuple[GoldenPicture, ...]:
+    """The best ``count``, of which at least two poses differ so much that no fixed pose fits both."""
+    likeness = _likeness_matrix([picture.pose for picture in passing], sigmas)
+    best = list(range(count))
+    if _differ(likeness, best):
+        return tuple(passing[index] for index in best)
+    for replacement in range(count, len(passing)):
+        chosen = [*best[:-1], replacement]
+        if _differ(likeness, chosen):
+            return tuple(passing[index] for index in chosen)
+    raise GateFailedError(
+        "The model's poses hardly differ between golden frames, so a model stuck on one pose would pass: "
+        f"the most different two have OKS {likeness.min():.2f}, expected below {_DIFFERENT_OKS}.",
+        "Check that the model and its spec are right: edgepose evaluate MODEL.",
+    )
+
+
+def _differ(likeness: NDArray[np.float64], chosen: list[int]) -> bool:
+    return any(likeness[first, second] < _DIFFERENT_OKS for first, second in combinations(chosen, 2))
+
+
+def _likeness_matrix(poses: list[GoldenPose], sigmas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """OKS of every pair (N, N) as the model sees them: relative to the crop or the picture."""
+    normal = [_relative_to_crop(pose) for pose in poses]
+    area = float(np.mean([area for _, area in normal]))
+    likeness = np.ones((len(poses), len(poses)))
+    for first, second in combinations(range(len(poses)), 2):
+        value = oks_between(normal[first][0], normal[second][0], area, sigmas)
+        likeness[first, second] = likeness[second, first] = value
+    return likeness
+
+
+def _relative_to_crop(pose: GoldenPose) -> tuple[NDArray[np.float64], float]:
+    """Keypoints (K, 2) and area in units of the crop's longer side (or the picture's)."""
+    x0, y0, x1, y1 = pose.box_xyxy_px or (0, 0, pose.width_px, pose.height_px)
+    side = max(x1 - x0, y1 - y0, 1.0)
+    centre = np.array([x0 + x1, y0 + y1]) / 2
+    points = np.array(pose.keypoints, np.float64)[:, :2]
+    return (points - centre) / side, pose.area_px2 / side**2

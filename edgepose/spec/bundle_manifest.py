@@ -1,0 +1,200 @@
+"""What a bundle holds: the one file that goes to a device, described by its manifest."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from edgepose.spec.device_profile import DeviceProfile, Precision
+from edgepose.spec.lineage import GoldenPose, Lineage
+from edgepose.spec.model_spec import ModelSpec
+from edgepose.spec.records import Record
+
+MANIFEST_NAME = "manifest.json"
+MANIFEST_DIGEST_NAME = "manifest.sha256"
+# USTAR keeps a name of up to 100 bytes in one field; longer ones would need extensions.
+MAX_PATH_LENGTH = 100
+
+_SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
+def path_problem(path: str) -> str | None:
+    """Says why a path must not be in a bundle, or None where it may.
+
+    Allowed are relative paths of plain ASCII names, at most 100 characters, that stay inside.
+    """
+    if path.startswith("/"):
+        return "is absolute"
+    if ".." in path.split("/"):
+        return "leaves the bundle with '..'"
+    if len(path) > MAX_PATH_LENGTH:
+        return f"is longer than {MAX_PATH_LENGTH} characters"
+    if not all(_SAFE_PART.fullmatch(part) for part in path.split("/")):
+        return "has characters other than letters, digits, '_', '.', '-' or an empty or hidden part"
+    return None
+
+
+class BundledFile(Record, frozen=True, kw_only=True):
+    """A file inside the bundle.
+
+    Attributes:
+        path: Relative path with forward slashes.
+        sha256: Digest of its content.
+        size_bytes: Its exact size.
+    """
+
+    path: str
+    sha256: Sha256
+    size_bytes: Annotated[int, msgspec.Meta(ge=0)]
+
+    def __post_init__(self) -> None:
+        problem = path_problem(self.path)
+        if problem:
+            raise ValueError(f"path '{self.path}' {problem}")
+
+
+class BundledModel(Record, frozen=True, kw_only=True):
+    """A model inside the bundle.
+
+    Attributes:
+        file: Path inside the bundle.
+        sha256: Digest of the file.
+        format: What the device's runtime loads.
+        precision: Precision of its arithmetic.
+        spec: How to run it; the same as inside the file where the file carries one.
+    """
+
+    file: str
+    sha256: Sha256
+    format: Literal["tflite", "onnx"]
+    precision: Precision
+    spec: ModelSpec
+
+
+class GoldenFrame(GoldenPose, frozen=True, kw_only=True):
+    """A picture in the bundle with the pose that the float parent sees in it.
+
+    Attributes:
+        file: Path of the PNG inside the bundle.
+    """
+
+    file: str
+
+
+class GoldenDetection(Record, frozen=True, kw_only=True):
+    """What the detector finds in a golden picture.
+
+    Attributes:
+        file: Path of the PNG inside the bundle.
+        box_xyxy_px: Its best-scored box, pixels of the picture.
+    """
+
+    file: str
+    box_xyxy_px: tuple[float, float, float, float]
+
+
+class GoldenSet(Record, frozen=True, kw_only=True):
+    """The pictures that are replayed before a model may become active.
+
+    Attributes:
+        tolerance_oks: OKS with the expected pose that every frame must reach.
+        frames: The pictures and expected poses.
+        tolerance_iou: IoU with the expected box that every detection must reach.
+        detections: What the detector must find; empty without a detector.
+    """
+
+    tolerance_oks: Fraction
+    frames: Annotated[tuple[GoldenFrame, ...], msgspec.Meta(min_length=1, max_length=16)]
+    tolerance_iou: Fraction = 0.7
+    detections: Annotated[tuple[GoldenDetection, ...], msgspec.Meta(max_length=16)] = ()
+
+
+class Provenance(Record, frozen=True, kw_only=True):
+    """Where everything in the bundle came from.
+
+    Attributes:
+        created_by: Name and version of the program that made the bundle.
+        licences: Licences of the models, sorted.
+        tools: Tool name to version.
+        accuracy: Whether accuracy was measured on labelled images.
+        model: History of the pose model; None for a file that edgepose did not make.
+        detector: History of the detector; None without one or for a foreign one.
+        gate: The gate's result as it was recorded, or None where no gate was asked.
+    """
+
+    created_by: str
+    licences: tuple[str, ...]
+    tools: dict[str, str]
+    accuracy: Literal["measured", "not measured"]
+    model: Lineage | None = None
+    detector: Lineage | None = None
+    gate: dict[str, Any] | None = None
+
+
+class BundleManifest(Record, frozen=True, kw_only=True):
+    """The manifest. It holds no time, so that the same inputs give the same bytes.
+
+    Attributes:
+        schema: ``edgepose.bundle/1``.
+        bundle_version: Grows with every bundle for a device; lower than the installed one is a downgrade.
+        model: The pose model.
+        profile: The whole device profile the bundle was made for.
+        files: Every file of the bundle but the manifest and its digest, sorted by path.
+        min_runtime_version: Oldest runtime that may run the model.
+        golden: What is replayed before the model may become active.
+        provenance: Where everything came from.
+        detector: The person detector in front of the pose model, or None.
+    """
+
+    schema: Literal["edgepose.bundle/1"] = "edgepose.bundle/1"
+    bundle_version: Version
+    model: BundledModel
+    profile: DeviceProfile
+    files: Annotated[tuple[BundledFile, ...], msgspec.Meta(min_length=1, max_length=64)]
+    min_runtime_version: str
+    golden: GoldenSet
+    provenance: Provenance
+    detector: BundledModel | None = None
+
+    def __post_init__(self) -> None:
+        paths = [file.path for file in self.files]
+        if paths != sorted(set(paths)):
+            raise ValueError("files must be sorted by path, each path once")
+        reserved = {MANIFEST_NAME, MANIFEST_DIGEST_NAME} & set(paths)
+        if reserved:
+            raise ValueError(f"files must not list {', '.join(sorted(reserved))}")
+        self._check_models({file.path: file.sha256 for file in self.files})
+        self._check_golden(set(paths))
+
+    def _check_models(self, digests: dict[str, str]) -> None:
+        if self.model.spec.paradigm == "detector":
+            raise ValueError("model.spec.paradigm is 'detector', expected a pose model")
+        if self.detector is not None and self.detector.spec.paradigm != "detector":
+            raise ValueError("detector.spec.paradigm must be 'detector'")
+        for name, model in (("model", self.model), ("detector", self.detector)):
+            if model is None:
+                continue
+            if digests.get(model.file) != model.sha256:
+                raise ValueError(f"{name}.file '{model.file}' is not in files with {name}.sha256")
+            if model.format != self.profile.runtime.model_format:
+                raise ValueError(f"{name}.format is not the profile's {self.profile.runtime.model_format}")
+            if model.precision not in self.profile.quantization.precisions:
+                raise ValueError(f"{name}.precision '{model.precision}' is not one of the profile's")
+
+    def _check_golden(self, paths: set[str]) -> None:
+        keypoints = self.model.spec.pose_skeleton.keypoint_count
+        pictures = [frame.file for frame in self.golden.frames]
+        pictures += [detection.file for detection in self.golden.detections]
+        unlisted = sorted(set(pictures) - paths)
+        if unlisted:
+            raise ValueError(f"golden pictures {', '.join(unlisted)} are not in files")
+        if any(len(frame.keypoints) != keypoints for frame in self.golden.frames):
+            raise ValueError(f"golden poses must have {keypoints} keypoints")
+        if (self.detector is None) != (not self.golden.detections):
+            raise ValueError("golden.detections and detector belong together")

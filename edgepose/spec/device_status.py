@@ -1,0 +1,118 @@
+"""What a device says about itself: the result of a health check, its history, its status."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgepose.spec.records import Record
+
+VerifiedOn = Literal["device", "host"]
+SlotName = Literal["a", "b"]
+
+
+class BackendReport(Record, frozen=True, kw_only=True):
+    """What really ran the model (the fields of :class:`edgepose.inference.backend.BackendInfo`)."""
+
+    runtime: str
+    version: str
+    delegate_used: str
+    ops_total: int
+    ops_on_cpu: int
+    threads: int
+
+
+class HealthLatency(Record, frozen=True, kw_only=True):
+    """Latency of the golden frames after a warm-up, preprocess to decode."""
+
+    p50: float
+    p95: float
+    samples: int
+
+
+class HealthReport(Record, frozen=True, kw_only=True):
+    """The result of replaying the golden frames through the installed model.
+
+    Attributes:
+        passed: Whether the model may be active.
+        failures: Why not, in words; empty when passed.
+        verified_on: ``host`` when this machine is not the profile's device.
+        accelerator: ``verified`` only where the profile's delegate ran on the profile's device.
+        frames: Number of golden frames.
+        worst_oks: Lowest agreement of a frame with its expected pose.
+        worst_detection_iou: The same of the detector, or None without one.
+        latency_ms: What a frame took here; says nothing about a device when ``verified_on`` is ``host``.
+        peak_rss_mib: Peak memory of the checking process.
+        backend: What really ran the pose model, or None where it could not be loaded.
+    """
+
+    passed: bool
+    failures: tuple[str, ...]
+    verified_on: VerifiedOn
+    accelerator: Literal["verified", "not_verified"]
+    frames: int = 0
+    worst_oks: float | None = None
+    worst_detection_iou: float | None = None
+    latency_ms: HealthLatency | None = None
+    peak_rss_mib: float | None = None
+    backend: BackendReport | None = None
+
+
+class HistoryEvent(Record, frozen=True, kw_only=True):
+    """Something that happened to the device root.
+
+    Attributes:
+        at: ISO 8601, UTC.
+        event: ``installed``; ``health_failed`` (returned by itself to the version before);
+            ``interrupted`` (cleaned up after a power cut or a kill); ``rolled_back`` (by hand);
+            ``rollback_failed`` (the version before is not healthy, nothing changed).
+        bundle_version: The version it happened to.
+        active_version: The version that is active since, or None.
+        detail: In words.
+    """
+
+    at: str
+    event: Literal["installed", "health_failed", "interrupted", "rolled_back", "rollback_failed"]
+    bundle_version: int
+    active_version: int | None
+    detail: str = ""
+
+
+class SandboxReport(Record, frozen=True, kw_only=True):
+    """What keeps the running program from the network."""
+
+    enforced: bool
+    mechanisms: tuple[str, ...]
+
+
+class StatusReport(Record, frozen=True, kw_only=True):
+    """``status --json``.
+
+    Attributes:
+        schema: ``edgepose.status/1``.
+        active_slot: The slot that runs, or None when nothing is installed.
+        bundle_version: Version of the active bundle.
+        model_sha256: Digest of the active pose model.
+        verified_on: Where its health check ran.
+        backend: What ran it then.
+        sandbox: What keeps it from the network.
+        health: The health check that made it active.
+        history: What happened, oldest first.
+        profile: Id of the profile it is for.
+        previous_version: The version that ``rollback`` returns to, or None.
+        files_intact: Whether the active slot's files still have their digests.
+        signed: Whether the bundle was signed; bundles are not signed yet.
+    """
+
+    schema: Literal["edgepose.status/1"] = "edgepose.status/1"
+    active_slot: SlotName | None
+    bundle_version: int | None
+    model_sha256: str | None
+    verified_on: VerifiedOn | None
+    backend: BackendReport | None
+    sandbox: SandboxReport
+    health: HealthReport | None
+    history: tuple[HistoryEvent, ...]
+    profile: str | None = None
+    previous_version: int | None = None
+    files_intact: bool | None = None
+    signed: bool = False

@@ -1,0 +1,231 @@
+"""Reads a bundle and believes nothing that it has not checked.
+
+Steps, each labelled in the code:
+
+1. The file is a regular file of a bounded size.
+2. The first two entries are the manifest and its digest, and they agree.
+3. The manifest is a strict record: no unknown, missing or repeated key.
+4. Every further entry is listed, in order, with exactly its header, size and digest.
+5. Nothing is missing, and nothing follows the end.
+
+A bundle is not signed yet: this finds damage and malformed archives, not a forger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from edgepose.errors import ConfigError, TrustError
+from edgepose.spec.bundle_manifest import MANIFEST_DIGEST_NAME, MANIFEST_NAME, BundleManifest, path_problem
+from edgepose.spec.records import from_builtins
+from edgepose.trust.bundle_archive import (
+    BLOCK_BYTES,
+    END_OF_ARCHIVE,
+    header_for,
+    header_name,
+    header_size_bytes,
+    header_type,
+    padding_bytes,
+)
+from edgepose.trust.digests import sha256_of_bytes
+
+MAX_BUNDLE_BYTES = 1 << 30
+MAX_MANIFEST_BYTES = 4 << 20
+_CHUNK_BYTES = 1 << 20
+
+OnContent = Callable[[str, bytes], None]
+
+
+@dataclass(frozen=True)
+class VerifiedBundle:
+    """A bundle whose every byte was accounted for.
+
+    Attributes:
+        manifest: Its manifest.
+        manifest_bytes: The manifest as it stands in the file.
+        sha256: Digest of the whole file.
+        size_bytes: Size of the whole file.
+    """
+
+    manifest: BundleManifest
+    manifest_bytes: bytes
+    sha256: str
+    size_bytes: int
+
+
+def verify_bundle(path: Path) -> BundleManifest:
+    """Checks a whole bundle and returns its manifest.
+
+    Raises:
+        ConfigError: The file cannot be opened.
+        TrustError: Anything about it is not as it must be.
+    """
+    return read_bundle(path).manifest
+
+
+def read_bundle(path: Path, on_content: OnContent | None = None) -> VerifiedBundle:
+    """Checks a whole bundle while handing on its content.
+
+    Args:
+        path: The bundle.
+        on_content: Called with a listed file's path and the next piece of its content, in order, at least
+            once a file. The content is only to be believed once this function has returned.
+
+    Raises:
+        ConfigError: The file cannot be opened.
+        TrustError: Anything about it is not as it must be.
+    """
+    with _opened(path) as archive:
+        manifest, manifest_bytes = _read_manifest(archive)
+        for file in manifest.files:
+            archive.enter(file.path, file.size_bytes)
+            digest = archive.copy(file.path, file.size_bytes, on_content)
+            if digest != file.sha256:
+                archive.refuse(f"'{file.path}' has sha256 {digest}, the manifest says {file.sha256}")
+        archive.finish()  # step 5
+        return VerifiedBundle(manifest, manifest_bytes, archive.digest.hexdigest(), archive.size_bytes)
+
+
+class _Archive:
+    """The archive's bytes in order; every read is counted, hashed and bounded."""
+
+    def __init__(self, path: Path, stream: BinaryIO, size_bytes: int) -> None:
+        self._path = path
+        self._stream = stream
+        self._seen: set[str] = set()
+        self.size_bytes = size_bytes
+        self.digest = hashlib.sha256()
+
+    def refuse(self, reason: str) -> NoReturn:
+        raise TrustError(f"{self._path} is refused: {reason}.", "Build or copy the bundle again.")
+
+    def read(self, count: int, what: str) -> bytes:
+        data = self._stream.read(count)
+        if len(data) != count:
+            self.refuse(f"it is truncated in {what}")
+        self.digest.update(data)
+        return data
+
+    def next_size(self, expected: str) -> tuple[bytes, int]:
+        """Reads a header and checks all that can be checked by itself (step 4)."""
+        header = self.read(BLOCK_BYTES, f"the header of '{expected}'")
+        if header == bytes(BLOCK_BYTES):
+            self.refuse(f"'{expected}' is missing")
+        name, size_bytes = header_name(header), header_size_bytes(header)
+        problem = path_problem(name)
+        if problem:
+            self.refuse(f"the path '{name}' {problem}")
+        if header[156:157] != b"0":
+            self.refuse(f"'{name}' is a {header_type(header)}, expected a regular file")
+        if name in self._seen:
+            self.refuse(f"'{name}' is there twice")
+        if name != expected:
+            self.refuse(f"found '{name}' where '{expected}' was expected; it is not listed or out of order")
+        if size_bytes is None or header != header_for(name, size_bytes):
+            self.refuse(f"the header of '{name}' is not the one a bundle has")
+        self._seen.add(name)
+        return header, size_bytes
+
+    def enter(self, name: str, size_bytes: int) -> None:
+        _, found = self.next_size(name)
+        if found != size_bytes:
+            self.refuse(f"'{name}' has {found} bytes, the manifest says {size_bytes}")
+
+    def copy(self, name: str, size_bytes: int, on_content: OnContent | None) -> str:
+        """Passes on one file's content and returns its digest."""
+        digest, left = hashlib.sha256(), size_bytes
+        while True:
+            piece = self.read(min(left, _CHUNK_BYTES), f"'{name}'")
+            digest.update(piece)
+            left -= len(piece)
+            if on_content is not None:
+                on_content(name, piece)
+            if left == 0:
+                break
+        self.skip_padding(name, size_bytes)
+        return digest.hexdigest()
+
+    def skip_padding(self, name: str, size_bytes: int) -> None:
+        count = padding_bytes(size_bytes)
+        if self.read(count, f"the padding of '{name}'") != bytes(count):
+            self.refuse(f"bytes are hidden behind '{name}'")
+
+    def finish(self) -> None:
+        if self.read(len(END_OF_ARCHIVE), "its end") != END_OF_ARCHIVE:
+            self.refuse("an entry that the manifest does not list follows")
+        if self._stream.read(1):
+            self.refuse("bytes follow its end")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Archive]:
+    # Step 1. O_NONBLOCK: a FIFO given by mistake must not hang.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as problem:
+        raise ConfigError(f"Cannot open the bundle {path}: {problem.strerror}.") from problem
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        archive = _Archive(path, stream, status.st_size)
+        if not stat.S_ISREG(status.st_mode):
+            archive.refuse("it is not a regular file")
+        if not 0 < status.st_size <= MAX_BUNDLE_BYTES:
+            archive.refuse(f"it has {status.st_size} bytes, expected 1 to {MAX_BUNDLE_BYTES}")
+        try:
+            yield archive
+        except OSError as problem:
+            raise ConfigError(f"Cannot read the bundle {path}: {problem.strerror}.") from problem
+
+
+def _read_manifest(archive: _Archive) -> tuple[BundleManifest, bytes]:
+    # Step 2.
+    _, size_bytes = archive.next_size(MANIFEST_NAME)
+    if size_bytes > MAX_MANIFEST_BYTES:
+        archive.refuse(f"its manifest has {size_bytes} bytes, expected at most {MAX_MANIFEST_BYTES}")
+    content = archive.read(size_bytes, "the manifest")
+    archive.skip_padding(MANIFEST_NAME, size_bytes)
+    digest_line = digest_file_content(content)
+    archive.enter(MANIFEST_DIGEST_NAME, len(digest_line))
+    found = archive.read(len(digest_line), "the manifest's digest")
+    archive.skip_padding(MANIFEST_DIGEST_NAME, len(digest_line))
+    if found != digest_line:
+        archive.refuse("its manifest does not match its digest")
+    return parse_manifest(content, f"{archive._path} is refused: its manifest"), content
+
+
+def digest_file_content(manifest_bytes: bytes) -> bytes:
+    """What ``manifest.sha256`` holds, in the form that ``sha256sum --check`` reads."""
+    return f"{sha256_of_bytes(manifest_bytes)}  {MANIFEST_NAME}\n".encode()
+
+
+def parse_manifest(content: bytes, where: str) -> BundleManifest:
+    """Step 3: turns the manifest's bytes into a record.
+
+    Raises:
+        TrustError: Not JSON, a repeated key, a number that is none, or not a manifest.
+    """
+    try:
+        data = json.loads(content, object_pairs_hook=_without_repeats, parse_constant=_no_number)
+    # RecursionError: thousands of nested brackets.
+    except (ValueError, RecursionError) as problem:
+        raise TrustError(f"{where} is not valid JSON: {problem}.") from problem
+    return from_builtins(data, BundleManifest, where, TrustError)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
+        raise ValueError("a key is there twice")
+    return entries
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number")
