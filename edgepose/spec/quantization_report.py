@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from edgepose.spec.model_report import ModelInspection
 from edgepose.spec.recipe import QuantizationRecipe
 from edgepose.spec.records import Record
 
@@ -35,8 +34,8 @@ class CalibrationReport(Record, frozen=True, kw_only=True):
 
     Attributes:
         digest: sha256 over the sorted digests of the pictures that calibrated.
-        images: Number of pictures that calibrated.
-        crops: Number of crops that calibrated.
+        images: Number of pictures drawn to calibrate.
+        crops: Number of crops drawn to calibrate.
         held_out_crops: Crops of other pictures, used to compare float and quantized model.
         boxes_from: ``labels``, ``detector`` or ``whole_image``.
         seed: Seed of the draw.
@@ -91,7 +90,7 @@ class QuantizationReport(Record, frozen=True, kw_only=True):
         schema: Name and version of this record.
     """
 
-    model: dict[str, Any]
+    model: ModelInspection
     recipe: QuantizationRecipe
     calibration: CalibrationReport | None
     tensor_errors: tuple[TensorError, ...]
@@ -108,7 +107,7 @@ class DataAuditReport(Record, frozen=True, kw_only=True):
         folder: The folder as given.
         digest: sha256 over the sorted digests of the usable pictures.
         counts: What the folder holds.
-        unreadable_files: Their paths.
+        unreadable_files: Their names.
         duplicate_groups: File names that hold the same bytes, one tuple per content.
         brightness_low: Darkest picture's mean grey value, 0 to 255.
         brightness_median: Median of the mean grey values.

@@ -1,0 +1,139 @@
+"""``edgepose quantize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgepose.cli.options import (
+    PATH,
+    detector_option,
+    detector_spec_option,
+    json_option,
+    output_option,
+    profile_option,
+    spec_option,
+)
+from edgepose.cli.output import progress_bar, say, table, write_report
+
+if TYPE_CHECKING:
+    from edgepose.host.quantize.request import QuantizationResult
+    from edgepose.spec.device_profile import Precision
+    from edgepose.spec.quantization_report import TensorError
+
+_SHOWN_TENSORS = 20
+
+
+@click.command(
+    name="quantize",
+    epilog="Example: edgepose quantize pose.onnx --profile raspberrypi --calibration images/ "
+    "--spec pose.toml -o pose_int8.tflite",
+)
+@click.argument("model", type=PATH)
+@profile_option
+@click.option("--calibration", type=PATH, metavar="DIR", help="Images of the place: DIR/images/ or DIR.")
+@click.option("--recipe", metavar="NAME|FILE", help="Recipe; the profile's by default.")
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "float16", "float32"]),
+    help="Take the profile's recipe for this precision.",
+)
+@click.option("--explain", is_flag=True, help="Show the tensors that lost most, worst first.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draw of the crops.")
+@detector_option
+@detector_spec_option
+@spec_option
+@output_option
+@json_option
+def command(  # noqa: PLR0917 (one argument an option)
+    model: Path,
+    profile_name: str,
+    calibration: Path | None,
+    recipe: str | None,
+    precision: Precision | None,
+    explain: bool,
+    seed: int,
+    detector: Path | None,
+    detector_spec: Path | None,
+    spec_file: Path | None,
+    output: Path,
+    json_target: str | None,
+) -> None:
+    """Quantize MODEL for a device profile, audit every op, compare with the float model.
+
+    The format follows the profile: TFLite or ONNX. Whether the result is good enough is what
+    `edgepose evaluate --gate` judges.
+    """
+    from dataclasses import replace
+
+    from edgepose.host.quantize.quantization import quantize_model
+    from edgepose.host.quantize.recipe_choice import find_recipe, recipe_for
+    from edgepose.host.quantize.request import QuantizationRequest
+    from edgepose.host.sources.artifact import open_artifact
+    from edgepose.inference.open_model import open_detector
+    from edgepose.spec.device_profile import find_profile
+
+    if recipe is not None and precision is not None:
+        raise click.UsageError("--recipe and --precision exclude each other.")
+    profile = find_profile(profile_name)
+    chosen = recipe_for(profile, precision) if recipe is None else find_recipe(recipe)
+    request = QuantizationRequest.for_profile(profile, open_artifact(model, spec_file), chosen, output)
+    finder = None if detector is None else open_detector(detector, detector_spec)
+    say(f"Quantizing {model.name} with {chosen.name} to {request.target} ...")
+    with progress_bar("calibrating") as progress:
+        result = quantize_model(
+            replace(request, calibration=calibration, detector=finder, seed=seed, progress=progress)
+        )
+    write_report(result.report, json_target, _describe(result, explain=explain))
+
+
+def _describe(result: QuantizationResult, *, explain: bool) -> str:
+    report = result.report
+    ops, float_ops = sum(report.model.ops.values()), sum(report.model.float_ops.values())
+    agreement = "not measured" if report.agreement_oks is None else f"{report.agreement_oks:.4f}"
+    size_mib = report.model.size_bytes / 2**20
+    written = f"{result.artifact.path}: {report.model.format}, {report.model.precision}, {size_mib:.2f} MiB"
+    lines = [
+        f"{written}, {float_ops} of {ops} ops in float",
+        f"agreement with the float model (mean OKS, {report.agreement_crops} held-out poses): {agreement}",
+    ]
+    data = report.calibration
+    if data is not None:
+        lines.append(
+            f"data: {data.crops} crops of {data.images} pictures, boxes from {data.boxes_from}; "
+            f"{data.audit.unreadable} unreadable, {data.audit.images_without_label} without label, "
+            f"{data.audit.labels_without_image} labels without picture"
+        )
+    if explain:
+        lines += ["", _explain(result)]
+    return "\n".join(lines)
+
+
+def _explain(result: QuantizationResult) -> str:
+    errors = result.report.tensor_errors
+    if not errors:
+        return "No tensor was compared: that needs --calibration."
+    rows = [_row(error) for error in errors[:_SHOWN_TENSORS]]
+    headers = ("sqnr dB", "rel. error", "op", "low", "high", "widest/median", "starved", "tensor")
+    starved = sum(e.starved_channels > 0 for e in errors)
+    return (
+        f"{len(errors)} tensors compared, worst first:\n{table(headers, rows)}\n"
+        f"widest/median: range of the widest channel over the median channel's. One scale serves all "
+        f"channels of a tensor, so\na high figure starves the narrow ones; starved counts channels under 8 "
+        f"of 256 steps ({starved} tensors have any)."
+    )
+
+
+def _row(error: TensorError) -> tuple[object, ...]:
+    channels = (error.channel_range_ratio, error.starved_channels)
+    return (
+        error.sqnr_db,
+        error.relative_error,
+        error.op,
+        error.range_low,
+        error.range_high,
+        *channels,
+        error.name,
+    )
