@@ -23,8 +23,8 @@ class TrackerOptions:
     """How persons are matched.
 
     Attributes:
-        min_oks: Two poses less alike than this are two persons. OKS falls steeply with distance; 0.1 is a
-            mean keypoint distance of about a fifth of the person's height.
+        min_oks: Two poses less alike than this are two persons. OKS falls steeply with distance; at 0.1
+            a person may be about a fifth of the own height off the predicted place.
         max_missed: A track that matched nobody for more frames than this ends, and its id with it.
     """
 
@@ -131,5 +131,6 @@ def _velocity(
 
 
 def _area_px2(points_px: NDArray[np.float64]) -> float:
-    sides = np.maximum(points_px.max(axis=0) - points_px.min(axis=0), _MIN_SIDE_PX)
-    return float(sides[0] * sides[1]) * BOX_TO_MASK_AREA
+    """From the longer side alone: somebody seen from the side is no smaller and moves no slower."""
+    longer = max(float(np.ptp(points_px, axis=0).max()), _MIN_SIDE_PX)
+    return longer * longer * BOX_TO_MASK_AREA
