@@ -1,0 +1,1 @@
+"""From one model format to another, with the proof that the numbers stayed the same."""

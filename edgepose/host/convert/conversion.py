@@ -1,0 +1,165 @@
+"""Converts a model and keeps the result only when it computes the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from edgepose.errors import ConfigError
+from edgepose.host.convert.parity import Outputs, match_outputs
+from edgepose.host.convert.pictures import PICTURES, run_on_pictures, stored_inputs
+from edgepose.host.convert.routes import RouteResult, take_route
+from edgepose.host.convert.tflite_finish import finish_tflite
+from edgepose.host.sources.artifact import ModelArtifact, open_artifact
+from edgepose.host.sources.inspect import inspect_model
+from edgepose.host.sources.metadata import replace_file, write_metadata
+from edgepose.inference.open_model import open_backend
+from edgepose.spec.conversion_report import ConversionReport, OutputParity
+from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
+from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
+
+Target = Literal["tflite", "onnx"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ConversionRequest:
+    """What to convert.
+
+    Attributes:
+        source: The model.
+        target: The format to write.
+        output: The file to write.
+        report: Told what happens, a line at a time.
+    """
+
+    source: ModelArtifact
+    target: Target
+    output: Path
+    report: Say = field(default=lambda _line: None)
+
+
+@dataclass(frozen=True)
+class ConversionResult:
+    """What came out.
+
+    Attributes:
+        artifact: The written file.
+        record: The whole record.
+    """
+
+    artifact: ModelArtifact
+    record: ConversionReport
+
+    def summary(self) -> str:
+        """The record in a few lines."""
+        lines = [
+            (
+                f"{self.artifact.path}: {self.artifact.format} {self.artifact.precision}, "
+                f"{self.artifact.size_bytes / 2**20:.2f} MiB, {sum(self.record.model.ops.values())} ops, "
+                f"by {self.record.route} in {self.record.seconds:.1f} s"
+            )
+        ]
+        for parity in self.record.parity:
+            maxima = (
+                "" if parity.argmax_agreement is None else f", maxima {parity.argmax_agreement:.1%} equal"
+            )
+            lines.append(
+                f"  {parity.name} {list(parity.shape)}: largest error {parity.max_abs_error:.2g} in a "
+                f"range of {parity.value_range:.3g}, correlation {parity.correlation:.6f}{maxima}"
+            )
+        return "\n".join(lines)
+
+
+def convert_model(request: ConversionRequest) -> ConversionResult:
+    """Converts, fixes the batch at 1, compares every output with the parent's, embeds spec and lineage.
+
+    The source is only read. The output is written whole at the end, or not at all.
+
+    Raises:
+        ConfigError: There is no way from this format to that one, or the output cannot be written.
+        MissingDependencyError: A package or tool of the route is not installed.
+        ModelError: The model is damaged or unsupported, or the conversion damaged it.
+    """
+    start_ns = time.monotonic_ns()
+    source = request.source
+    _check_output(request)
+    try:
+        with TemporaryDirectory(prefix=f".{request.output.name}.", dir=request.output.parent) as folder:
+            draft = Path(folder) / "converted"
+            result = take_route(source, request.target, draft, stored_inputs(source), request.report)
+            spec, parity = _finish(source, result, draft)
+            write_metadata(draft, _entries(source, spec, result, request.target))
+            replace_file(request.output, draft.read_bytes())
+    except OSError as problem:
+        raise ConfigError(f"Cannot write {request.output}: {problem.strerror}.") from problem
+    record = ConversionReport(
+        schema="edgepose.conversion/1",
+        source_sha256=source.sha256,
+        route=result.route,
+        route_note=result.note,
+        model=inspect_model(request.output),
+        parity=parity,
+        pictures=PICTURES,
+        seconds=(time.monotonic_ns() - start_ns) / 1e9,
+    )
+    return ConversionResult(open_artifact(request.output), record)
+
+
+def _check_output(request: ConversionRequest) -> None:
+    output, source = request.output, request.source.path
+    if output.is_dir() or not output.parent.is_dir():
+        raise ConfigError(f"Cannot write {output}: it is a folder, or its folder does not exist.")
+    if output.exists() and output.samefile(source):
+        raise ConfigError(f"{output} is the source itself; it is kept.", "Give -o another name.")
+
+
+def _finish(
+    source: ModelArtifact, result: RouteResult, draft: Path
+) -> tuple[ModelSpec, tuple[OutputParity, ...]]:
+    """Compares, then gives the converted file its parent's names."""
+    spec = _spec_of_child(source, draft)
+    child = run_on_pictures(open_backend(draft), spec.input)
+    matched = match_outputs(result.parent_outputs or _parent_outputs(source), child)
+    if result.unfinished:
+        names = {theirs: ours for ours, (theirs, _) in matched.items()}
+        input_name = source.spec.input.name or result.input_name
+        draft.write_bytes(finish_tflite(draft.read_bytes(), input_name, names))
+    return spec, tuple(parity for _, parity in matched.values())
+
+
+def _parent_outputs(source: ModelArtifact) -> Outputs:
+    return run_on_pictures(open_backend(source.path), source.spec.input)
+
+
+def _spec_of_child(source: ModelArtifact, draft: Path) -> ModelSpec:
+    """The parent's spec with the layout that the converted file has."""
+    shape = open_backend(draft).input.shape
+    layout = source.spec.input.layout
+    if len(shape) == 4 and (shape[1] == 3) != (shape[3] == 3):
+        layout = "NCHW" if shape[1] == 3 else "NHWC"
+    changed = msgspec.structs.replace(source.spec.input, layout=layout)
+    return msgspec.structs.replace(source.spec, input=changed)
+
+
+def _entries(source: ModelArtifact, spec: ModelSpec, result: RouteResult, target: Target) -> dict[str, str]:
+    before = source.lineage
+    parent = ParentModel(
+        file_name=source.path.name,
+        sha256=source.sha256,
+        step=f"convert {source.format} to {target}: {result.route}",
+    )
+    lineage = Lineage(
+        parents=(*(before.parents if before else ()), parent),
+        tools={**(before.tools if before else {}), **result.tools, "numpy": np.__version__},
+        precision=source.precision,
+        golden=before.golden if before else (),
+    )
+    return {SPEC_METADATA_KEY: spec_to_json(spec), LINEAGE_METADATA_KEY: lineage_to_json(lineage)}

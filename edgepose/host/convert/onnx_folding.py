@@ -1,0 +1,77 @@
+"""ONNX to ONNX: every size fixed, constants folded, standard ops only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgepose.errors import MissingDependencyError, ModelError
+from edgepose.host.sources.onnx_contents import load_onnx
+from edgepose.inference.preprocess import expected_shape
+from edgepose.spec.model_spec import InputSpec
+
+
+def fold_onnx(source: Path, spec: InputSpec, output: Path) -> None:
+    """Fixes the input's sizes at those of the spec (batch 1) and folds what is then constant.
+
+    ONNX Runtime's basic optimizations keep to standard ONNX ops and to the numbers: constant folding,
+    removal of dead and identity nodes, batch normalization folded into convolutions.
+
+    Args:
+        source: The model; it is only read.
+        spec: How its input is described.
+        output: File to write.
+
+    Raises:
+        ModelError: The model is damaged, or its input is not what the spec says.
+        MissingDependencyError: onnx or onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as problem:
+        raise MissingDependencyError(
+            "Folding an ONNX model needs onnxruntime.", "Run: pip install 'edgepose[convert]'"
+        ) from problem
+    model = load_onnx(source)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    if len(inputs) != 1:
+        raise ModelError(f"{source.name} has {len(inputs)} inputs; a pose model has one.")
+    _fix_sizes(inputs[0], expected_shape(spec), source.name)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(output)
+    options.log_severity_level = 4
+    try:
+        onnxruntime.InferenceSession(
+            model.SerializeToString(deterministic=True), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as problem:
+        # ONNX Runtime's exceptions share no base class but Exception.
+        reason = str(problem).strip().splitlines()[0].rsplit(" : ", 1)[-1].rstrip(".")
+        raise ModelError(f"{source.name} cannot be loaded by ONNX Runtime: {reason}.") from problem
+    _name_open_outputs(output)
+
+
+def _fix_sizes(value: object, shape: tuple[int, ...], name: str) -> None:
+    dims = value.type.tensor_type.shape.dim  # type: ignore[attr-defined]
+    found = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)
+    fits = len(found) == len(shape) and all(f in {-1, 0, s} for f, s in zip(found, shape, strict=True))
+    if not fits:
+        raise ModelError(
+            f"The spec says input {shape}, {name} has {found}.",
+            "Correct width_px, height_px or layout in the spec.",
+        )
+    for dim, size in zip(dims, shape, strict=True):
+        dim.dim_value = size
+
+
+def _name_open_outputs(path: Path) -> None:
+    """Replaces symbolic output sizes by the inferred ones."""
+    import onnx
+
+    model = onnx.load(path)
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del model.graph.value_info[:]
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=False)
+    path.write_bytes(inferred.SerializeToString(deterministic=True))

@@ -1,0 +1,95 @@
+"""Chooses the way from one format to another and takes it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import ConfigError
+from edgepose.host.convert.onnx2tf_route import convert_with_onnx2tf
+from edgepose.host.convert.onnx_folding import fold_onnx
+from edgepose.host.convert.parity import Outputs
+from edgepose.host.sources.artifact import ModelArtifact
+from edgepose.host.sources.keras_process import run_keras
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RouteResult:
+    """What a route left in the draft file.
+
+    Attributes:
+        route: Its name.
+        input_name: Name that the input had in the source.
+        tools: Tool name to version.
+        note: Why not the first choice; empty otherwise.
+        unfinished: Whether names and signature still have to be given.
+        parent_outputs: The parent's outputs, where the route ran it; None where a runtime can.
+    """
+
+    route: str
+    input_name: str
+    tools: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+    unfinished: bool = False
+    parent_outputs: Outputs | None = None
+
+
+def take_route(
+    source: ModelArtifact,
+    target: Literal["tflite", "onnx"],
+    draft: Path,
+    inputs: NDArray[np.float32],
+    say: Say,
+) -> RouteResult:
+    """Converts into ``draft``.
+
+    Raises:
+        ConfigError: There is no way.
+        MissingDependencyError: A package or tool is not installed.
+        ModelError: The model is damaged or unsupported.
+    """
+    if source.format == "onnx":
+        return _from_onnx(source, target, draft, say)
+    if source.format in {"keras", "keras_h5", "saved_model"} and target == "tflite":
+        return _from_keras(source, draft, inputs, say)
+    raise ConfigError(
+        f"There is no way from {source.format} to {target}; possible are ONNX to TFLite or ONNX, and Keras "
+        "or SavedModel to TFLite.",
+        "Export the model from its training framework to ONNX.",
+    )
+
+
+def _from_onnx(source: ModelArtifact, target: str, draft: Path, say: Say) -> RouteResult:
+    from edgepose.host.sources.onnx_contents import read_onnx_contents
+
+    input_name = read_onnx_contents(source.path).inputs[0].name
+    tools = {name: importlib.metadata.version(name) for name in ("onnx", "onnxruntime")}
+    if target == "onnx":
+        fold_onnx(source.path, source.spec.input, draft)
+        return RouteResult("onnxruntime", input_name, tools)
+    folded = draft.with_name("folded.onnx")
+    fold_onnx(source.path, source.spec.input, folded)
+    say("converting with onnx2tf (about a minute) ...")
+    draft.write_bytes(convert_with_onnx2tf(folded))
+    return RouteResult("onnx2tf", input_name, {**tools, "onnx2tf": "1.29.24"}, unfinished=True)
+
+
+def _from_keras(source: ModelArtifact, draft: Path, inputs: NDArray[np.float32], say: Say) -> RouteResult:
+    say("converting with TensorFlow ...")
+    stored, collected = draft.with_name("inputs.npy"), draft.with_name("outputs.npz")
+    np.save(stored, inputs)
+    described = run_keras("convert", source.path, str(draft), str(stored), str(collected))
+    with np.load(collected) as archive:
+        outputs = {name: archive[name] for name in archive.files}
+    tools = {"tensorflow": importlib.metadata.version("tensorflow")}
+    return RouteResult(
+        "tensorflow", described["inputs"][0]["name"], tools, unfinished=True, parent_outputs=outputs
+    )

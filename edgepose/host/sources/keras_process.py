@@ -1,0 +1,59 @@
+"""Runs ``keras_worker.py`` and turns its ending into one of edgepose's errors."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from edgepose.errors import MissingDependencyError, ModelError
+
+_WORKER = Path(__file__).with_name("keras_worker.py")
+_TIMEOUT_S = 900
+
+
+def run_keras(command: str, model: Path, *arguments: str) -> dict[str, Any]:
+    """Runs one command of the worker.
+
+    Args:
+        command: ``describe`` or ``convert``.
+        model: The Keras file or SavedModel.
+        arguments: Further arguments of the command.
+
+    Returns:
+        The worker's answer.
+
+    Raises:
+        ModelError: The model cannot be loaded or converted.
+        MissingDependencyError: TensorFlow is not installed.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise MissingDependencyError(
+            f"{model.name} is a Keras or SavedModel and TensorFlow is not installed.",
+            "Run: pip install 'edgepose[convert]'",
+        )
+    with TemporaryDirectory(prefix="edgepose-") as folder:
+        answer = Path(folder) / "answer.json"
+        # -P keeps the worker's own folder, with its inspect.py, out of the import path.
+        call = [sys.executable, "-P", str(_WORKER), command, str(model.resolve()), str(answer), *arguments]
+        environment = {
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "CUDA_VISIBLE_DEVICES": "",
+            "KERAS_BACKEND": "tensorflow",
+        }
+        done = subprocess.run(
+            call, cwd=folder, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+        if not answer.exists():
+            last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
+            raise ModelError(f"TensorFlow could not read {model.name}: {last[:300]}.")
+        result: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+    if "error" in result:
+        raise ModelError(f"{model.name} cannot be used: {result['error']}.")
+    return result

@@ -1,0 +1,158 @@
+"""The process that loads a Keras file or SavedModel; a script, not a module to import.
+
+Usage: keras_worker.py describe MODEL ANSWER.json
+       keras_worker.py convert MODEL ANSWER.json OUT.tflite INPUTS.npy OUTPUTS.npz
+
+Nothing inside a model file is run: Keras loads with ``safe_mode``, which refuses Lambda layers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+def main() -> None:
+    """Writes an answer: what was asked for, or the reason why not."""
+    command, model_path, answer_path, *arguments = sys.argv[1:]
+    try:
+        function, described = load(Path(model_path))
+        answer = described
+        if command == "convert":
+            convert(function, Path(arguments[0]))
+            run(function, Path(arguments[1]), Path(arguments[2]))
+    except Exception as problem:  # noqa: BLE001 - Keras and TensorFlow raise anything; all of it is an answer
+        line = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+        answer = {"error": line.rstrip(".")[:300]}
+    Path(answer_path).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def load(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Loads a model as a concrete function with batch 1, and describes it."""
+    if path.is_dir():
+        module = tf.saved_model.load(str(path))
+        signature = module.signatures["serving_default"]
+        named = list(signature.structured_input_signature[1].items())
+        if len(named) != 1:
+            raise ValueError(f"the SavedModel has {len(named)} inputs, a pose model has one")
+        name, spec = named[0]
+
+        def call(values: Any) -> Any:
+            return signature(**{name: values})
+
+        ops = Counter(op.type for op in signature.graph.get_operations())
+        function = concrete(call, spec.shape, spec.dtype, name)
+        function.keep_alive = module
+        return function, describe(function, dict(ops))
+    model = load_keras(path)
+    tensor = model.inputs[0]
+    if len(model.inputs) != 1:
+        raise ValueError(f"the model has {len(model.inputs)} inputs, a pose model has one")
+    names = [output.name.split("/")[0].split(":")[0] for output in model.outputs]
+    if hasattr(model, "output_names") and len(model.output_names) == len(model.outputs):
+        names = list(model.output_names)
+
+    def call_keras(values: Any) -> Any:
+        outputs = model(values, training=False)
+        flat = tf.nest.flatten(outputs)
+        return dict(zip(deduplicated(names), flat, strict=True))
+
+    function = concrete(call_keras, tensor.shape, "float32", tensor.name.split(":")[0])
+    function.keep_alive = model
+    layers = Counter(type(layer).__name__ for layer in model.layers)
+    return function, describe(function, dict(layers))
+
+
+def load_keras(path: Path) -> Any:
+    """Loads with Keras 3, or with Keras 2 for files that only it can read."""
+    import keras
+
+    # Keras 3 tells by suffix; the content decides here.
+    link = path
+    suffix = ".h5" if path.read_bytes()[:4] == b"\x89HDF" else ".keras"
+    if path.suffix != suffix:
+        link = Path.cwd() / f"model{suffix}"
+        link.symlink_to(path)
+    try:
+        return keras.models.load_model(link, compile=False, safe_mode=True)
+    except Exception:
+        if suffix == ".keras":
+            raise
+        import tf_keras
+
+        return tf_keras.models.load_model(
+            link, compile=False, custom_objects=legacy_objects(tf_keras), safe_mode=True
+        )
+
+
+def legacy_objects(tf_keras: Any) -> dict[str, Any]:
+    """Names that widespread Keras 2 files use without defining them."""
+    return {
+        "Swish": tf_keras.activations.swish,
+        "swish": tf_keras.activations.swish,
+        "swish1": tf_keras.activations.swish,
+        "relu6": tf.nn.relu6,
+    }
+
+
+def deduplicated(names: list[str]) -> list[str]:
+    """Makes names unique by a number."""
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return unique
+
+
+def concrete(call: Any, shape: Any, dtype: Any, name: str) -> Any:
+    """The concrete function with batch 1 and every other size fixed."""
+    sizes = list(shape)
+    if any(size is None for size in sizes[1:]):
+        raise ValueError(f"the input shape {tuple(sizes)} is open; export it with a fixed size")
+    safe = "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "input"
+    spec = tf.TensorSpec([1, *sizes[1:]], dtype, name=safe)
+    return tf.function(call).get_concrete_function(spec)
+
+
+def describe(function: Any, ops: dict[str, int]) -> dict[str, Any]:
+    """Names, shapes and types of inputs and outputs."""
+    inputs = [tensor for tensor in function.inputs if tensor.dtype != tf.resource]
+    outputs = function.structured_outputs
+
+    def record(name: str, tensor: Any) -> dict[str, Any]:
+        return {"name": name, "shape": [int(s) for s in tensor.shape], "dtype": tensor.dtype.name}
+
+    return {
+        "inputs": [record(tensor.name.split(":")[0], tensor) for tensor in inputs],
+        "outputs": [record(name, tensor) for name, tensor in outputs.items()],
+        "ops": ops,
+    }
+
+
+def convert(function: Any, output: Path) -> None:
+    """Writes float32 TFLite with a signature."""
+    module = tf.Module()
+    module.function = function
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    output.write_bytes(converter.convert())
+
+
+def run(function: Any, inputs: Path, outputs: Path) -> None:
+    """Runs the model on stored inputs (N, H, W, 3), for the comparison with the converted file."""
+    collected: dict[str, list[Any]] = {}
+    for values in np.load(inputs):
+        for name, value in function(tf.constant(values[None])).items():
+            collected.setdefault(name, []).append(value.numpy())
+    stacked: dict[str, Any] = {name: np.stack(values) for name, values in collected.items()}
+    np.savez(outputs, **stacked)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Writes text entries into a model file: the spec and the lineage."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from edgepose.errors import ConfigError, ModelError
+from edgepose.inference.model_file import detect_format
+
+
+def write_metadata(path: Path, entries: dict[str, str]) -> None:
+    """Adds or replaces entries; everything else in the file stays as it is.
+
+    The file is replaced as a whole or not at all. The same file and entries give the same bytes.
+
+    Args:
+        path: An ONNX or TFLite file.
+        entries: Key to text.
+
+    Raises:
+        ModelError: The file is damaged, or its format carries no entries.
+        ConfigError: The file cannot be written.
+    """
+    model_format = detect_format(path)
+    if model_format == "onnx":
+        data = _with_onnx_entries(path, entries)
+    elif model_format == "tflite":
+        data = with_tflite_entries(path.read_bytes(), entries, path.name)
+    else:
+        raise ModelError(
+            f"{path.name} is a {model_format} model, which carries no spec.", "Convert it first."
+        )
+    replace_file(path, data)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes a file whole, synced, or leaves the old one.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
+
+
+def _with_onnx_entries(path: Path, entries: dict[str, str]) -> bytes:
+    from edgepose.host.sources.onnx_contents import load_onnx
+
+    model = load_onnx(path)
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    del model.metadata_props[:]
+    for key, value in {**kept, **entries}.items():
+        model.metadata_props.add(key=key, value=value)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def with_tflite_entries(data: bytes, entries: dict[str, str], name: str) -> bytes:
+    """The bytes of a TFLite file with entries added or replaced.
+
+    Raises:
+        ModelError: The bytes are damaged, or too large for one flatbuffer.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    try:
+        graph = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError) as problem:
+        raise ModelError(f"{name} is a TFLite model that is truncated or damaged.") from problem
+    if any(buffer.offset for buffer in graph.buffers):
+        raise ModelError(f"{name} keeps weights outside its flatbuffer (over 2 GB), which is not supported.")
+    existing = {_text(entry.name): entry for entry in graph.metadata or []}
+    graph.metadata = list(graph.metadata or [])
+    for key, text in entries.items():
+        entry = existing.get(key)
+        if entry is None:
+            entry = schema.MetadataT()
+            entry.name = key.encode()
+            entry.buffer = len(graph.buffers)
+            graph.buffers.append(schema.BufferT())
+            graph.metadata.append(entry)
+        graph.buffers[entry.buffer].data = list(text.encode())
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(graph))
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,94 @@
+"""Reads an ONNX file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepose.errors import MissingDependencyError, ModelError
+from edgepose.host.quantize.audit_onnx import audit_onnx
+from edgepose.host.sources.contents import ModelContents, precision_of
+from edgepose.spec.model_report import TensorReport
+
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_INTEGER_WEIGHTED = frozenset({"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"})
+
+
+def load_onnx(path: Path) -> Any:
+    """Loads and checks an ONNX file.
+
+    Returns:
+        The ``onnx.ModelProto``.
+
+    Raises:
+        ModelError: The file is damaged, or has an op that ONNX does not know.
+        MissingDependencyError: onnx is not installed.
+    """
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ModuleNotFoundError as problem:
+        raise MissingDependencyError(
+            "Reading an ONNX model's graph needs the onnx package.", "Run: pip install 'edgepose[convert]'"
+        ) from problem
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, DecodeError, OSError) as problem:
+        reason = " ".join(str(problem).split()).split(" ==> ")[0].rstrip(".")
+        raise ModelError(f"{path.name} is not a valid ONNX model: {reason[:200]}.") from problem
+    return model
+
+
+def read_onnx_contents(path: Path) -> ModelContents:
+    """Reads tensors, ops and types of an ONNX file.
+
+    Raises:
+        ModelError: The file is damaged, or has an op that ONNX does not know.
+        MissingDependencyError: onnx is not installed.
+    """
+    model = load_onnx(path)
+    audit = audit_onnx(path)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    weights = _weight_types(model)
+    in_float = any(op.op in _WEIGHTED for op in audit.float_ops)
+    return ModelContents(
+        inputs=tuple(_tensor(value) for value in model.graph.input if value.name not in stored),
+        outputs=tuple(_tensor(value) for value in model.graph.output),
+        ops=audit.ops,
+        float_ops=audit.float_op_counts,
+        integer_only=audit.integer_only,
+        precision=precision_of(weights, computes_in_float=in_float),
+    )
+
+
+def _tensor(value: Any) -> TensorReport:
+    from onnx import helper
+
+    tensor_type = value.type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in tensor_type.shape.dim)
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor_type.elem_type)).name
+    return TensorReport(name=value.name, shape=shape, dtype=dtype)
+
+
+def _weight_types(model: Any) -> set[str]:
+    """Element types of stored weights, looked up through the Cast or DequantizeLinear before an op."""
+    from onnx import helper
+
+    types = {
+        tensor.name: np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).name
+        for tensor in model.graph.initializer
+    }
+    for node in model.graph.node:
+        if node.op_type in {"Cast", "DequantizeLinear", "Identity"} and node.input[0] in types:
+            types[node.output[0]] = types[node.input[0]]
+    found: Counter[str] = Counter()
+    for node in model.graph.node:
+        if node.op_type in _WEIGHTED:
+            found.update(types[name] for name in node.input[:2] if name in types)
+        elif node.op_type in _INTEGER_WEIGHTED:
+            found["int8"] += 1
+    return set(found)

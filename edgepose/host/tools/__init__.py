@@ -1,0 +1,1 @@
+"""Side environments for tools whose pins exclude everything else."""

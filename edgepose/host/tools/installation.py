@@ -1,0 +1,114 @@
+"""Installs a tool's environment from its lock file: exact versions, hashes checked, wheels only."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgepose.errors import ConfigError, MissingDependencyError
+from edgepose.host.tools.registry import STAMP_NAME, Tool, find_tool, is_current, tool_folder
+from edgepose.trust.digests import sha256_of_file
+
+Progress = Callable[[int, int], None]
+
+
+def install_tool(name: str, progress: Progress = lambda _done, _total: None) -> Path:
+    """Makes the environment; does nothing when it is current.
+
+    Args:
+        name: A tool of the registry.
+        progress: Called with (packages done, packages in all).
+
+    Returns:
+        The environment's folder.
+
+    Raises:
+        ConfigError: There is no such tool, or this Python or folder is of no use for it.
+        MissingDependencyError: The packages could not be installed.
+    """
+    tool = find_tool(name)
+    folder = tool_folder(tool)
+    with _one_at_a_time(folder):
+        if not is_current(tool):
+            _install(tool, folder, progress)
+    return folder
+
+
+def _install(tool: Tool, folder: Path, progress: Progress) -> None:
+    python = _python_for(tool)
+    shutil.rmtree(folder, ignore_errors=True)
+    _run([python, "-m", "venv", str(folder)], f"make a virtual environment in {folder}")
+    environment_python = str(folder / "bin" / "python")
+    total = sum(1 for line in tool.lock.read_text(encoding="utf-8").splitlines() if "==" in line)
+    command = [
+        environment_python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
+        "--no-deps", "--require-hashes", "--only-binary=:all:",
+        "--requirement", str(tool.lock),
+    ]  # fmt: skip
+    _run_counting(command, total, progress, f"install {tool.name} from its lock file")
+    _run([environment_python, "-c", f"import {tool.name}"], f"import {tool.name} in its new environment")
+    (folder / STAMP_NAME).write_text(sha256_of_file(tool.lock) + "\n", encoding="ascii")
+
+
+def _python_for(tool: Tool) -> str:
+    """This Python where the pins allow it, else a fitting one on PATH."""
+    if sys.version_info[:2] in tool.pythons:
+        return sys.executable
+    for major, minor in tool.pythons:
+        found = shutil.which(f"python{major}.{minor}")
+        if found:
+            return found
+    wanted = " or ".join(f"{major}.{minor}" for major, minor in tool.pythons)
+    raise ConfigError(
+        f"{tool.name}'s pins need Python {wanted}; this is {sys.version_info[0]}.{sys.version_info[1]} and "
+        "no other is on PATH.",
+        f"Install Python {wanted} and call again.",
+    )
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = folder.with_name(f".{folder.name}.lock").open("w")
+    except OSError as problem:
+        raise ConfigError(
+            f"Cannot write {folder.parent}: {problem.strerror}.", "Set EDGEPOSE_TOOLS_DIR to another folder."
+        ) from problem
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run(command: list[str], what: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise _failed(what, done.stdout + done.stderr)
+
+
+def _run_counting(command: list[str], total: int, progress: Progress, what: str) -> None:
+    """Runs pip and counts the packages that it has fetched; installing them takes the last part."""
+    seen: list[str] = []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as pip:
+        for line in pip.stdout or ():
+            seen.append(line)
+            fetched = sum(1 for entry in seen if entry.startswith("Collecting "))
+            progress(min(fetched, total - 1), total)
+    if pip.returncode:
+        raise _failed(what, "".join(seen))
+    progress(total, total)
+
+
+def _failed(what: str, output: str) -> MissingDependencyError:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith("error")] or lines or ["no output"]
+    return MissingDependencyError(
+        f"Could not {what}: {errors[-1][:300]}.", "Check the network or the package index, and call again."
+    )
