@@ -133,6 +133,8 @@ def _load_delegate(module: Any, delegate: str, library: str | None) -> object:
     if library is None:
         raise DeviceError(f"Delegate '{delegate}' needs a shared library and the profile names none.")
     try:
+        # LiteRT's own object prints a traceback when it is thrown away without its library.
+        ctypes.CDLL(library)
         return module.load_delegate(library)
     except (OSError, ValueError) as problem:
         raise DeviceError(
