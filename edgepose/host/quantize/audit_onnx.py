@@ -1,9 +1,9 @@
 """The op audit of an ONNX file in QDQ form.
 
 In QDQ form every op is written in float between DequantizeLinear and QuantizeLinear, and the runtime
-fuses the three into an integer kernel. An op counts as integer when all its float inputs come from
-DequantizeLinear and all its float outputs go to QuantizeLinear; an activation right behind an op (Conv,
-Relu, QuantizeLinear) is fused with it.
+fuses the three into an integer kernel, where it has one. An op counts as integer when there is such a
+kernel, all its float inputs come from DequantizeLinear and all its float outputs go to QuantizeLinear; an
+activation right behind an op (Conv, Relu, QuantizeLinear) is fused with it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,16 @@ from edgepose.host.quantize.audit import AuditedOp, OpAudit
 _CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 _FUSED_ACTIVATIONS = frozenset({"Relu", "Clip"})
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+# What ONNX Runtime fuses with its Q and DQ nodes, or moves them past (the rules of its QDQ transformer),
+# and ConvTranspose, which TensorRT does. Anything else between them runs in float without a word.
+_INTEGER_KERNELS = frozenset(
+    {
+        *("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Mul", "Concat", "Split", "Where", "Softmax"),
+        *("AveragePool", "GlobalAveragePool", "MaxPool", "LeakyRelu", "Relu", "Clip", "Sigmoid", "ArgMax"),
+        *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Tile", "Slice", "Gather"),
+        *("Resize", "DepthToSpace", "SpaceToDepth", "Pad", "GatherElements", "Identity", "Dropout"),
+    }
+)
 # Stored inputs that are parameters, not data: first position that does not count, by op.
 _PARAMETERS_FROM = {"Resize": 1, "Clip": 1, "Pad": 1, "Upsample": 1, "Dropout": 1}
 
@@ -76,6 +86,8 @@ class _GraphReader:
         data = node.input[: _PARAMETERS_FROM.get(node.op_type, len(node.input))]
         inputs = [name for name in data if name in self.float_tensors]
         outputs = [name for name in node.output if name in self.float_tensors]
+        if (inputs or outputs) and node.op_type not in _INTEGER_KERNELS:
+            return True
         return not (all(map(self._is_dequantized, inputs)) and all(map(self._is_quantized, outputs)))
 
     def stores_float32_weights(self, node: Any) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from edgepose.errors import ConfigError, ModelError
 from edgepose.spec.recipe import QuantizationRecipe
 
 # What the inner, integer tensor of a renamed output is called.
 INTEGER_OUTPUT_SUFFIX = "_quantized"
+FLOAT16_LARGEST = float(np.finfo(np.float16).max)
 
 
 def read_tflite(model: bytes) -> Any:
@@ -66,6 +69,27 @@ def refuse_unknown_exclusions(graph: Any, recipe: QuantizationRecipe) -> None:
             f"Recipe '{recipe.name}' excludes '{missing[0]}', which is no op's output tensor in this model.",
             "`edgepose quantize --explain` lists the tensor names.",
         )
+
+
+def refuse_weights_beyond_float16(graph: Any) -> None:
+    """Checks that stored values fit before they are rounded: infinity would be the result.
+
+    Raises:
+        ModelError: A weight is too large.
+    """
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    for subgraph in graph.subgraphs:
+        for tensor in subgraph.tensors:
+            data = graph.buffers[tensor.buffer].data
+            if tensor.type != TensorType.FLOAT32 or data is None or len(data) == 0:
+                continue
+            largest = float(np.abs(np.frombuffer(np.asarray(data, np.uint8).tobytes(), np.float32)).max())
+            if largest > FLOAT16_LARGEST:
+                raise ModelError(
+                    f"Weight '{tensor_name(tensor)}' reaches {largest:.3g}, above float16's "
+                    f"{FLOAT16_LARGEST:.0f}."
+                )
 
 
 def with_parent_output_names(parent: Any, model: bytes) -> bytes:

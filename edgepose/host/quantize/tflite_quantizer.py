@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from edgepose.host.quantize.tflite_graph import (
     first_signature,
     read_tflite,
     refuse_unknown_exclusions,
+    refuse_weights_beyond_float16,
     with_parent_output_names,
 )
 from edgepose.spec.recipe import QuantizationRecipe
@@ -51,11 +53,13 @@ def quantize_tflite(
             "Run: pip install 'edgepose[convert]'",
         ) from problem
     graph = read_tflite(model)
+    if recipe.kind == "cast":
+        refuse_weights_beyond_float16(graph)
     refuse_unknown_exclusions(graph, recipe)
     signature, input_name = first_signature(graph)
     plan = _recipe_manager(recipe)
     ranges = None
-    with _progress_bars_discarded():
+    with _library_chatter_discarded():
         if recipe.kind == "static":
             merge = _widest if recipe.range_method == "minmax" else _mean
             ranges = _calibrate(model, plan, signature, _counted(inputs, input_name, progress), merge)
@@ -187,9 +191,10 @@ def _counted(
 
 
 @contextlib.contextmanager
-def _progress_bars_discarded() -> Iterator[None]:
-    """The library draws a progress bar of its own for every sample on standard error."""
-    with contextlib.redirect_stderr(io.StringIO()):
+def _library_chatter_discarded() -> Iterator[None]:
+    """The library draws a progress bar for every sample and warns of the memory it takes itself."""
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         yield
 
 
