@@ -13,13 +13,40 @@ from numpy.typing import NDArray
 
 # The smoothing kernel of size 3 has the sigma that OpenCV derives from that size,
 # 0.3 * ((3 - 1) * 0.5 - 1) + 0.8 = 0.8, for which OpenCV uses the fixed kernel 1/4, 1/2, 1/4.
-_KERNEL = np.array([0.25, 0.5, 0.25])
+_KERNEL = (0.25, 0.5, 0.25)
 _RADIUS = 3
 _FLOOR = 1e-10
 _MIN_DETERMINANT = 1e-12
 # The paper takes any step. On a map of noise, as a hidden keypoint has, that is easily hundreds of cells;
 # the expansion means nothing so far from the highest cell. AP is the same with and without the limit.
 _MAX_OFFSET = 1.5
+
+
+def _smoothing_rows() -> NDArray[np.float64]:
+    """(5, 7): smooths a line of 7 cells to the 5 inner ones.
+
+    As products with matrices all keypoints take a few calls of numpy, whose number is what they cost.
+    """
+    return sum(weight * np.eye(5, 7, shift) for shift, weight in enumerate(_KERNEL))  # type: ignore[return-value]
+
+
+def _derivative_columns() -> NDArray[np.float64]:
+    """(25, 5): the derivatives dx, dy, dxx, dyy, dxy in the middle of a 5x5 patch, as sums over its cells."""
+    forms = np.zeros((5, 5, 5))
+    dx, dy, dxx, dyy, dxy = forms
+    c = 2
+    dx[c, c + 1], dx[c, c - 1] = 0.5, -0.5
+    dy[c + 1, c], dy[c - 1, c] = 0.5, -0.5
+    dxx[c, c + 2], dxx[c, c], dxx[c, c - 2] = 0.25, -0.5, 0.25
+    dyy[c + 2, c], dyy[c, c], dyy[c - 2, c] = 0.25, -0.5, 0.25
+    dxy[c + 1, c + 1] = dxy[c - 1, c - 1] = 0.25
+    dxy[c - 1, c + 1] = dxy[c + 1, c - 1] = -0.25
+    return np.ascontiguousarray(forms.reshape(5, 25).T)
+
+
+_SMOOTH = _smoothing_rows()
+_DERIVATIVES = _derivative_columns()
+_REACH = np.arange(-_RADIUS, _RADIUS + 1)
 
 
 def dark_offsets(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -34,28 +61,26 @@ def dark_offsets(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]) -> 
         or has it more than 1.5 cells away.
     """
     patches = _smoothed_patches(heatmaps, peaks_xy)
-    log = np.log(np.maximum(patches, _FLOOR))
-    c = 2
-    dx = 0.5 * (log[:, c, c + 1] - log[:, c, c - 1])
-    dy = 0.5 * (log[:, c + 1, c] - log[:, c - 1, c])
-    dxx = 0.25 * (log[:, c, c + 2] - 2 * log[:, c, c] + log[:, c, c - 2])
-    dyy = 0.25 * (log[:, c + 2, c] - 2 * log[:, c, c] + log[:, c - 2, c])
-    dxy = 0.25 * (log[:, c + 1, c + 1] - log[:, c - 1, c + 1] - log[:, c + 1, c - 1] + log[:, c - 1, c - 1])
+    log = np.log(np.maximum(patches, _FLOOR)).reshape(len(patches), 25)
+    dx, dy, dxx, dyy, dxy = (log @ _DERIVATIVES).T
     determinant = dxx * dyy - dxy * dxy
     is_maximum = (determinant > _MIN_DETERMINANT) & (dxx < 0)
     usable = _inside(heatmaps.shape, peaks_xy) & is_maximum
-    safe = np.where(usable, determinant, 1.0)
     # Newton's step -H^-1 g for a 2x2 Hessian.
-    offset = np.stack([-(dyy * dx - dxy * dy) / safe, -(dxx * dy - dxy * dx) / safe], axis=-1)
-    usable &= (np.abs(offset) <= _MAX_OFFSET).all(axis=-1)
-    return np.where(usable[:, None], offset, 0.0)
+    step = np.empty((len(patches), 2))
+    step[:, 0] = dxy * dy - dyy * dx
+    step[:, 1] = dxy * dx - dxx * dy
+    # Where there is no maximum the quotient is not used.
+    step /= np.where(usable, determinant, 1.0)[:, None]
+    usable &= (np.abs(step) <= _MAX_OFFSET).all(axis=1)
+    step[~usable] = 0.0
+    return step
 
 
 def _inside(shape: tuple[int, ...], peaks_xy: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Peaks whose second neighbours exist on every side."""
     _, height, width = shape
-    x, y = peaks_xy[:, 0], peaks_xy[:, 1]
-    return np.asarray((x > 1) & (x < width - 2) & (y > 1) & (y < height - 2))
+    return np.asarray(((peaks_xy > 1) & (peaks_xy < (width - 2, height - 2))).all(axis=1))
 
 
 def _smoothed_patches(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -65,18 +90,14 @@ def _smoothed_patches(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]
     the derivatives do not see. Outside the map the border cell is mirrored, as OpenCV's default border does.
     """
     count, height, width = heatmaps.shape
-    reach = np.arange(-_RADIUS, _RADIUS + 1)
-    rows = _mirrored(peaks_xy[:, 1, None] + reach, height)
-    columns = _mirrored(peaks_xy[:, 0, None] + reach, width)
+    rows = _mirrored(peaks_xy[:, 1, None] + _REACH, height)
+    columns = _mirrored(peaks_xy[:, 0, None] + _REACH, width)
     which = np.arange(count)[:, None, None]
     raw = heatmaps[which, rows[:, :, None], columns[:, None, :]].astype(np.float64)
-    vertical = _KERNEL[0] * raw[:, :-2] + _KERNEL[1] * raw[:, 1:-1] + _KERNEL[2] * raw[:, 2:]
-    return np.asarray(
-        _KERNEL[0] * vertical[:, :, :-2] + _KERNEL[1] * vertical[:, :, 1:-1] + _KERNEL[2] * vertical[:, :, 2:]
-    )
+    return np.asarray(_SMOOTH @ raw @ _SMOOTH.T)
 
 
 def _mirrored(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
     """Reflects indices at the first and last cell without repeating it."""
-    index = np.abs(index)
-    return np.clip(np.where(index >= size, 2 * (size - 1) - index, index), 0, size - 1)
+    last = size - 1
+    return np.maximum(last - np.abs(last - np.abs(index)), 0)
