@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from edgepose.errors import ConfigError
+from edgepose.host.bundle.golden import golden_from_parent
 from edgepose.host.convert.parity import Outputs, match_outputs
 from edgepose.host.convert.pictures import PICTURES, run_on_pictures, stored_inputs
 from edgepose.host.convert.routes import RouteResult, take_route
@@ -20,9 +21,17 @@ from edgepose.host.convert.tflite_finish import finish_tflite
 from edgepose.host.sources.artifact import ModelArtifact, open_artifact
 from edgepose.host.sources.inspect import inspect_model
 from edgepose.host.sources.metadata import replace_file, write_metadata
+from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD
 from edgepose.inference.open_model import open_backend
+from edgepose.inference.pipeline import PosePipeline
 from edgepose.spec.conversion_report import ConversionReport, OutputParity
-from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
+from edgepose.spec.lineage import (
+    LINEAGE_METADATA_KEY,
+    GoldenPose,
+    Lineage,
+    ParentModel,
+    lineage_to_json,
+)
 from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
 
 Target = Literal["tflite", "onnx"]
@@ -96,7 +105,8 @@ def convert_model(request: ConversionRequest) -> ConversionResult:
             draft = Path(folder) / "converted"
             result = take_route(source, request.target, draft, stored_inputs(source), request.report)
             spec, parity = _finish(source, result, draft)
-            write_metadata(draft, _entries(source, spec, result, request.target))
+            golden = _golden(source, spec, draft)
+            write_metadata(draft, _entries(source, spec, result, golden))
             replace_file(request.output, draft.read_bytes())
     except OSError as problem:
         raise ConfigError(f"Cannot write {request.output}: {problem.strerror}.") from problem
@@ -127,7 +137,7 @@ def _finish(
     """Compares, then gives the converted file its parent's names."""
     spec = _spec_of_child(source, draft)
     child = run_on_pictures(open_backend(draft), spec.input)
-    matched = match_outputs(result.parent_outputs or _parent_outputs(source), child)
+    matched = match_outputs(result.parent_outputs or _parent_outputs(source, result), child)
     if result.unfinished:
         names = {theirs: ours for ours, (theirs, _) in matched.items()}
         input_name = source.spec.input.name or result.input_name
@@ -135,8 +145,8 @@ def _finish(
     return spec, tuple(parity for _, parity in matched.values())
 
 
-def _parent_outputs(source: ModelArtifact) -> Outputs:
-    return run_on_pictures(open_backend(source.path), source.spec.input)
+def _parent_outputs(source: ModelArtifact, result: RouteResult) -> Outputs:
+    return run_on_pictures(open_backend(result.parent_file or source.path), source.spec.input)
 
 
 def _spec_of_child(source: ModelArtifact, draft: Path) -> ModelSpec:
@@ -149,17 +159,26 @@ def _spec_of_child(source: ModelArtifact, draft: Path) -> ModelSpec:
     return msgspec.structs.replace(source.spec, input=changed)
 
 
-def _entries(source: ModelArtifact, spec: ModelSpec, result: RouteResult, target: Target) -> dict[str, str]:
+def _golden(source: ModelArtifact, spec: ModelSpec, draft: Path) -> tuple[GoldenPose, ...]:
+    """The float model's poses on generated pictures; the draft computes what its parent does."""
+    if source.lineage is not None and source.lineage.golden:
+        return source.lineage.golden
+    if spec.paradigm == "detector":
+        return ()
+    return golden_from_parent(PosePipeline(open_backend(draft), spec, GOLDEN_SCORE_THRESHOLD))
+
+
+def _entries(
+    source: ModelArtifact, spec: ModelSpec, result: RouteResult, golden: tuple[GoldenPose, ...]
+) -> dict[str, str]:
     before = source.lineage
     parent = ParentModel(
-        file_name=source.path.name,
-        sha256=source.sha256,
-        step=f"convert {source.format} to {target}: {result.route}",
+        file_name=source.path.name, sha256=source.sha256, step=f"convert {source.format}: {result.route}"
     )
     lineage = Lineage(
         parents=(*(before.parents if before else ()), parent),
         tools={**(before.tools if before else {}), **result.tools, "numpy": np.__version__},
         precision=source.precision,
-        golden=before.golden if before else (),
+        golden=golden,
     )
     return {SPEC_METADATA_KEY: spec_to_json(spec), LINEAGE_METADATA_KEY: lineage_to_json(lineage)}

@@ -10,11 +10,8 @@ from edgepose.inference.preprocess import expected_shape
 from edgepose.spec.model_spec import InputSpec
 
 
-def fold_onnx(source: Path, spec: InputSpec, output: Path) -> None:
-    """Fixes the input's sizes at those of the spec (batch 1) and folds what is then constant.
-
-    ONNX Runtime's basic optimizations keep to standard ONNX ops and to the numbers: constant folding,
-    removal of dead and identity nodes, batch normalization folded into convolutions.
+def fix_sizes(source: Path, spec: InputSpec, output: Path) -> None:
+    """Writes a copy whose input has the spec's sizes and batch 1; nothing else changes.
 
     Args:
         source: The model; it is only read.
@@ -23,7 +20,30 @@ def fold_onnx(source: Path, spec: InputSpec, output: Path) -> None:
 
     Raises:
         ModelError: The model is damaged, or its input is not what the spec says.
-        MissingDependencyError: onnx or onnxruntime is not installed.
+        MissingDependencyError: onnx is not installed.
+    """
+    model = load_onnx(source)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    if len(inputs) != 1:
+        raise ModelError(f"{source.name} has {len(inputs)} inputs; a pose model has one.")
+    _fix_sizes(inputs[0], expected_shape(spec), source.name)
+    output.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def fold_constants(source: Path, output: Path) -> None:
+    """Folds what is constant.
+
+    ONNX Runtime's basic optimizations keep to standard ONNX ops and to the numbers: constant folding,
+    removal of dead and identity nodes, batch normalization folded into convolutions.
+
+    Args:
+        source: A model of fixed sizes; it is only read.
+        output: File to write.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the model.
+        MissingDependencyError: onnxruntime is not installed.
     """
     try:
         import onnxruntime
@@ -31,24 +51,16 @@ def fold_onnx(source: Path, spec: InputSpec, output: Path) -> None:
         raise MissingDependencyError(
             "Folding an ONNX model needs onnxruntime.", "Run: pip install 'edgepose[convert]'"
         ) from problem
-    model = load_onnx(source)
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in stored]
-    if len(inputs) != 1:
-        raise ModelError(f"{source.name} has {len(inputs)} inputs; a pose model has one.")
-    _fix_sizes(inputs[0], expected_shape(spec), source.name)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(output)
     options.log_severity_level = 4
     try:
-        onnxruntime.InferenceSession(
-            model.SerializeToString(deterministic=True), options, providers=["CPUExecutionProvider"]
-        )
+        onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
     except Exception as problem:
         # ONNX Runtime's exceptions share no base class but Exception.
         reason = str(problem).strip().splitlines()[0].rsplit(" : ", 1)[-1].rstrip(".")
-        raise ModelError(f"{source.name} cannot be loaded by ONNX Runtime: {reason}.") from problem
+        raise ModelError(f"The model cannot be loaded by ONNX Runtime: {reason}.") from problem
     _name_open_outputs(output)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError
 from edgepose.host.convert.onnx2tf_route import convert_with_onnx2tf
-from edgepose.host.convert.onnx_folding import fold_onnx
+from edgepose.host.convert.onnx_folding import fix_sizes, fold_constants
 from edgepose.host.convert.parity import Outputs
 from edgepose.host.sources.artifact import ModelArtifact
 from edgepose.host.sources.keras_process import run_keras
@@ -32,6 +32,7 @@ class RouteResult:
         note: Why not the first choice; empty otherwise.
         unfinished: Whether names and signature still have to be given.
         parent_outputs: The parent's outputs, where the route ran it; None where a runtime can.
+        parent_file: The source with its sizes fixed and nothing else changed; None: the source itself.
     """
 
     route: str
@@ -40,6 +41,7 @@ class RouteResult:
     note: str = ""
     unfinished: bool = False
     parent_outputs: Outputs | None = None
+    parent_file: Path | None = None
 
 
 def take_route(
@@ -72,14 +74,17 @@ def _from_onnx(source: ModelArtifact, target: str, draft: Path, say: Say) -> Rou
 
     input_name = read_onnx_contents(source.path).inputs[0].name
     tools = {name: importlib.metadata.version(name) for name in ("onnx", "onnxruntime")}
+    fixed, folded = draft.with_name("fixed.onnx"), draft.with_name("folded.onnx")
+    fix_sizes(source.path, source.spec.input, fixed)
+    fold_constants(fixed, folded)
     if target == "onnx":
-        fold_onnx(source.path, source.spec.input, draft)
-        return RouteResult("onnxruntime", input_name, tools)
-    folded = draft.with_name("folded.onnx")
-    fold_onnx(source.path, source.spec.input, folded)
+        folded.replace(draft)
+        return RouteResult("onnxruntime", input_name, tools, parent_file=fixed)
     say("converting with onnx2tf (about a minute) ...")
     draft.write_bytes(convert_with_onnx2tf(folded))
-    return RouteResult("onnx2tf", input_name, {**tools, "onnx2tf": "1.29.24"}, unfinished=True)
+    return RouteResult(
+        "onnx2tf", input_name, {**tools, "onnx2tf": "1.29.24"}, unfinished=True, parent_file=fixed
+    )
 
 
 def _from_keras(source: ModelArtifact, draft: Path, inputs: NDArray[np.float32], say: Say) -> RouteResult:
