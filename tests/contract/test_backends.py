@@ -24,7 +24,7 @@ Write = Callable[..., Path]
 BOTH = pytest.mark.parametrize("write", [write_tflite, write_onnx], ids=["litert", "onnxruntime"])
 
 
-def picture(seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]
+def picture(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32)
 
 

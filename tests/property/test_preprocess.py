@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
-from edgepose.inference.backend import TensorInfo
+from edgepose.inference.backend import Tensor, TensorInfo
 from edgepose.inference.preprocess import Preprocessor, expected_shape
 from edgepose.spec.model_spec import InputSpec
 
@@ -34,7 +34,7 @@ def picture(seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
-def written(spec: InputSpec, info: TensorInfo, image: NDArray[np.uint8]) -> NDArray[np.generic]:
+def written(spec: InputSpec, info: TensorInfo, image: NDArray[np.uint8]) -> Tensor:
     preprocessor = Preprocessor(spec, info)
     tensor = np.full(info.shape, 77, info.dtype)
     preprocessor.write(image, preprocessor.transform_for(image, None), tensor)
@@ -44,7 +44,8 @@ def written(spec: InputSpec, info: TensorInfo, image: NDArray[np.uint8]) -> NDAr
 def real_values(spec: InputSpec, image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(value - mean) / std in the spec's colour order and layout."""
     ordered = image[..., ::-1] if spec.color_order == "BGR" else image
-    real = (ordered.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
+    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+    real = (ordered.astype(np.float32) - mean) / std
     return np.asarray(real.transpose(2, 0, 1)[None] if spec.layout == "NCHW" else real[None])
 
 

@@ -13,7 +13,7 @@ from edgepose.errors import ConfigError
 from edgepose.inference.image_file import list_image_files, read_image_rgb
 
 
-def red_left_blue_right() -> np.ndarray:  # type: ignore[type-arg]
+def red_left_blue_right() -> np.ndarray:
     """(16, 32, 3) in OpenCV's BGR."""
     image = np.zeros((16, 32, 3), np.uint8)
     image[:, :16, 2] = 255
@@ -34,7 +34,7 @@ def test_channels_come_as_rgb(tmp_path: Path) -> None:
     [np.full((4, 5), 100, np.uint8), np.full((4, 5), 25700, np.uint16), np.full((4, 5, 4), 100, np.uint8)],
     ids=["grey", "16 bits", "with alpha"],
 )
-def test_other_kinds_of_pixels_become_eight_bit_rgb(tmp_path: Path, stored: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_other_kinds_of_pixels_become_eight_bit_rgb(tmp_path: Path, stored: np.ndarray) -> None:
     cv2.imwrite(str(tmp_path / "p.png"), stored)
     image = read_image_rgb(tmp_path / "p.png")
     assert image.dtype == np.uint8

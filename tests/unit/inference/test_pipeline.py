@@ -56,7 +56,7 @@ def test_only_poses_of_enough_confidence_are_reported(tmp_path: Path, height: fl
     assert len(confident(poses, 0.2)) == kept
 
 
-def persons() -> list[np.ndarray]:  # type: ignore[type-arg]
+def persons() -> list[np.ndarray]:
     corner = np.linspace((4, 20), (24, 44), 17)
     return [corner, corner + np.array((36, 0))]
 

@@ -108,6 +108,6 @@ def test_a_degenerate_box_becomes_at_least_a_pixel(box: Box) -> None:
 def test_the_enclosing_box_counts_confident_keypoints_only() -> None:
     points = np.array([[1, 2], [5, 9], [100, 100]], np.float32)
     scores = np.array([0.2, 0.9, 0.19], np.float32)
-    np.testing.assert_array_equal(enclosing_box(points, scores, np.float32(0.2)), [1, 2, 5, 9])
+    np.testing.assert_array_equal(enclosing_box(points, scores, float(np.float32(0.2))), [1, 2, 5, 9])
     assert enclosing_box(points, scores, 0.95) is None
     assert enclosing_box(points, scores, 0.5) is None, "one point has no extent"
