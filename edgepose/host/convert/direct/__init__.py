@@ -1,0 +1,1 @@
+"""Converts ONNX to TensorFlow Lite without TensorFlow: one clean NHWC graph, in seconds."""

@@ -1,0 +1,140 @@
+"""The direct route, from an ONNX file to a .tflite file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepose.host.convert.direct import (
+    import_conv,
+    import_elementwise,
+    import_reduce,
+    import_resize,
+    import_shape,
+)
+from edgepose.host.convert.direct.graph_ir import Graph, count_kinds
+from edgepose.host.convert.direct.layout import sink_transposes
+from edgepose.host.convert.direct.onnx_file import read_onnx
+from edgepose.host.convert.direct.onnx_import import NCHW_FROM_NHWC, NHWC_FROM_NCHW, Handler, import_graph
+from edgepose.host.convert.direct.passes.fusion import (
+    fold_constants_into_convolutions,
+    fuse_activations,
+    fuse_padding,
+)
+from edgepose.host.convert.direct.passes.graph_pass import GraphPass, run_passes
+from edgepose.host.convert.direct.passes.tidy import (
+    free_transposes_to_reshapes,
+    merge_reshapes,
+    merge_slices,
+    share_equal_operators,
+)
+from edgepose.host.convert.direct.tflite_writer import serialize
+
+HANDLERS: dict[str, Handler] = {
+    **import_conv.HANDLERS,
+    **import_elementwise.HANDLERS,
+    **import_reduce.HANDLERS,
+    **import_resize.HANDLERS,
+    **import_shape.HANDLERS,
+}
+
+PASSES = (
+    GraphPass("sink_transposes", sink_transposes, (), ("transposes_cancelled", "nothing_dead")),
+    GraphPass("free_transposes_to_reshapes", free_transposes_to_reshapes),
+    GraphPass("merge_reshapes", merge_reshapes),
+    GraphPass("merge_slices", merge_slices),
+    GraphPass("share_equal_operators", share_equal_operators),
+    GraphPass("fold_constants", fold_constants_into_convolutions, ("activations_apart",)),
+    GraphPass("fuse_activations", fuse_activations, ("activations_apart",)),
+    GraphPass("fuse_padding", fuse_padding, (), ("spelled", "nothing_dead")),
+)
+
+
+@dataclass(frozen=True)
+class DirectConversion:
+    """What the direct route did.
+
+    Attributes:
+        output_permutations: Per output, ``perm`` with ``tflite = onnx.transpose(perm)``.
+        input_permutations: Per input, the same.
+        ops_total: Operators in the .tflite file.
+        op_counts: Operators by kind.
+        notes: What a reader of the report should know.
+    """
+
+    output_permutations: dict[str, tuple[int, ...]]
+    input_permutations: dict[str, tuple[int, ...]]
+    ops_total: int
+    op_counts: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def convert_direct(onnx_path: Path, output: Path) -> DirectConversion:
+    """Convert an ONNX file to a float32 .tflite file whose activations are NHWC.
+
+    Args:
+        onnx_path: ONNX file with static shapes; a dynamic batch becomes 1.
+        output: Where the .tflite file is written.
+
+    Raises:
+        UnsupportedByDirectRoute: If an operator or attribute cannot be converted exactly.
+        ModelError: If the file is not a usable ONNX model.
+    """
+    graph = import_graph(read_onnx(onnx_path), HANDLERS)
+    counts = run_passes(graph, PASSES)
+    inputs = _settle_inputs(graph)
+    outputs = _settle_outputs(graph)
+    run_passes(graph, PASSES[1:3])
+    _write(serialize(graph), output)
+    notes = tuple(f"{name}: {count}" for name, count in counts if count)
+    return DirectConversion(outputs, inputs, len(graph.ops), count_kinds(graph.ops), notes)
+
+
+def _settle_inputs(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Keep a 4-D input NHWC, unless all that reads it wants ONNX's order."""
+    permutations = {}
+    for value in graph.inputs:
+        permutations[value.name] = tuple(range(len(value.shape)))
+        if len(value.shape) != 4:
+            continue
+        permutations[value.name] = NHWC_FROM_NCHW
+        users = list(value.users)
+        if users and all(op.kind == "TRANSPOSE" and tuple(op.attrs["perm"]) == NCHW_FROM_NHWC for op in users):
+            value.shape = users[0].output.shape
+            permutations[value.name] = (0, 1, 2, 3)
+            for op in users:
+                op.kind, op.attrs = "RESHAPE", {"shape": value.shape}
+    return permutations
+
+
+def _settle_outputs(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Drop a TRANSPOSE to ONNX's order in front of a 4-D output: it stays NHWC."""
+    permutations = {}
+    for position, value in enumerate(graph.outputs):
+        name, op = graph.output_names[position], value.producer
+        permutations[name] = tuple(range(len(value.shape)))
+        if op is None or op.kind not in {"TRANSPOSE"} or tuple(op.attrs["perm"]) != NCHW_FROM_NHWC:
+            continue
+        source = op.inputs[0]
+        if source.producer is not None and not graph.is_output(source):
+            graph.outputs[position] = source
+            permutations[name] = NHWC_FROM_NCHW
+    return permutations
+
+
+def _write(data: bytes, output: Path) -> None:
+    """Write beside ``output``, flush to the disk, rename: never half a file."""
+    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(output)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

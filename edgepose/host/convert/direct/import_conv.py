@@ -1,0 +1,269 @@
+"""Convolutions, transposed convolutions and pools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.host.convert.direct.graph_ir import Value
+from edgepose.host.convert.direct.onnx_import import NCHW_FROM_NHWC, NHWC_FROM_NCHW, Handler, NodeImport
+
+Pair = tuple[int, int]
+
+
+def same_padding(size: int, window: int, stride: int) -> Pair:
+    """Return TensorFlow's SAME padding (begin, end) along one axis; ``window`` includes the dilation."""
+    total = max((-(-size // stride) - 1) * stride + window - size, 0)
+    return total // 2, total - total // 2
+
+
+def _pads(n: NodeImport, sizes: Pair, windows: Pair, strides: Pair) -> tuple[Pair, Pair]:
+    """Return ((top, bottom), (left, right)) as the node asks, ``auto_pad`` resolved."""
+    auto = n.attr("auto_pad", "NOTSET")
+    if auto in {"", "NOTSET"}:
+        pads = n.attr("pads", [0, 0, 0, 0])
+        return (int(pads[0]), int(pads[2])), (int(pads[1]), int(pads[3]))
+    if auto == "VALID":
+        return (0, 0), (0, 0)
+    same = [same_padding(s, w, t) for s, w, t in zip(sizes, windows, strides, strict=True)]
+    if auto == "SAME_LOWER":
+        same = [(end, begin) for begin, end in same]
+    return same[0], same[1]
+
+
+def _four_d(n: NodeImport, value: Value) -> Value:
+    """Return NHWC; a 1-D signal (N, C, L) becomes a picture of height 1."""
+    if len(value.shape) == 3:
+        value = n.reshape(value, (value.shape[0], value.shape[1], 1, value.shape[2]))
+    if len(value.shape) != 4:
+        raise n.unsupported(f"{len(value.shape) - 2} spatial dimensions")
+    return n.transpose(value, NHWC_FROM_NCHW)
+
+
+def _back(n: NodeImport, value: Value) -> Value:
+    result = n.transpose(value, NCHW_FROM_NHWC)
+    if len(n.x.shape) == 3:
+        result = n.reshape(result, (result.shape[0], result.shape[1], result.shape[3]))
+    return result
+
+
+def _widen(n: NodeImport, name: str, count: int, fill: int) -> list[int]:
+    """Return a spatial attribute for two axes, also where the node has one axis."""
+    found = [int(v) for v in n.attr(name, [fill] * count)]
+    return found if len(found) == count else [fill] * (count // 2) + found if count == 2 else [0, *found[:1], 0, *found[1:]]
+
+
+def _pad(n: NodeImport, x: Value, pads: tuple[Pair, Pair]) -> Value:
+    if pads == ((0, 0), (0, 0)):
+        return x
+    shape = (x.shape[0], x.shape[1] + sum(pads[0]), x.shape[2] + sum(pads[1]), x.shape[3])
+    return n.emit("PAD", [x], shape, pads=((0, 0), pads[0], pads[1], (0, 0)))
+
+
+def _windowed(n: NodeImport, x: Value, kernel: Pair, strides: Pair, dilations: Pair) -> tuple[tuple[Pair, Pair], bool]:
+    """Return the padding and whether it is what SAME means."""
+    one_axis = len(n.x.shape) == 3
+    windows = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
+    if one_axis and n.attr("auto_pad", "NOTSET") in {"", "NOTSET"}:
+        found = n.attr("pads", [0, 0])
+        pads: tuple[Pair, Pair] = ((0, 0), (int(found[0]), int(found[1])))
+    else:
+        pads = _pads(n, x.shape[1:3], (windows[0], windows[1]), strides)  # type: ignore[arg-type]
+    same = tuple(same_padding(s, w, t) for s, w, t in zip(x.shape[1:3], windows, strides, strict=True))
+    return pads, pads == same
+
+
+def _out_sizes(x: Value, pads: Sequence[Pair], windows: Sequence[int], strides: Sequence[int]) -> list[int]:
+    return [
+        (size + sum(pad) - window) // stride + 1
+        for size, pad, window, stride in zip(x.shape[1:3], pads, windows, strides, strict=True)
+    ]
+
+
+def conv(n: NodeImport) -> Value:
+    """Conv: CONV_2D or DEPTHWISE_CONV_2D; a padding that is not SAME becomes a PAD in front."""
+    weights = n.constant(1)
+    if weights.ndim == 3:
+        weights = weights[:, :, None, :]
+    x = _four_d(n, n.x)
+    group = int(n.attr("group", 1))
+    kernel = (int(weights.shape[2]), int(weights.shape[3]))
+    strides = _pair(_widen(n, "strides", 2, 1))
+    dilations = _pair(_widen(n, "dilations", 2, 1))
+    pads, same = _windowed(n, x, kernel, strides, dilations)
+    windows = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    sizes = _out_sizes(x, pads, windows, strides)
+    unpadded = pads == ((0, 0), (0, 0))
+    if not same:
+        x = _pad(n, x, pads)
+    bias = n.optional_constant(2)
+    out = int(weights.shape[0])
+    bias_value = n.const(np.zeros(out, np.float32) if bias is None else bias)
+    attrs: dict[str, Any] = {
+        "padding": "VALID" if unpadded or not same else "SAME",
+        "stride_h": strides[0],
+        "stride_w": strides[1],
+        "dilation_h": dilations[0],
+        "dilation_w": dilations[1],
+        "activation": "",
+    }
+    shape = (x.shape[0], *sizes, out)
+    if group == x.shape[3] and group > 1:
+        kernels = weights.transpose(1, 2, 3, 0)
+        attrs["multiplier"] = out // group
+        y = n.emit("DEPTHWISE_CONV_2D", [x, n.const(np.ascontiguousarray(kernels)), bias_value], shape, **attrs)
+    else:
+        kernels = np.ascontiguousarray(weights.transpose(0, 2, 3, 1))
+        y = n.emit("CONV_2D", [x, n.const(kernels), bias_value], shape, **attrs)
+    return _back(n, y)
+
+
+def _pair(values: Sequence[int]) -> Pair:
+    return int(values[0]), int(values[1])
+
+
+def _dense_kernel(weights: NDArray[Any], group: int, dilations: Pair) -> NDArray[Any]:
+    """Return (I, O, kh, kw) weights without groups and dilation: zeros stand where there was nothing."""
+    inputs, outputs, height, width = weights.shape
+    if dilations != (1, 1):
+        spread = np.zeros(
+            (inputs, outputs, (height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1), weights.dtype
+        )
+        spread[:, :, :: dilations[0], :: dilations[1]] = weights
+        weights = spread
+    if group == 1:
+        return weights
+    dense = np.zeros((inputs, outputs * group, *weights.shape[2:]), weights.dtype)
+    step = inputs // group
+    for index in range(group):
+        rows = slice(index * step, (index + 1) * step)
+        dense[rows, index * outputs : (index + 1) * outputs] = weights[rows]
+    return dense
+
+
+def conv_transpose(n: NodeImport) -> Value:
+    """ConvTranspose: TRANSPOSE_CONV, cropped where its padding is not SAME."""
+    if len(n.x.shape) != 4:
+        raise n.unsupported(f"{len(n.x.shape) - 2} spatial dimensions")
+    dilations = _pair(n.attr("dilations", [1, 1]))
+    weights = _dense_kernel(n.constant(1), int(n.attr("group", 1)), dilations)
+    x = n.transpose(n.x, NHWC_FROM_NCHW)
+    strides = _pair(n.attr("strides", [1, 1]))
+    kernel = _pair(weights.shape[2:])
+    full = [(size - 1) * s + k for size, s, k in zip(x.shape[1:3], strides, kernel, strict=True)]
+    begin, sizes = _transposed_extent(n, full)
+    out = int(weights.shape[1])
+    bias = n.optional_constant(2)
+    operands = [x, n.const(np.ascontiguousarray(weights.transpose(1, 2, 3, 0)))]
+    operands.append(n.const(np.zeros(out, np.float32) if bias is None else bias))
+    attrs: dict[str, Any] = {"stride_h": strides[0], "stride_w": strides[1], "activation": ""}
+    wanted = (x.shape[0], *sizes, out)
+    same = all(
+        -(-size // s) == inner and same_padding(size, k, s)[0] == b
+        for size, s, inner, k, b in zip(sizes, strides, x.shape[1:3], kernel, begin, strict=True)
+    )
+    if same and (begin != [0, 0] or sizes != full):
+        return _back(n, n.emit("TRANSPOSE_CONV", operands, wanted, padding="SAME", output_shape=wanted, **attrs))
+    whole = (x.shape[0], *full, out)
+    y = n.emit("TRANSPOSE_CONV", operands, whole, padding="VALID", output_shape=whole, **attrs)
+    if sizes != full:
+        first = (0, begin[0], begin[1], 0)
+        last = (x.shape[0], begin[0] + sizes[0], begin[1] + sizes[1], out)
+        y = n.emit("SLICE", [y], wanted, begin=first, end=last)
+    return _back(n, y)
+
+
+def _transposed_extent(n: NodeImport, full: list[int]) -> tuple[list[int], list[int]]:
+    """Return where the wanted part of the full result begins, and its size."""
+    wanted = list(n.output_shape()[2:])
+    extra = [int(v) for v in n.attr("output_padding", [0, 0])]
+    auto = n.attr("auto_pad", "NOTSET")
+    if n.attr("output_shape", None) is not None or auto in {"SAME_UPPER", "SAME_LOWER"}:
+        total = [max(f + e - w, 0) for f, e, w in zip(full, extra, wanted, strict=True)]
+        begin = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in total]
+    else:
+        begin = [int(v) for v in n.attr("pads", [0, 0, 0, 0])[:2]]
+    if any(b + w > f for b, w, f in zip(begin, wanted, full, strict=True)):
+        raise n.unsupported("output_padding reaches beyond the kernel")
+    return begin, wanted
+
+
+def _replicated(n: NodeImport, x: Value, axis: int, pad: Pair) -> Value:
+    """Repeat the border along ``axis``: what a maximum over a window with padding cannot see."""
+    parts: list[Value] = []
+    for count, position in ((pad[0], 0), (pad[1], x.shape[axis] - 1)):
+        if position:
+            parts.append(x)
+        if not count:
+            continue
+        begin, end = [0, 0, 0, 0], list(x.shape)
+        begin[axis], end[axis] = position, position + 1
+        shape = tuple(e - b for b, e in zip(begin, end, strict=True))
+        edge = n.emit("SLICE", [x], shape, begin=tuple(begin), end=tuple(end))
+        parts.extend([edge] * count)
+    if len(parts) == 1:
+        return x
+    shape = list(x.shape)
+    shape[axis] += sum(pad)
+    return n.emit("CONCATENATION", parts, shape, axis=axis)
+
+
+def _pool(n: NodeImport, kind: str) -> Value:
+    if len(n.x.shape) not in {3, 4}:
+        raise n.unsupported(f"{len(n.x.shape) - 2} spatial dimensions")
+    if any(int(d) != 1 for d in n.attr("dilations", [1, 1])):
+        raise n.unsupported("a dilated pool")
+    if len(n.node.outputs) > 1 and n.node.outputs[1]:
+        raise n.unsupported("the indices of the maxima")
+    x = _four_d(n, n.x)
+    kernel = _pair(_widen(n, "kernel_shape", 2, 1))
+    strides = _pair(_widen(n, "strides", 2, 1))
+    pads, same = _windowed(n, x, kernel, strides, (1, 1))
+    sizes = _out_sizes(x, pads, kernel, strides)
+    wanted = n.output_shape()[2:]
+    if sizes != [*([1] if len(wanted) == 1 else []), *wanted]:
+        raise n.unsupported("ceil_mode that adds a window")
+    attrs = {"stride_h": strides[0], "stride_w": strides[1], "filter_h": kernel[0], "filter_w": kernel[1]}
+    padding = "SAME" if same and pads != ((0, 0), (0, 0)) else "VALID"
+    if kind == "MAX_POOL_2D" and not same:
+        x = _replicated(n, _replicated(n, x, 1, pads[0]), 2, pads[1])
+    elif kind == "AVERAGE_POOL_2D" and pads != ((0, 0), (0, 0)):
+        if n.attr("count_include_pad", 0):
+            x, padding = _pad(n, x, pads), "VALID"
+        elif not same:
+            raise n.unsupported("count_include_pad=0 with a padding that is not SAME")
+    return _back(n, n.emit(kind, [x], (x.shape[0], *sizes, x.shape[3]), padding=padding, activation="", **attrs))
+
+
+def max_pool(n: NodeImport) -> Value:
+    """MaxPool."""
+    return _pool(n, "MAX_POOL_2D")
+
+
+def average_pool(n: NodeImport) -> Value:
+    """AveragePool."""
+    return _pool(n, "AVERAGE_POOL_2D")
+
+
+def global_pool(kind: str) -> Handler:
+    """Return the handler that reduces all spatial axes with ``kind``."""
+
+    def handler(n: NodeImport) -> Value:
+        axes = tuple(range(2, len(n.x.shape)))
+        shape = (*n.x.shape[:2], *(1 for _ in axes))
+        return n.emit(kind, [n.x], shape, axes=axes, keep_dims=True)
+
+    return handler
+
+
+HANDLERS: dict[str, Handler] = {
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    "GlobalAveragePool": global_pool("MEAN"),
+    "GlobalMaxPool": global_pool("REDUCE_MAX"),
+}

@@ -1,0 +1,215 @@
+"""Operators that treat every element alike: arithmetic, activations, normalizations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgepose.host.convert.direct.graph_ir import Value
+from edgepose.host.convert.direct.onnx_import import Handler, NodeImport
+
+
+def unary(kind: str) -> Handler:
+    """Return the handler of an operator with one operand and no attributes."""
+
+    def handler(n: NodeImport) -> Value:
+        return n.emit(kind, [n.x], n.x.shape)
+
+    return handler
+
+
+def _two(n: NodeImport, kind: str, a: Value, b: Value) -> Value:
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    if a.dtype != np.float32 or b.dtype != np.float32:
+        raise n.unsupported(f"arithmetic on {a.dtype} and {b.dtype}")
+    return n.emit(kind, [a, b], shape)
+
+
+def binary(kind: str) -> Handler:
+    """Return the handler of a broadcasting operator; more than two operands are taken one by one."""
+
+    def handler(n: NodeImport) -> Value:
+        result = n.x
+        if len(n.inputs) == 1:
+            return result
+        for position in range(1, len(n.inputs)):
+            result = _two(n, kind, result, n.operand(position))
+        return result
+
+    return handler
+
+
+def identity(n: NodeImport) -> Value:
+    """Identity and Dropout: the operand itself."""
+    return n.x
+
+
+def div(n: NodeImport) -> Value:
+    """Div; by a constant it is a multiplication, which every delegate has."""
+    divisor = n.operand(1)
+    if divisor.data is not None and divisor.dtype == np.float32 and np.all(divisor.data != 0):
+        return _two(n, "MUL", n.x, n.const((1.0 / divisor.data.astype(np.float64)).astype(np.float32)))
+    return _two(n, "DIV", n.x, divisor)
+
+
+def clip(n: NodeImport) -> Value:
+    """Clip: a ReLU where the bounds allow it, else MAXIMUM and MINIMUM with constants."""
+    low, high = n.attr("min", None), n.attr("max", None)
+    if n.node.opset >= 11:
+        found = [n.optional_constant(position) for position in (1, 2)]
+        low, high = (None if bound is None else float(bound) for bound in found)
+    low = -math.inf if low is None or low <= np.finfo(np.float32).min else float(low)
+    high = math.inf if high is None or high >= np.finfo(np.float32).max else float(high)
+    if low == 0.0 and high in {6.0, math.inf}:
+        return n.emit("RELU6" if high == 6.0 else "RELU", [n.x], n.x.shape)
+    result = n.x
+    if low != -math.inf:
+        result = n.emit("MAXIMUM", [result, n.const(low)], n.x.shape)
+    if high != math.inf:
+        result = n.emit("MINIMUM", [result, n.const(high)], n.x.shape)
+    return result
+
+
+def leaky_relu(n: NodeImport) -> Value:
+    """LeakyRelu."""
+    return n.emit("LEAKY_RELU", [n.x], n.x.shape, alpha=float(n.attr("alpha", 0.01)))
+
+
+def prelu(n: NodeImport) -> Value:
+    """PRelu with a constant slope."""
+    slope = n.constant(1)
+    rank = len(n.x.shape)
+    full = slope.reshape((1,) * (rank - slope.ndim) + slope.shape)
+    return n.emit("PRELU", [n.x, n.const(full)], n.x.shape)
+
+
+def hard_sigmoid(n: NodeImport) -> Value:
+    """HardSigmoid: clip(alpha x + beta, 0, 1) is relu6(6 alpha x + 6 beta) / 6."""
+    return _hard_sigmoid(n, float(n.attr("alpha", 0.2)), float(n.attr("beta", 0.5)))
+
+
+def _hard_sigmoid(n: NodeImport, alpha: float, beta: float) -> Value:
+    slope = float(np.float32(6.0 * alpha))
+    x = n.x if abs(slope - 1.0) < 1e-6 else n.emit("MUL", [n.x, n.const(slope)], n.x.shape)
+    shifted = n.emit("ADD", [x, n.const(6.0 * beta)], x.shape)
+    clipped = n.emit("RELU6", [shifted], x.shape)
+    return n.emit("MUL", [clipped, n.const(1.0 / 6.0)], x.shape)
+
+
+def hard_swish(n: NodeImport) -> Value:
+    """HardSwish."""
+    return n.emit("HARD_SWISH", [n.x], n.x.shape)
+
+
+def gelu(n: NodeImport) -> Value:
+    """Gelu, exact or by tanh."""
+    return n.emit("GELU", [n.x], n.x.shape, approximate=n.attr("approximate", "none") == "tanh")
+
+
+def power(n: NodeImport) -> Value:
+    """Pow: squares and roots have operators of their own."""
+    exponent = n.operand(1)
+    if exponent.data is not None and exponent.data.size == 1:
+        number = float(exponent.data.reshape(()))
+        if number == 2.0:
+            return n.emit("MUL", [n.x, n.x], n.x.shape)
+        if number == 0.5:
+            return n.emit("SQRT", [n.x], n.x.shape)
+        if number == 1.0:
+            return n.x
+        exponent = n.const(number)
+    return _two(n, "POW", n.x, exponent)
+
+
+def reciprocal(n: NodeImport) -> Value:
+    """Reciprocal."""
+    return n.emit("DIV", [n.const(1.0), n.x], n.x.shape, dtype=np.float32)
+
+
+def batch_normalization(n: NodeImport) -> Value:
+    """BatchNormalization: a factor and a summand per channel."""
+    scale, bias, mean, variance = (n.constant(i).astype(np.float64) for i in range(1, 5))
+    factor = scale / np.sqrt(variance + float(n.attr("epsilon", 1e-5)))
+    shape = (1, -1, *(1 for _ in n.x.shape[2:]))
+    scaled = n.emit("MUL", [n.x, n.const(factor.reshape(shape))], n.x.shape)
+    return n.emit("ADD", [scaled, n.const((bias - mean * factor).reshape(shape))], n.x.shape)
+
+
+def _normalized(n: NodeImport, x: Value, axes: tuple[int, ...], epsilon: float) -> Value:
+    """Return (x - mean) * rsqrt(variance + epsilon) over ``axes``.
+
+    RSQRT and MUL, not SQRT and DIV: the latter ruin a static int8 model without an error.
+    """
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+    mean = n.emit("MEAN", [x], kept, axes=axes, keep_dims=True)
+    centred = n.emit("SUB", [x, mean], x.shape)
+    squares = n.emit("MUL", [centred, centred], x.shape)
+    variance = n.emit("MEAN", [squares], kept, axes=axes, keep_dims=True)
+    inverse = n.emit("RSQRT", [n.emit("ADD", [variance, n.const(epsilon)], kept)], kept)
+    return n.emit("MUL", [centred, inverse], x.shape)
+
+
+def layer_normalization(n: NodeImport) -> Value:
+    """LayerNormalization, decomposed."""
+    if len([name for name in n.node.outputs if name]) > 1:
+        raise n.unsupported("the mean and deviation as outputs")
+    rank = len(n.x.shape)
+    axes = tuple(range(int(n.attr("axis", -1)) % rank, rank))
+    result = _normalized(n, n.x, axes, float(n.attr("epsilon", 1e-5)))
+    result = n.emit("MUL", [result, n.const(n.constant(1))], n.x.shape)
+    bias = n.optional_constant(2)
+    return result if bias is None else n.emit("ADD", [result, n.const(bias)], n.x.shape)
+
+
+def instance_normalization(n: NodeImport) -> Value:
+    """InstanceNormalization, decomposed."""
+    axes = tuple(range(2, len(n.x.shape)))
+    shape = (1, -1, *(1 for _ in axes))
+    result = _normalized(n, n.x, axes, float(n.attr("epsilon", 1e-5)))
+    result = n.emit("MUL", [result, n.const(n.constant(1).reshape(shape))], n.x.shape)
+    return n.emit("ADD", [result, n.const(n.constant(2).reshape(shape))], n.x.shape)
+
+
+def cast(n: NodeImport) -> Value:
+    """Cast between float32, int32 and int64; the same dtype is no operation."""
+    wanted = {1: np.float32, 6: np.int32, 7: np.int64}.get(int(n.attr("to", 0)))
+    if wanted is None:
+        raise n.unsupported(f"a cast to ONNX type {n.attr('to', 0)}")
+    if n.x.dtype == wanted:
+        return n.x
+    return n.emit("CAST", [n.x], n.x.shape, dtype=wanted)
+
+
+HANDLERS: dict[str, Handler] = {
+    "Abs": unary("ABS"),
+    "Add": binary("ADD"),
+    "BatchNormalization": batch_normalization,
+    "Cast": cast,
+    "Clip": clip,
+    "Div": div,
+    "Dropout": identity,
+    "Erf": unary("ERF"),
+    "Exp": unary("EXP"),
+    "Gelu": gelu,
+    "HardSigmoid": hard_sigmoid,
+    "HardSwish": hard_swish,
+    "Identity": identity,
+    "InstanceNormalization": instance_normalization,
+    "LayerNormalization": layer_normalization,
+    "LeakyRelu": leaky_relu,
+    "Log": unary("LOG"),
+    "Max": binary("MAXIMUM"),
+    "Min": binary("MINIMUM"),
+    "Mul": binary("MUL"),
+    "Neg": unary("NEG"),
+    "PRelu": prelu,
+    "Pow": power,
+    "Reciprocal": reciprocal,
+    "Relu": unary("RELU"),
+    "Sigmoid": unary("LOGISTIC"),
+    "Sqrt": unary("SQRT"),
+    "Sub": binary("SUB"),
+    "Sum": binary("ADD"),
+    "Tanh": unary("TANH"),
+}

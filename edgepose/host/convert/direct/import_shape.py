@@ -1,0 +1,189 @@
+"""Operators that move elements about: reshapes, slices, concatenation, padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgepose.host.convert.direct.graph_ir import Value
+from edgepose.host.convert.direct.onnx_import import NCHW_FROM_NHWC, NHWC_FROM_NCHW, Handler, NodeImport
+
+
+def reshape(n: NodeImport) -> Value:
+    """Reshape, Flatten, Squeeze and Unsqueeze: ONNX's shape inference says the result."""
+    return n.reshape(n.x, n.output_shape())
+
+
+def transpose(n: NodeImport) -> Value:
+    """Transpose."""
+    rank = len(n.x.shape)
+    return n.transpose(n.x, [int(axis) for axis in n.attr("perm", list(range(rank))[::-1])])
+
+
+def concat(n: NodeImport) -> Value:
+    """Concat."""
+    values = [n.operand(position) for position in range(len(n.inputs))]
+    axis = int(n.attr("axis", 0)) % len(values[0].shape)
+    shape = list(values[0].shape)
+    shape[axis] = sum(value.shape[axis] for value in values)
+    return values[0] if len(values) == 1 else n.emit("CONCATENATION", values, shape, axis=axis)
+
+
+def split(n: NodeImport) -> list[Value]:
+    """Split: one SLICE an output."""
+    axis = int(n.attr("axis", 0)) % len(n.x.shape)
+    sizes = [n.output_shape(position)[axis] for position in range(len(n.node.outputs))]
+    results, start = [], 0
+    for size in sizes:
+        begin, end = [0] * len(n.x.shape), list(n.x.shape)
+        begin[axis], end[axis] = start, start + size
+        shape = [e - b for b, e in zip(begin, end, strict=True)]
+        results.append(n.emit("SLICE", [n.x], shape, begin=tuple(begin), end=tuple(end)))
+        start += size
+    return results
+
+
+def slice_(n: NodeImport) -> Value:
+    """Slice with constant bounds and positive steps."""
+    if n.node.opset < 10:
+        starts, ends = n.attr("starts", []), n.attr("ends", [])
+        axes, steps = n.attr("axes", list(range(len(starts)))), [1] * len(starts)
+    else:
+        starts, ends = n.constant(1).tolist(), n.constant(2).tolist()
+        axes_given, steps_given = n.optional_constant(3), n.optional_constant(4)
+        axes = list(range(len(starts))) if axes_given is None else axes_given.tolist()
+        steps = [1] * len(starts) if steps_given is None else steps_given.tolist()
+    rank = len(n.x.shape)
+    begin, end, strides = [0] * rank, list(n.x.shape), [1] * rank
+    for start, stop, axis, step in zip(starts, ends, axes, steps, strict=True):
+        if step < 1:
+            raise n.unsupported(f"step {step}")
+        first, last, _ = slice(start, stop).indices(n.x.shape[axis])
+        begin[axis], end[axis], strides[axis] = first, max(last, first), step
+    shape = [-(-(e - b) // s) for b, e, s in zip(begin, end, strides, strict=True)]
+    if min(shape) < 1:
+        raise n.unsupported("an empty result")
+    attrs: dict[str, Any] = {"begin": tuple(begin), "end": tuple(end)}
+    if all(step == 1 for step in strides):
+        return n.emit("SLICE", [n.x], shape, **attrs)
+    return n.emit("STRIDED_SLICE", [n.x], shape, strides=tuple(strides), **attrs)
+
+
+def pad(n: NodeImport) -> Value:
+    """Pad with a constant, or by reflection."""
+    rank = len(n.x.shape)
+    mode = n.attr("mode", "constant")
+    if n.node.opset < 11:
+        pads, value = [int(v) for v in n.attr("pads", [])], float(n.attr("value", 0.0))
+    else:
+        found = n.optional_constant(2)
+        pads, value = n.constant(1).tolist(), 0.0 if found is None else float(found)
+        axes = n.optional_constant(3)
+        if axes is not None:
+            pads = _spread(pads, axes.tolist(), rank)
+    if min(pads) < 0:
+        raise n.unsupported("a negative padding")
+    rows = tuple((int(pads[axis]), int(pads[axis + rank])) for axis in range(rank))
+    shape = [size + sum(row) for size, row in zip(n.x.shape, rows, strict=True)]
+    if mode == "reflect":
+        return n.emit("MIRROR_PAD", [n.x], shape, pads=rows, mode=0)
+    if mode != "constant":
+        raise n.unsupported(f"mode {mode}")
+    if value == 0.0:
+        return n.emit("PAD", [n.x], shape, pads=rows)
+    return n.emit("PADV2", [n.x], shape, pads=rows, value=value)
+
+
+def _spread(pads: list[int], axes: list[int], rank: int) -> list[int]:
+    full = [0] * (2 * rank)
+    for position, axis in enumerate(axes):
+        full[axis % rank] = pads[position]
+        full[axis % rank + rank] = pads[position + len(axes)]
+    return full
+
+
+def gather(n: NodeImport) -> Value:
+    """Gather with constant indices: a slice where they follow each other."""
+    indices = n.constant(1)
+    axis = int(n.attr("axis", 0)) % len(n.x.shape)
+    size = n.x.shape[axis]
+    flat = [int(index) % size for index in indices.reshape(-1)]
+    shape = (*n.x.shape[:axis], *indices.shape, *n.x.shape[axis + 1 :])
+    kept = (*n.x.shape[:axis], len(flat), *n.x.shape[axis + 1 :])
+    if flat == list(range(flat[0], flat[0] + len(flat))):
+        begin, end = [0] * len(n.x.shape), list(n.x.shape)
+        begin[axis], end[axis] = flat[0], flat[0] + len(flat)
+        picked = n.emit("SLICE", [n.x], kept, begin=tuple(begin), end=tuple(end))
+    else:
+        picked = n.emit("GATHER", [n.x], kept, axis=axis, indices=tuple(flat))
+    return n.reshape(picked, shape)
+
+
+def tile(n: NodeImport) -> Value:
+    """Tile."""
+    multiples = tuple(int(v) for v in n.constant(1))
+    return _tile(n, n.x, multiples)
+
+
+def _tile(n: NodeImport, x: Value, multiples: tuple[int, ...]) -> Value:
+    if all(m == 1 for m in multiples):
+        return x
+    shape = [size * m for size, m in zip(x.shape, multiples, strict=True)]
+    return n.emit("TILE", [x], shape, multiples=multiples)
+
+
+def expand(n: NodeImport) -> Value:
+    """Expand: broadcasting, written out."""
+    wanted = n.output_shape()
+    x = n.reshape(n.x, (1,) * (len(wanted) - len(n.x.shape)) + n.x.shape)
+    return _tile(n, x, tuple(w // size for w, size in zip(wanted, x.shape, strict=True)))
+
+
+def depth_to_space(n: NodeImport) -> Value:
+    """DepthToSpace; CRD order is turned into DCR, which is TensorFlow's, by a channel shuffle."""
+    block = int(n.attr("blocksize", 1))
+    batch, channels, height, width = n.x.shape
+    inner = channels // (block * block)
+    x = n.x
+    if n.attr("mode", "DCR") == "CRD":
+        x = n.reshape(x, (batch, inner, block * block, height, width))
+        x = n.reshape(n.transpose(x, (0, 2, 1, 3, 4)), n.x.shape)
+    x = n.transpose(x, NHWC_FROM_NCHW)
+    y = n.emit("DEPTH_TO_SPACE", [x], (batch, height * block, width * block, inner), block=block)
+    return n.transpose(y, NCHW_FROM_NHWC)
+
+
+def space_to_depth(n: NodeImport) -> Value:
+    """SpaceToDepth."""
+    block = int(n.attr("blocksize", 1))
+    batch, channels, height, width = n.x.shape
+    x = n.transpose(n.x, NHWC_FROM_NCHW)
+    shape = (batch, height // block, width // block, channels * block * block)
+    return n.transpose(n.emit("SPACE_TO_DEPTH", [x], shape, block=block), NCHW_FROM_NHWC)
+
+
+def constant(n: NodeImport) -> Value:
+    """Constant that was not folded."""
+    if "value" not in n.node.attrs:
+        raise n.unsupported("a constant without a tensor")
+    return n.graph.constant(np.asarray(n.node.attrs["value"]), n.node.outputs[0])
+
+
+HANDLERS: dict[str, Handler] = {
+    "Concat": concat,
+    "Constant": constant,
+    "DepthToSpace": depth_to_space,
+    "Expand": expand,
+    "Flatten": reshape,
+    "Gather": gather,
+    "Pad": pad,
+    "Reshape": reshape,
+    "Slice": slice_,
+    "SpaceToDepth": space_to_depth,
+    "Split": split,
+    "Squeeze": reshape,
+    "Tile": tile,
+    "Transpose": transpose,
+    "Unsqueeze": reshape,
+}
