@@ -1,18 +1,52 @@
 """Runs inside onnx2tf's own environment; a script, not a module to import.
 
-Usage: onnx2tf_driver.py MODEL.onnx OUT_FOLDER
+Usage: onnx2tf_driver.py MODEL.onnx OUT.tflite fast|careful
+
+onnx2tf's careful mode runs every op of both graphs to choose among axis orders, which takes most of its
+time. For graphs without ambiguous axes both modes give the same ops, so the caller tries ``fast`` first
+and compares. Going from the model in memory straight to TFLite saves the SavedModel, which nobody needs,
+and the float16 file.
 """
 
 import sys
+from pathlib import Path
 
+import onnx
 import onnx2tf
+import tensorflow as tf
 
-onnx2tf.convert(
-    input_onnx_file_path=sys.argv[1],
-    output_folder_path=sys.argv[2],
-    batch_size=1,
-    copy_onnx_input_output_names_to_tflite=True,
-    # The graph arrives folded; simplifying it again takes a third of the time.
-    not_use_onnxsim=True,
-    non_verbose=True,
-)
+
+def main() -> None:
+    """Converts to float32 TFLite with builtin ops only."""
+    source, output, mode = sys.argv[1:]
+    model = onnx2tf.convert(
+        input_onnx_file_path=source,
+        output_folder_path="out",
+        batch_size=1,
+        keep_shape_absolutely_input_names=channels_last_inputs(source) or None,
+        disable_strict_mode=mode == "fast",
+        # The graph arrives folded and named.
+        not_use_onnxsim=True,
+        not_use_opname_auto_generate=True,
+        disable_model_save=True,
+        verbosity="error",
+    )
+    inputs = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs]
+    function = tf.function(lambda *values: model(values, training=False)).get_concrete_function(*inputs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    Path(output).write_bytes(converter.convert())
+
+
+def channels_last_inputs(source: str) -> list[str]:
+    """Inputs that have their channels last already, which onnx2tf would move all the same."""
+    stored = onnx.load(source)
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in stored.graph.input}
+    return [
+        name
+        for name, dims in shapes.items()
+        if len(dims) == 4 and dims[3].dim_value == 3 and dims[1].dim_value != 3
+    ]
+
+
+main()

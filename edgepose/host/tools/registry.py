@@ -30,7 +30,7 @@ class Tool:
 
 
 TOOLS = {
-    "onnx2tf": Tool("onnx2tf", _LOCKS / "onnx2tf-1.29.24.lock.txt", ((3, 11),)),
+    "onnx2tf": Tool("onnx2tf", _LOCKS / "onnx2tf-1.29.24.lock.txt", ((3, 11), (3, 12))),
 }
 
 
