@@ -84,7 +84,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     say(f"Quantizing {model.name} with {chosen.name} to {request.target} ...")
     with progress_bar("calibrating") as progress:
         result = quantize_model(
-            replace(request, calibration=calibration, detector=finder, seed=seed, progress=progress)
+            replace(request, calibration=calibration, detector=finder, seed=seed, progress=progress, say=say)
         )
     write_report(result.report, json_target, _describe(result, explain=explain))
 

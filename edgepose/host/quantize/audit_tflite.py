@@ -15,10 +15,14 @@ _WEIGHT_INPUT = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TR
 
 def audit_tflite(model: bytes) -> OpAudit:
     """Reads every op of every subgraph."""
+    return audit_tflite_graph(read_tflite(model))
+
+
+def audit_tflite_graph(graph: Any) -> OpAudit:
+    """The same for a file that was unpacked already (``read_tflite``)."""
     from ai_edge_litert.schema_py_generated import TensorType
 
     float_types = {TensorType.FLOAT16, TensorType.FLOAT32, TensorType.FLOAT64, TensorType.BFLOAT16}
-    graph = read_tflite(model)
     ops: Counter[str] = Counter()
     float_ops: list[AuditedOp] = []
     wide_weights: list[AuditedOp] = []

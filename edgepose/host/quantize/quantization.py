@@ -151,12 +151,19 @@ def _folder_beside(output: Path) -> Iterator[Path]:
 
 
 def _in_target_format(request: QuantizationRequest, folder: Path) -> ModelArtifact:
-    if request.source.format == request.target:
+    if request.source.format == request.target and not _has_open_size(request.source):
         return request.source
     from edgepose.host.convert.conversion import ConversionRequest, convert_model
 
     converted = folder / f"{request.source.path.stem}.{request.target}"
-    return convert_model(ConversionRequest(request.source, request.target, converted)).artifact
+    return convert_model(ConversionRequest(request.source, request.target, converted, request.say)).artifact
+
+
+def _has_open_size(source: ModelArtifact) -> bool:
+    """Whether a size (the batch) is left open, which conversion fixes."""
+    if source.format != "onnx":
+        return False
+    return any(size < 1 for tensor in inspect_model(source.path).inputs for size in tensor.shape)
 
 
 def _quantized_bytes(

@@ -36,6 +36,7 @@ class QuantizationRequest:
         seed: Draw of the crops.
         compared_crops: On how many crops the tensors are compared; 0 skips it.
         progress: Called with (done, total) calibration crops.
+        say: Told what a conversion does, a line at a time.
     """
 
     source: ModelArtifact
@@ -49,6 +50,7 @@ class QuantizationRequest:
     seed: int = 0
     compared_crops: int = 2
     progress: Progress = field(default=_silent)
+    say: Callable[[str], None] = field(default=lambda _line: None)
 
     @classmethod
     def for_profile(

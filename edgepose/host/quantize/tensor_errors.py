@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,27 @@ from edgepose.spec.quantization_report import TensorError
 _STARVED_STEPS = 8
 _STEPS = 256
 
-Values = Mapping[str, NDArray[np.float32]]
+
+class KeptTensors(Protocol):
+    """A model that keeps its intermediate tensors."""
+
+    channel_axis: int
+
+    def run(self, values: NDArray[Any]) -> None:
+        """Runs the model on stored input values."""
+        ...
+
+    def names(self) -> list[str]:
+        """Names of the tensors of the last run that stand for real values."""
+        ...
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """Real values of one tensor of the last run."""
+        ...
+
+    def op_of(self, name: str) -> str:
+        """Name of the op that writes a tensor."""
+        ...
 
 
 @dataclass
@@ -65,18 +85,19 @@ def measure_tensor_errors(
     tensor = quantized_backend.input
     found: dict[str, _Statistics] = {}
     for values in inputs.first(crops):
-        expected = reference.run(values)
+        reference.run(values)
         # The parent takes real values; an integer input takes the same values in its own steps.
-        actual = other.run(tensor.quantize(values) if tensor.scale else values.astype(tensor.dtype))
-        for name, array in expected.items():
-            if name in actual and actual[name].shape == array.shape:
+        other.run(tensor.quantize(values) if tensor.scale else values.astype(tensor.dtype))
+        for name in sorted(set(reference.names()) & set(other.names())):
+            expected, actual = reference.tensor(name), other.tensor(name)
+            if actual.shape == expected.shape:
                 statistics = found.setdefault(name, _Statistics(reference.op_of(name)))
-                statistics.add(array, actual[name], reference.channel_axis)
+                statistics.add(expected, actual, reference.channel_axis)
     errors = [_error(name, statistics) for name, statistics in found.items()]
     return tuple(sorted(errors, key=lambda e: (math.inf if e.sqnr_db is None else e.sqnr_db, e.name)))
 
 
-def _reader_of(path: Path) -> Any:
+def _reader_of(path: Path) -> Callable[[Path], KeptTensors]:
     if detect_format(path) == "tflite":
         from edgepose.host.quantize.tensors_tflite import TfliteTensors
 

@@ -48,20 +48,29 @@ class OnnxTensors:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         self._names, self._tensors = list(tensor_of), list(tensor_of.values())
+        self._values: dict[str, NDArray[Any]] = {}
         self._input_name = self._session.get_inputs()[0].name
 
     def op_of(self, name: str) -> str:
         """Name of the op that writes a tensor."""
         return self._op_by_name.get(name, "")
 
-    def run(self, values: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        """Runs the model; returns every float tensor."""
+    def run(self, values: NDArray[Any]) -> None:
+        """Runs the model and keeps every tensor until the next run."""
         results = self._session.run(self._tensors, {self._input_name: values})
-        return {
-            name: result.astype(np.float32, copy=False)
+        self._values = {
+            name: result
             for name, result in zip(self._names, results, strict=True)
             if isinstance(result, np.ndarray) and np.issubdtype(result.dtype, np.floating) and result.size
         }
+
+    def names(self) -> list[str]:
+        """The float tensors of the last run, in the order of the ops."""
+        return list(self._values)
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """A tensor of the last run."""
+        return self._values[name].astype(np.float32, copy=False)
 
 
 def _tensor_by_parent_name(model: Any) -> dict[str, str]:

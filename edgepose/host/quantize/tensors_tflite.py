@@ -47,15 +47,19 @@ class TfliteTensors:
         """Name of the op that writes a tensor."""
         return self._op_of_index[int(self._details[name]["index"])]
 
-    def run(self, values: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        """Runs the model; returns every float or quantized tensor as real values."""
+    def run(self, values: NDArray[Any]) -> None:
+        """Runs the model and keeps every tensor until the next run."""
         self._interpreter.set_tensor(self._input_index, values)
         self._interpreter.invoke()
-        return {
-            name: _real(self._interpreter.get_tensor(int(details["index"])), details)
-            for name, details in self._details.items()
-            if _is_real_valued(details)
-        }
+
+    def names(self) -> list[str]:
+        """The float and the quantized tensors, in the order of the ops."""
+        return [name for name, details in self._details.items() if _is_real_valued(details)]
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """A tensor of the last run, as real values."""
+        details = self._details[name]
+        return _real(self._interpreter.get_tensor(int(details["index"])), details)
 
 
 def _is_real_valued(details: dict[str, Any]) -> bool:

@@ -18,7 +18,12 @@ def read_tflite(model: bytes) -> Any:
     """Unpacks a TFLite file into the schema's ``ModelT`` object."""
     from ai_edge_litert.tools import flatbuffer_utils
 
-    return flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    for buffer in graph.buffers:
+        # Buffers behind the flatbuffer come as bytes, which would be packed again one by one.
+        if buffer.data is not None and not isinstance(buffer.data, np.ndarray):
+            buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)
+    return graph
 
 
 def tensor_name(tensor: Any) -> str:
@@ -84,7 +89,7 @@ def refuse_weights_beyond_float16(graph: Any) -> None:
             data = graph.buffers[tensor.buffer].data
             if tensor.type != TensorType.FLOAT32 or data is None or len(data) == 0:
                 continue
-            largest = float(np.abs(np.frombuffer(np.asarray(data, np.uint8).tobytes(), np.float32)).max())
+            largest = float(np.abs(np.frombuffer(data.tobytes(), np.float32)).max())
             if largest > FLOAT16_LARGEST:
                 raise ModelError(
                     f"Weight '{tensor_name(tensor)}' reaches {largest:.3g}, above float16's "
@@ -93,9 +98,10 @@ def refuse_weights_beyond_float16(graph: Any) -> None:
 
 
 def with_parent_output_names(parent: Any, model: bytes) -> bytes:
-    """Gives a quantized file's outputs the names they had in its float parent.
+    """Gives a quantized file's outputs the names they had in its float parent, in one plain flatbuffer.
 
-    ai-edge-quantizer appends a suffix to an output that it dequantizes, and a spec names outputs.
+    ai-edge-quantizer appends a suffix to an output that it dequantizes, and a spec names outputs; and it
+    puts the weights behind the flatbuffer, where fewer tools find them.
 
     Raises:
         ModelError: The quantized file has another number of outputs.
@@ -108,10 +114,8 @@ def with_parent_output_names(parent: Any, model: bytes) -> bytes:
         raise ModelError(f"The float model has {len(before.outputs)} outputs, got {len(after.outputs)}.")
     wanted = [tensor_name(before.tensors[index]) for index in before.outputs]
     found = [tensor_name(after.tensors[index]) for index in after.outputs]
-    if wanted == found:
-        return model
     for tensor in after.tensors:
-        if tensor_name(tensor) in wanted:
+        if wanted != found and tensor_name(tensor) in wanted:
             tensor.name = (tensor_name(tensor) + INTEGER_OUTPUT_SUFFIX).encode()
     for index, name in zip(after.outputs, wanted, strict=True):
         after.tensors[index].name = name.encode()

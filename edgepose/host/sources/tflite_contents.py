@@ -24,7 +24,7 @@ def read_tflite_contents(path: Path) -> ModelContents:
         MissingDependencyError: ai-edge-litert is not installed.
     """
     try:
-        from edgepose.host.quantize.audit_tflite import audit_tflite
+        from edgepose.host.quantize.audit_tflite import audit_tflite_graph
         from edgepose.host.quantize.tflite_graph import read_tflite
     except ModuleNotFoundError as problem:
         raise MissingDependencyError(
@@ -33,7 +33,7 @@ def read_tflite_contents(path: Path) -> ModelContents:
     data = path.read_bytes()
     try:
         graph = read_tflite(data)
-        audit = audit_tflite(data)
+        audit = audit_tflite_graph(graph)
         subgraph = graph.subgraphs[0]
         inputs = tuple(_tensor(subgraph.tensors[index]) for index in subgraph.inputs)
         outputs = tuple(_tensor(subgraph.tensors[index]) for index in subgraph.outputs)
