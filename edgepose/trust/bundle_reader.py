@@ -108,7 +108,10 @@ class _Archive:
         raise TrustError(f"{self._path} is refused: {reason}.", "Build or copy the bundle again.")
 
     def read(self, count: int, what: str) -> bytes:
-        data = self._stream.read(count)
+        try:
+            data = self._stream.read(count)
+        except OSError as problem:
+            raise ConfigError(f"Cannot read the bundle {self._path}: {problem.strerror}.") from problem
         if len(data) != count:
             self.refuse(f"it is truncated in {what}")
         self.digest.update(data)
@@ -120,11 +123,11 @@ class _Archive:
         if header == bytes(BLOCK_BYTES):
             self.refuse(f"'{expected}' is missing")
         name, size_bytes = header_name(header), header_size_bytes(header)
+        if header[156:157] != b"0":
+            self.refuse(f"'{name}' is a {header_type(header)}, expected a regular file")
         problem = path_problem(name)
         if problem:
             self.refuse(f"the path '{name}' {problem}")
-        if header[156:157] != b"0":
-            self.refuse(f"'{name}' is a {header_type(header)}, expected a regular file")
         if name in self._seen:
             self.refuse(f"'{name}' is there twice")
         if name != expected:
@@ -172,17 +175,15 @@ def _opened(path: Path) -> Iterator[_Archive]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as problem:
         raise ConfigError(f"Cannot open the bundle {path}: {problem.strerror}.") from problem
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise TrustError(f"{path} is refused: it is not a regular file.", "Give the bundle's own file.")
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(stream.fileno())
         archive = _Archive(path, stream, status.st_size)
-        if not stat.S_ISREG(status.st_mode):
-            archive.refuse("it is not a regular file")
         if not 0 < status.st_size <= MAX_BUNDLE_BYTES:
             archive.refuse(f"it has {status.st_size} bytes, expected 1 to {MAX_BUNDLE_BYTES}")
-        try:
-            yield archive
-        except OSError as problem:
-            raise ConfigError(f"Cannot read the bundle {path}: {problem.strerror}.") from problem
+        yield archive
 
 
 def _read_manifest(archive: _Archive) -> tuple[BundleManifest, bytes]:

@@ -18,6 +18,7 @@ from edgepose.host.bundle.admission import AdmittedModel, admit_detector, admit_
 from edgepose.host.bundle.archive_writer import archive_pieces, write_whole
 from edgepose.host.bundle.golden import (
     DEFAULT_TOLERANCE_OKS,
+    GOLDEN_FRAMES,
     GoldenPicture,
     choose_golden,
     golden_from_parent,
@@ -79,6 +80,8 @@ def build_bundle(request: BundleRequest) -> Path:
     """
     if not 1 <= request.bundle_version < 2**31:
         raise ConfigError(f"A bundle version is 1 to {2**31 - 1}, found {request.bundle_version}.")
+    if not request.output.parent.is_dir():
+        raise ConfigError(f"Cannot write the bundle {request.output}: its folder does not exist.")
     model = admit_model(request.model, request.spec_file, request.profile, request.gate)
     detector = None
     if request.detector is not None:
@@ -117,6 +120,12 @@ def golden_pictures(model: AdmittedModel) -> dict[str, GoldenPicture]:
     quantized = model.lineage is not None and is_quantized(model.lineage)
     if not candidates and not quantized:
         candidates = golden_from_parent(pipeline)
+        if len(candidates) < GOLDEN_FRAMES:
+            raise GateFailedError(
+                f"{model.source.name} gives stable poses in only {len(candidates)} generated pictures, "
+                f"expected {GOLDEN_FRAMES}: a little light and noise move its keypoints.",
+                "Check that the model and its spec are right: edgepose evaluate MODEL.",
+            )
     chosen = choose_golden(pipeline, candidates)
     return {f"golden/{index}.png": picture for index, picture in enumerate(chosen)}
 

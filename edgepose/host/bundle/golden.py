@@ -8,6 +8,7 @@ person's picture is on any device.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import msgspec
@@ -26,6 +27,7 @@ from edgepose.trust.digests import sha256_of_bytes
 
 GOLDEN_SIZE_WH = (192, 256)
 DEFAULT_TOLERANCE_OKS = 0.85
+GOLDEN_FRAMES = 4
 # Two poses that both lie within OKS 0.85 of a third are nearer to each other than this, in the middle of
 # the range where OKS falls with the squared distance: exp(-x) = 0.85 gives exp(-4 x) = 0.52.
 _DIFFERENT_OKS = 0.5
@@ -36,6 +38,7 @@ _STABLE_OKS = 0.95
 _FIRST_SEED = 7000
 # Pictures looked at for each one wanted.
 _TRIED_PER_FRAME = 3
+_DEFAULT_CANDIDATES = 12
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def with_golden(lineage: Lineage, float_pipeline: PosePipeline) -> Lineage:
     return msgspec.structs.replace(lineage, golden=golden_from_parent(float_pipeline))
 
 
-def golden_from_parent(pipeline: PosePipeline, count: int = 12) -> tuple[GoldenPose, ...]:
+def golden_from_parent(pipeline: PosePipeline, count: int = _DEFAULT_CANDIDATES) -> tuple[GoldenPose, ...]:
     """Records a float model's poses on generated pictures, the most confident first.
 
     Pictures on which the model is unsure of itself are left out: those where a little more light and
@@ -90,7 +93,7 @@ def choose_golden(
     shipped: PosePipeline,
     candidates: tuple[GoldenPose, ...],
     tolerance_oks: float = DEFAULT_TOLERANCE_OKS,
-    count: int = 4,
+    count: int = GOLDEN_FRAMES,
 ) -> tuple[GoldenPicture, ...]:
     """Picks the pictures on which the shipped model agrees best with its float parent.
 
@@ -126,7 +129,7 @@ def golden_image(pose: GoldenPose) -> Image:
     Raises:
         ConfigError: It is not the same picture any more.
     """
-    image = draw_scene(pose.seed, (pose.width_px, pose.height_px)).image
+    image = _drawn(pose.seed, (pose.width_px, pose.height_px)).image
     if sha256_of_bytes(image.tobytes()) != pose.image_sha256:
         raise ConfigError(
             f"Golden picture {pose.seed} is drawn differently by this edgepose than by the one that made "
@@ -136,12 +139,20 @@ def golden_image(pose: GoldenPose) -> Image:
     return image
 
 
+# A conversion looks at the same pictures more than once: parent, candidates, shipped model.
+@lru_cache(maxsize=_TRIED_PER_FRAME * _DEFAULT_CANDIDATES)
+def _drawn(seed: int, size_wh: tuple[int, int]) -> Scene:
+    scene = draw_scene(seed, size_wh)
+    scene.image.setflags(write=False)
+    return scene
+
+
 def _judged(shipped: PosePipeline, pose: GoldenPose, image: Image) -> GoldenPicture:
     return GoldenPicture(pose, image, golden_oks(shipped, image, pose))
 
 
 def _stable_pose(pipeline: PosePipeline, seed: int) -> GoldenPose | None:
-    scene = draw_scene(seed, GOLDEN_SIZE_WH)
+    scene = _drawn(seed, GOLDEN_SIZE_WH)
     pose = _best_pose(pipeline, scene, seed)
     if pose is None:
         return None

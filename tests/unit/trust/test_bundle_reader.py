@@ -205,7 +205,10 @@ def _set(*keys: str | int, value: object) -> Callable[[dict[str, Any]], None]:
         (_set("golden", "frames", 0, "file", value="golden/9.png"), "golden/9.png"),
         (_set("golden", "frames", 0, "keypoints", value=[[0.0, 0.0, 0.0]]), "17 keypoints"),
         (_set("golden", "tolerance_oks", value=1.5), "tolerance_oks"),
-        (_set("golden", "detections", value=[{"file": "golden/0.png", "box_xyxy_px": [0, 0, 9, 9]}]), "detector"),
+        (
+            _set("golden", "detections", value=[{"file": "golden/0.png", "box_xyxy_px": [0, 0, 9, 9]}]),
+            "detector",
+        ),
         (_set("profile", "runtime", "threads", value=0), "threads"),
         (_set("provenance", value={}), "provenance"),
     ],
