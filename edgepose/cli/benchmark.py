@@ -41,7 +41,7 @@ def command(
         benchmark_model,
     )
     from edgepose.inference.open_model import RuntimeOptions
-    from edgepose.trust.bundle_reader import model_file_of
+    from edgepose.inference.bundle_model import model_file_of
 
     profile = find_profile(profile_name) if profile_name else None
     threads = threads or (profile.runtime.threads if profile else 1)

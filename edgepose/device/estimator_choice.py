@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgepose.device.frame_estimator import FrameEstimator
 from edgepose.device.machine import this_is_the_device
 from edgepose.errors import ConfigError
+from edgepose.inference.bundle_model import unpacked_bundle
 from edgepose.inference.detector import PersonDetector
 from edgepose.inference.open_model import RuntimeOptions, open_backend, open_detector, open_pipeline
 from edgepose.inference.pipeline import PosePipeline
@@ -56,7 +54,7 @@ def open_estimator(choice: EstimatorChoice) -> FrameEstimator:
         pipeline = open_pipeline(choice.model, choice.spec, RuntimeOptions(choice.threads or 1))
         return FrameEstimator(pipeline, _given_detector(choice, choice.threads or 1))
     if choice.bundle is not None:
-        with _unpacked(choice.bundle) as (manifest, folder):
+        with unpacked_bundle(choice.bundle) as (manifest, folder):
             return _from_manifest(manifest, folder, choice)
     from edgepose.device.install.installed import installed_model
 
@@ -86,7 +84,9 @@ def _from_manifest(manifest: BundleManifest, folder: Path, choice: EstimatorChoi
     pipeline = PosePipeline(open_backend(folder / manifest.model.file, options), manifest.model.spec)
     detector = _given_detector(choice, options.threads)
     if detector is None and manifest.detector is not None:
-        backend = open_backend(folder / manifest.detector.file, options)
+        on_cpu = RuntimeOptions(options.threads)
+        on_device = RuntimeOptions.for_detector(manifest.profile.runtime) if options.delegates else on_cpu
+        backend = open_backend(folder / manifest.detector.file, on_device)
         detector = PersonDetector(backend, manifest.detector.spec)
     return FrameEstimator(pipeline, detector)
 
@@ -98,24 +98,3 @@ def _options(manifest: BundleManifest, threads: int | None) -> RuntimeOptions:
         options = RuntimeOptions.for_device(runtime)
         return options if threads is None else replace(options, threads=threads)
     return RuntimeOptions(threads or runtime.threads)
-
-
-@contextmanager
-def _unpacked(bundle: Path) -> Iterator[tuple[BundleManifest, Path]]:
-    """Verifies a bundle and lays its models into a private folder for the time of the block.
-
-    The runtimes keep an open model after its file is gone.
-    """
-    from edgepose.trust.bundle_reader import read_bundle
-
-    # mkdtemp makes the folder with mode 0700: nobody can change a model between check and use.
-    with tempfile.TemporaryDirectory(prefix="edgepose-") as name:
-        folder = Path(name)
-
-        def keep(path: str, piece: bytes) -> None:
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("ab") as stream:
-                stream.write(piece)
-
-        yield read_bundle(bundle, keep).manifest, folder

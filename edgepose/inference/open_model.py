@@ -35,6 +35,13 @@ class RuntimeOptions:
         delegates = (runtime.delegate, *runtime.fallback)
         return cls(runtime.threads, delegates, runtime.delegate_library)
 
+    @classmethod
+    def for_detector(cls, runtime: RuntimeProfile) -> RuntimeOptions:
+        """As the pose model, but for an Edge TPU: a detector stays float there and runs on the CPU."""
+        if runtime.delegate == "edgetpu":
+            return cls(runtime.threads)
+        return cls.for_device(runtime)
+
 
 def open_backend(path: Path, options: RuntimeOptions | None = None) -> Backend:
     """Loads a model file.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -21,6 +22,8 @@ from edgepose.host.data.scene import Scene
 from edgepose.host.sources.metadata import replace_file
 from edgepose.pose.skeletons import COCO17
 from edgepose.trust.digests import sha256_of_bytes
+
+Suffix = Literal[".jpg", ".png"]
 
 LICENCE = "Apache-2.0"
 CONSENT = "not a person: drawn by edgepose"
@@ -46,8 +49,46 @@ def write_figure_set(
     Raises:
         ConfigError: The folder holds something already, or cannot be written.
     """
+    command = f"python -m edgepose.host.data.figures FOLDER --count {count} --seed {seed}"
     if count < 1:
         raise ConfigError(f"A set has at least one picture, found count {count}.")
+    scenes = (
+        draw_scene(seed + index, size_wh, persons=2 if index % _PAIRS_EVERY == 3 else 1)
+        for index in range(count)
+    )
+    write_scenes(folder, scenes, stem="figure", suffix=".jpg", source=command, first=seed)
+
+
+def write_scenes(
+    folder: Path, scenes: Iterable[Scene], *, stem: str, suffix: Suffix, source: str, first: int = 0
+) -> None:
+    """Writes generated scenes as a data folder.
+
+    Args:
+        folder: A new or empty folder.
+        scenes: One picture each.
+        stem: Picture i is called ``<stem>_<first + i><suffix>``.
+        suffix: JPEG of quality 90, or lossless PNG.
+        source: How the pictures were made, for the labels and the manifest.
+        first: Number of the first picture.
+
+    Raises:
+        ConfigError: The folder holds something already, or cannot be written.
+    """
+    images = _new_images_folder(folder)
+    labels = _empty_labels(f"Drawn figures, nobody's picture. Made with: {source}")
+    files: list[dict[str, Any]] = []
+    for number, scene in enumerate(scenes, start=first):
+        name = f"{stem}_{number:05d}{suffix}"
+        data = _encoded(scene, suffix)
+        replace_file(images / name, data)
+        _add_labels(labels, scene, name)
+        files.append(_manifest_entry(name, data, source))
+    _write_json(folder / "person_keypoints.json", labels)
+    _write_json(folder / "manifest.json", {"schema": "edgepose.dataset/1", "files": files})
+
+
+def _new_images_folder(folder: Path) -> Path:
     images = folder / "images"
     try:
         images.mkdir(parents=True, exist_ok=True)
@@ -55,25 +96,14 @@ def write_figure_set(
             raise ConfigError(f"{images} is not empty.", "Choose a new folder.")
     except OSError as problem:
         raise ConfigError(f"Cannot write {folder}: {problem.strerror}.") from problem
-    command = f"python -m edgepose.host.data.figures FOLDER --count {count} --seed {seed}"
-    labels = _empty_labels(f"Drawn figures, nobody's picture. Made with: {command}")
-    files: list[dict[str, Any]] = []
-    for index in range(count):
-        scene = draw_scene(seed + index, size_wh, persons=2 if index % _PAIRS_EVERY == 3 else 1)
-        name = f"figure_{seed + index:05d}.jpg"
-        data = _jpeg(scene)
-        replace_file(images / name, data)
-        _add_labels(labels, scene, name)
-        files.append(_manifest_entry(name, data, command))
-    _write_json(folder / "person_keypoints.json", labels)
-    _write_json(folder / "manifest.json", {"schema": "edgepose.dataset/1", "files": files})
+    return images
 
 
-def _jpeg(scene: Scene) -> bytes:
+def _encoded(scene: Scene, suffix: Suffix) -> bytes:
     bgr = cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR)
-    written, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    written, data = cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not written:
-        raise ConfigError("OpenCV cannot write JPEG here.", "Reinstall opencv-python-headless.")
+        raise ConfigError(f"OpenCV cannot write {suffix} here.", "Reinstall opencv-python-headless.")
     return data.tobytes()
 
 

@@ -1,0 +1,124 @@
+"""``edgepose deploy``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgepose.cli.options import (
+    PATH,
+    detector_option,
+    detector_spec_option,
+    json_option,
+    profile_option,
+    root_option,
+    spec_option,
+)
+from edgepose.cli.output import say, write_report
+from edgepose.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgepose.spec.deployment_report import DeploymentReport
+    from edgepose.spec.device_profile import Precision
+
+
+@click.command(
+    name="deploy",
+    epilog="Example: edgepose deploy --profile raspberrypi --model pose.onnx --spec pose.toml "
+    "--precision float16 --annotations labels.json --images labelled/ --root preview/",
+)
+@profile_option
+@click.option("--model", type=PATH, metavar="MODEL", help="The float pose model.")
+@spec_option
+@detector_option
+@detector_spec_option
+@click.option("--calibration", type=PATH, metavar="DIR", help="Pictures that set the ranges.")
+@click.option("--annotations", type=PATH, metavar="COCO.json", help="Labels to judge accuracy on.")
+@click.option("--images", type=PATH, metavar="DIR", help="The labelled pictures.")
+@click.option(
+    "--precision", type=click.Choice(["int8", "float16", "float32"]), help="The profile's first by default."
+)
+@click.option("--recipe", metavar="NAME|FILE", help="Quantization recipe; the profile's by default.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draw of the pictures.")
+@click.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
+@click.option("--allow-downgrade", is_flag=True, help="Let an older bundle replace a newer one.")
+@root_option
+@json_option
+def command(  # noqa: PLR0917 - one argument an option
+    profile_name: str,
+    model: Path | None,
+    spec_file: Path | None,
+    detector: Path | None,
+    detector_spec: Path | None,
+    calibration: Path | None,
+    annotations: Path | None,
+    images: Path | None,
+    precision: Precision | None,
+    recipe: str | None,
+    seed: int,
+    dry_run: bool,
+    allow_downgrade: bool,
+    root: Path | None,
+    json_target: str | None,
+) -> None:
+    """Convert, quantize, judge, bundle and install a model in one go.
+
+    The gate decides before the target is touched: with labels by the paired AP difference to the float
+    model, without by OKS agreement on pictures that did not calibrate. Without --root a preview root on
+    this machine is used.
+    """
+    from edgepose.cli.local_target import LocalTarget
+    from edgepose.device.install.layout import default_preview_root
+    from edgepose.host.deploy.deployment import deploy, plan_deployment
+    from edgepose.host.deploy.plan import DeployRequest
+    from edgepose.host.quantize.recipe_choice import find_recipe
+    from edgepose.spec.device_profile import find_profile
+
+    if (annotations is None) != (images is None):
+        raise click.UsageError("--annotations and --images belong together.")
+    if recipe is not None and precision is not None:
+        raise click.UsageError("--recipe and --precision exclude each other.")
+    if model is None:
+        raise ConfigError(
+            "No model was given, and this version has no built-in one yet.",
+            "Add --model FILE; `edgepose models list` shows models whose spec is ready.",
+        )
+    request = DeployRequest(
+        profile=find_profile(profile_name),
+        model=model,
+        root=root or default_preview_root(),
+        spec_file=spec_file,
+        detector=detector,
+        detector_spec=detector_spec,
+        calibration=calibration,
+        annotations=annotations,
+        images=images,
+        precision=precision,
+        recipe=None if recipe is None else find_recipe(recipe),
+        allow_downgrade=allow_downgrade,
+        seed=seed,
+        say=say,
+    )
+    report = plan_deployment(request) if dry_run else deploy(request, LocalTarget(request.root))
+    write_report(report, json_target, _describe(report))
+
+
+def _describe(report: DeploymentReport) -> str:
+    if report.dry_run or report.installation is None:
+        steps = "\n".join(f"  {number}. {step}" for number, step in enumerate(report.plan, 1))
+        head = f"Plan for {report.profile}, {report.precision}, recipe {report.recipe}:"
+        return f"{head}\n{steps}\nNothing was changed."
+    health = report.installation["health"]
+    lines = [f"Installed version {report.installation['bundle_version']} in {report.root}."]
+    if health["verified_on"] == "host":
+        lines += [
+            f"This is a preview on this machine, not a {report.profile}: golden frames were replayed on this",
+            "CPU, the accelerator and the budgets of latency and memory are not verified.",
+        ]
+    lines += [
+        f"Look: edgepose status --root {report.root}",
+        f"Run:  edgepose run SOURCE --root {report.root}",
+    ]
+    return "\n".join(lines)

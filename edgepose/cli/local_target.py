@@ -1,0 +1,46 @@
+"""A device root on this machine as the target of a deployment: the one place where host meets device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgepose.cli.install_report import describe_install
+from edgepose.device.install.installer import install_bundle
+from edgepose.device.install.readiness import check_root
+from edgepose.spec.device_profile import DeviceProfile
+
+
+class LocalTarget:
+    """A folder on this machine.
+
+    Args:
+        root: The device root.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._next_version = 1
+
+    def check(self, profile: DeviceProfile) -> None:
+        """Refuses a root of no use before any work.
+
+        Raises:
+            EdgeposeError: As ``check_root`` raises.
+        """
+        self._next_version = check_root(self._root, profile.id)
+
+    def next_version(self) -> int:
+        """The bundle version that comes after everything installed so far."""
+        return self._next_version
+
+    def install(self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]) -> dict[str, Any]:
+        """Installs a bundle.
+
+        Raises:
+            EdgeposeError: As ``install_bundle`` raises.
+        """
+        installed = install_bundle(bundle, self._root, allow_downgrade=allow_downgrade, report=say)
+        record, _ = describe_install(installed)
+        return record

@@ -1,0 +1,218 @@
+"""Carries a deployment out: every step on this machine first, the target last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from edgepose.errors import ModelError
+from edgepose.host.bundle.builder import BundleRequest, build_bundle
+from edgepose.host.convert.conversion import ConversionRequest, convert_model
+from edgepose.host.deploy.detector_check import detector_agreement, require_agreement
+from edgepose.host.deploy.judgement import measure_and_judge, pictures_of, require_pass_with_culprits
+from edgepose.host.deploy.plan import DeployPlan, DeployRequest, make_plan
+from edgepose.host.deploy.step_log import StepLog
+from edgepose.host.deploy.target import InstallTarget
+from edgepose.host.quantize.quantization import quantize_model
+from edgepose.host.quantize.request import QuantizationRequest
+from edgepose.host.sources.artifact import ModelArtifact, open_artifact
+from edgepose.inference.open_model import open_detector
+from edgepose.spec.deployment_report import DeploymentReport
+from edgepose.spec.evaluation_report import GateResult
+from edgepose.spec.quantization_report import TensorError
+from edgepose.spec.recipe import RECIPES
+from edgepose.spec.records import to_builtins
+from edgepose.trust.bundle_reader import verify_bundle
+from edgepose.trust.digests import sha256_of_file
+
+_RUNNABLE = frozenset({"onnx", "tflite"})
+
+
+@dataclass(frozen=True)
+class _Shipped:
+    """The pose model that goes to the device, with what the judge needs to know."""
+
+    artifact: ModelArtifact
+    parent: ModelArtifact
+    worst_tensors: tuple[TensorError, ...] = ()
+
+
+def plan_deployment(request: DeployRequest) -> DeploymentReport:
+    """Says what ``deploy`` would do; opens the model and writes nothing.
+
+    Raises:
+        EdgeposeError: As ``open_artifact`` and ``make_plan`` raise.
+    """
+    plan = make_plan(request, open_artifact(request.model, request.spec_file), RECIPES)
+    return _report(request, plan, dry_run=True)
+
+
+def deploy(request: DeployRequest, target: InstallTarget) -> DeploymentReport:
+    """Converts, quantizes, judges, bundles, verifies, installs.
+
+    The target is touched by the last step only, and then by the installer, which leaves the version
+    before when anything fails.
+
+    Raises:
+        ConfigError: The model, the spec, the data or the root cannot be used.
+        MissingDependencyError: A package or tool is not installed.
+        ModelError: The model is damaged, or was damaged on the way.
+        GateFailedError: The model lost too much; the target is untouched.
+        TrustError: The bundle or the target's state is not as it must be.
+        DeployError: The installation failed; the version before is active.
+    """
+    source = open_artifact(request.model, request.spec_file)
+    plan = make_plan(request, source, RECIPES)
+    target.check(request.profile)
+    log = StepLog(len(plan.steps), request.say)
+    with TemporaryDirectory(prefix="edgepose-deploy-") as folder:
+        work = Path(folder)
+        shipped = _prepare(request, plan, source, work, log)
+        with log.step("evaluate") as note:
+            gate, _ = measure_and_judge(request, shipped.parent, shipped.artifact, note)
+        with log.step("gate") as note:
+            require_pass_with_culprits(gate, shipped.worst_tensors)
+            left = [name for name in gate.not_measured if name != "bundle_mib"]
+            note(f"passed; left to the device: {', '.join(left)}")
+        detector = _prepare_detector(request, work, log)
+        bundle = BundleRequest(
+            model=shipped.artifact.path,
+            profile=request.profile,
+            output=work / "model.epb",
+            spec_file=request.spec_file,
+            detector=detector,
+            detector_spec_file=request.detector_spec,
+            bundle_version=target.next_version(),
+            gate=to_builtins(gate),
+            accuracy=gate.accuracy,
+        )
+        summary = _bundle(bundle, log)
+        with log.step("install") as note:
+            installation = target.install(
+                bundle.output, allow_downgrade=request.allow_downgrade, say=request.say
+            )
+            note(f"version {installation['bundle_version']} in slot {installation['active_slot']}")
+    report = _report(request, plan, dry_run=False)
+    return _with_results(report, log, gate, summary, installation)
+
+
+def _prepare(
+    request: DeployRequest, plan: DeployPlan, source: ModelArtifact, work: Path, log: StepLog
+) -> _Shipped:
+    target_format = request.profile.runtime.model_format
+    current = source
+    if plan.convert:
+        with log.step("convert") as note:
+            converted = convert_model(
+                ConversionRequest(source, target_format, work / f"float.{target_format}", request.say)
+            )
+            current = converted.artifact
+            worst = max(
+                (p.max_abs_error / p.value_range for p in converted.record.parity if p.value_range),
+                default=0.0,
+            )
+            note(
+                f"{source.format} to {target_format} by {converted.record.route}, "
+                f"{sum(converted.record.model.ops.values())} ops, largest error {worst:.1e} of the range"
+            )
+    # A Keras model runs nowhere on the device; its converted form, proven equal, stands for it.
+    parent = source if source.format in _RUNNABLE and source.sha256 != current.sha256 else current
+    parent = parent if _has_fixed_sizes(parent) else current
+    if not plan.quantize:
+        return _Shipped(current, parent)
+    with log.step("quantize") as note:
+        output = work / f"model.{target_format}"
+        asked = QuantizationRequest.for_profile(request.profile, current, plan.recipe, output)
+        detector = open_detector(request.detector, request.detector_spec) if request.detector else None
+        result = quantize_model(
+            replace(asked, calibration=request.calibration, detector=detector, seed=request.seed)
+        )
+        size = result.artifact.size_bytes
+        note(
+            f"{plan.recipe.name}, {size / 2**20:.2f} MiB ({size / current.size_bytes:.0%} of float), "
+            f"{sum(result.report.model.float_ops.values())} ops in float"
+        )
+    return _Shipped(result.artifact, parent, tuple(result.report.tensor_errors))
+
+
+def _has_fixed_sizes(model: ModelArtifact) -> bool:
+    from edgepose.inference.open_model import open_backend
+
+    try:
+        open_backend(model.path)
+    except ModelError:
+        return False
+    return True
+
+
+def _prepare_detector(request: DeployRequest, work: Path, log: StepLog) -> Path | None:
+    """Brings the detector into the profile's format; float16 unless float32 was asked for."""
+    if request.detector is None:
+        return None
+    target_format = request.profile.runtime.model_format
+    with log.step("detector") as note:
+        source = open_artifact(request.detector, request.detector_spec)
+        current = source
+        if source.format != target_format:
+            request_ = ConversionRequest(
+                source, target_format, work / f"detector32.{target_format}", request.say
+            )
+            current = convert_model(request_).artifact
+        if current.precision == "float32" and request.precision != "float32":
+            output = work / f"detector.{target_format}"
+            current = quantize_model(
+                QuantizationRequest(current, RECIPES["float16"], target_format, output, compared_crops=0)
+            ).artifact
+        agreement = detector_agreement(
+            open_detector(source.path, request.detector_spec),
+            open_detector(current.path, request.detector_spec),
+            pictures_of(request),
+        )
+        require_agreement(agreement, request.detector.name)
+        note(
+            f"{source.spec.name}, {current.precision}, {current.size_bytes / 2**20:.2f} MiB, finds "
+            f"{agreement.share:.1%} of {agreement.parent_boxes} persons as its parent does"
+        )
+    return current.path
+
+
+def _bundle(bundle: BundleRequest, log: StepLog) -> dict[str, object]:
+    with log.step("bundle") as note:
+        build_bundle(bundle)
+        manifest = verify_bundle(bundle.output)
+        size = bundle.output.stat().st_size
+        files = len(manifest.files)
+        note(f"version {manifest.bundle_version}, {size / 2**20:.2f} MiB, {files} files, verified")
+    return {
+        "bundle_version": manifest.bundle_version,
+        "size_bytes": size,
+        "sha256": sha256_of_file(bundle.output),
+        "model_sha256": manifest.model.sha256,
+    }
+
+
+def _report(request: DeployRequest, plan: DeployPlan, *, dry_run: bool) -> DeploymentReport:
+    return DeploymentReport(
+        schema="edgepose.deployment/1",
+        profile=request.profile.id,
+        precision=plan.precision,
+        recipe=plan.recipe.name if plan.quantize else "as given",
+        dry_run=dry_run,
+        plan=plan.steps,
+        root=None if dry_run else str(request.root),
+    )
+
+
+def _with_results(
+    report: DeploymentReport,
+    log: StepLog,
+    gate: GateResult,
+    bundle: dict[str, object],
+    installation: dict[str, object],
+) -> DeploymentReport:
+    import msgspec
+
+    return msgspec.structs.replace(
+        report, steps=tuple(log.steps), gate=to_builtins(gate), bundle=bundle, installation=installation
+    )

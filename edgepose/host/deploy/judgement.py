@@ -1,0 +1,143 @@
+"""Measures the model that will ship against its float parent, and asks the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edgepose.errors import ConfigError, GateFailedError
+from edgepose.host.data.calibration_set import CropSample, calibration_crops
+from edgepose.host.data.data_folder import open_data_folder
+from edgepose.host.deploy.plan import DeployRequest
+from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agreement_oks
+from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
+from edgepose.host.evaluate.gate import Evidence, judge
+from edgepose.host.sources.artifact import ModelArtifact
+from edgepose.host.sources.inspect import inspect_model
+from edgepose.inference.image_file import read_image_rgb
+from edgepose.inference.open_model import open_detector, open_pipeline
+from edgepose.spec.evaluation_report import EvaluationReport, GateResult
+from edgepose.spec.quantization_report import TensorError
+
+Note = Callable[[str], None]
+_SHOWN_TENSORS = 5
+
+
+def measure_and_judge(
+    request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact, note: Note
+) -> tuple[GateResult, EvaluationReport | None]:
+    """Judges the shipped model: by labels where there are any, else by agreement.
+
+    Args:
+        request: What to judge on.
+        parent: The float model that the user gave (or its first runnable form).
+        shipped: What goes to the device.
+        note: Takes the figure in words.
+
+    Raises:
+        EdgeposeError: A model or the data cannot be used.
+    """
+    inspection = inspect_model(shipped.path)
+    evaluation = agreement = None
+    if request.has_labels:
+        evaluation = _evaluate(request, parent, shipped)
+        note(_accuracy_text(evaluation))
+    else:
+        agreement = _agree(request, parent, shipped)
+        note(_agreement_text(agreement))
+    evidence = Evidence(
+        evaluation=evaluation,
+        agreement=agreement,
+        float_ops=tuple(op for op, count in inspection.float_ops.items() for _ in range(count)),
+        integer_only=inspection.integer_only is True,
+        is_float_parent=shipped.sha256 == parent.sha256,
+    )
+    return judge(request.profile, evidence), evaluation
+
+
+def require_pass_with_culprits(gate: GateResult, worst: tuple[TensorError, ...]) -> None:
+    """Stops a deployment whose gate failed, and names the tensors that lost most.
+
+    Raises:
+        GateFailedError: The gate failed.
+    """
+    if gate.passed:
+        return
+    failures = " ".join(failure.message for failure in gate.failures)
+    culprits = ", ".join(f"{error.name} ({error.sqnr_db:.1f} dB)" for error in worst[:_SHOWN_TENSORS])
+    named = f" Worst tensors: {culprits}." if culprits else ""
+    raise GateFailedError(
+        f"The gate of profile '{gate.profile}' failed; the device was not touched. {failures}{named}",
+        "Try another --recipe, --precision float16, or more calibration pictures.",
+    )
+
+
+def _evaluate(request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact) -> EvaluationReport:
+    if request.annotations is None or request.images is None:
+        raise ConfigError("Labels need both --annotations and --images.")
+    return evaluate_model(
+        EvaluationRequest(
+            model=shipped.path,
+            annotations=request.annotations,
+            images=request.images,
+            spec_file=request.spec_file,
+            baseline=parent.path,
+            slices=True,
+            threads=request.profile.runtime.threads,
+        )
+    )
+
+
+def _agree(request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact) -> AgreementReport:
+    if request.calibration is None:
+        raise GateFailedError("There is no data to judge on.", "Give --calibration DIR.")
+    detector = open_detector(request.detector, request.detector_spec) if request.detector else None
+    crops = calibration_crops(
+        open_data_folder(request.calibration),
+        1,
+        request.seed,
+        detector,
+        whole_images=not shipped.spec.uses_person_boxes,
+    )
+    return mean_agreement_oks(
+        open_pipeline(parent.path, request.spec_file), open_pipeline(shipped.path), _read(crops.held_out)
+    )
+
+
+def _read(samples: tuple[CropSample, ...]) -> Iterator[Sample]:
+    for sample in samples:
+        yield read_image_rgb(sample.image_path), sample.box_xyxy_px
+
+
+def pictures_of(request: DeployRequest) -> list[Path]:
+    """The pictures that a detector is compared on.
+
+    Raises:
+        ConfigError: The folder cannot be used.
+    """
+    from edgepose.inference.image_file import list_image_files
+
+    if request.calibration is not None:
+        return [image.path for image in open_data_folder(request.calibration).images]
+    return list_image_files(request.images) if request.images is not None else []
+
+
+def _accuracy_text(report: EvaluationReport) -> str:
+    ap = report.metrics["oks_ap"]
+    text = f"AP {_number(ap.value)} on {report.dataset.persons} persons"
+    delta = report.baseline.delta["oks_ap"] if report.baseline else None
+    if delta is not None and delta.value is not None and delta.interval_95 is not None:
+        low, high = delta.interval_95
+        text += f", {delta.value:+.4f} [{low:+.4f}, {high:+.4f}] against the float parent"
+    return text
+
+
+def _agreement_text(agreement: AgreementReport) -> str:
+    return (
+        f"OKS with the float parent {_number(agreement.mean_oks)} over {agreement.poses} held-out poses; "
+        "accuracy not measured (no labels)"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"

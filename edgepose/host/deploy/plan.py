@@ -1,0 +1,167 @@
+"""Decides what a deployment has to do; touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgepose.errors import ConfigError, GateFailedError
+from edgepose.host.sources.artifact import ModelArtifact
+from edgepose.spec.device_profile import DeviceProfile, Precision
+from edgepose.spec.recipe import QuantizationRecipe
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DeployRequest:
+    """What the user asked for.
+
+    Attributes:
+        profile: The device.
+        model: The pose model.
+        root: Where to install.
+        spec_file: Spec of a model that carries none.
+        detector: Person detector, or None.
+        detector_spec: Spec of a detector that carries none.
+        calibration: Data folder that sets the ranges, or None.
+        annotations: COCO labels to judge on, or None.
+        images: The labelled pictures, or None.
+        precision: Precision asked for; None takes the profile's first.
+        recipe: Recipe asked for; None takes the profile's for the precision.
+        allow_downgrade: Whether an older bundle may replace a newer one.
+        seed: Draw of the calibration pictures.
+    """
+
+    profile: DeviceProfile
+    model: Path
+    root: Path
+    spec_file: Path | None = None
+    detector: Path | None = None
+    detector_spec: Path | None = None
+    calibration: Path | None = None
+    annotations: Path | None = None
+    images: Path | None = None
+    precision: Precision | None = None
+    recipe: QuantizationRecipe | None = None
+    allow_downgrade: bool = False
+    seed: int = 0
+    say: Say = field(default=lambda _line: None)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether accuracy can be measured."""
+        return self.annotations is not None and self.images is not None
+
+
+@dataclass(frozen=True)
+class DeployPlan:
+    """What will happen.
+
+    Attributes:
+        precision: Precision of the model that ships.
+        recipe: How it is quantized.
+        convert: Whether the source has to change its format or be folded first.
+        quantize: Whether the recipe changes anything.
+        steps: In words, in order.
+    """
+
+    precision: Precision
+    recipe: QuantizationRecipe
+    convert: bool
+    quantize: bool
+    steps: tuple[str, ...]
+
+
+def make_plan(
+    request: DeployRequest, source: ModelArtifact, named: dict[str, QuantizationRecipe]
+) -> DeployPlan:
+    """Chooses precision, recipe and steps.
+
+    Args:
+        request: What the user asked for.
+        source: The model that was opened.
+        named: The recipes by name.
+
+    Raises:
+        ConfigError: The profile does not run this precision, formats do not fit, or int8 lacks data.
+        GateFailedError: There is no data at all to judge on.
+    """
+    precision = _precision(request, source)
+    recipe = request.recipe or named[request.profile.quantization.recipes[precision]]
+    as_given = source.precision not in {"float32", "float16"}
+    quantize = not as_given and recipe.kind != "none"
+    target = request.profile.runtime.model_format
+    convert = source.format != target or (not as_given and target == "onnx")
+    _check_formats(source, target, as_given=as_given)
+    if quantize and recipe.kind == "static" and request.calibration is None:
+        raise ConfigError(
+            f"Recipe {recipe.name} sets its ranges from pictures and no calibration folder was given.",
+            "Add --calibration DIR with pictures like those of the place where the device will work.",
+        )
+    if not request.has_labels and request.calibration is None:
+        raise GateFailedError(
+            "The gate has no data: expected --annotations with --images, or --calibration, found neither.",
+            "Nothing ships that was not judged.",
+        )
+    return DeployPlan(
+        precision, recipe, convert, quantize, _steps(request, recipe, target, (convert, quantize))
+    )
+
+
+def _precision(request: DeployRequest, source: ModelArtifact) -> Precision:
+    allowed = request.profile.quantization.precisions
+    wanted = request.precision or _of_recipe(request.recipe) or allowed[0]
+    if source.precision in {"int8", "mixed"}:
+        if request.precision not in {None, "int8"} or request.recipe is not None:
+            raise ConfigError(
+                f"{source.path.name} is {source.precision} already and ships as it is; found a request for "
+                f"{request.recipe.name if request.recipe else request.precision}.",
+                "Give its float source to quantize it another way.",
+            )
+        wanted = "int8"
+    if wanted not in allowed:
+        raise ConfigError(
+            f"Profile '{request.profile.id}' runs {', '.join(allowed)}; {wanted} was asked for.",
+            "Choose another --precision or another profile.",
+        )
+    return wanted
+
+
+def _of_recipe(recipe: QuantizationRecipe | None) -> Precision | None:
+    if recipe is None:
+        return None
+    kinds: dict[str, Precision] = {"static": "int8", "dynamic": "int8", "cast": "float16", "none": "float32"}
+    return kinds[recipe.kind]
+
+
+def _check_formats(source: ModelArtifact, target: str, *, as_given: bool) -> None:
+    if source.format == target:
+        return
+    if as_given or (source.format == "tflite" and target == "onnx"):
+        raise ConfigError(
+            f"{source.path.name} is a {source.precision} {source.format} model; this profile runs {target}.",
+            "Give the float model in ONNX, or in Keras or SavedModel for a TFLite profile.",
+        )
+
+
+def _steps(
+    request: DeployRequest, recipe: QuantizationRecipe, target: str, work: tuple[bool, bool]
+) -> tuple[str, ...]:
+    convert, quantize = work
+    judge = (
+        "evaluate: paired AP against the float parent"
+        if request.has_labels
+        else "evaluate: OKS agreement with the float parent on held-out pictures (accuracy not measured)"
+    )
+    steps = [
+        f"convert to {target}, parity of every output" if convert else "",
+        f"quantize: {recipe.name}, audit of ops and types" if quantize else "",
+        judge,
+        "gate against the profile's budgets",
+        "detector: convert, compare its boxes with the float parent's" if request.detector else "",
+        "bundle with golden frames, verify",
+        f"install into {request.root}: stage, verify, switch, health check, commit or roll back",
+    ]
+    return tuple(step for step in steps if step)
