@@ -118,7 +118,12 @@ def golden_pictures(model: AdmittedModel) -> dict[str, GoldenPicture]:
     pipeline = PosePipeline(open_backend(model.source), model.record.spec, GOLDEN_SCORE_THRESHOLD)
     candidates = model.lineage.golden if model.lineage else ()
     quantized = model.lineage is not None and is_quantized(model.lineage)
-    if not candidates and not quantized:
+    if not candidates and quantized:
+        raise GateFailedError(
+            f"{model.source.name} was quantized and carries no golden poses of its float parent.",
+            "Quantize it again with this edgepose.",
+        )
+    if not candidates:
         candidates = golden_from_parent(pipeline)
         if len(candidates) < GOLDEN_FRAMES:
             raise GateFailedError(

@@ -10,19 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.data.figure_scene import draw_scene
 from edgepose.host.data.scene import Scene
-from edgepose.inference.golden import estimate_in_box, golden_oks
+from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD, estimate_in_box, golden_oks
+from edgepose.inference.open_model import open_backend
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.inference.preprocess import Image
 from edgepose.pose.similarity import oks_between
 from edgepose.spec.lineage import GoldenPose, Lineage
+from edgepose.spec.model_spec import ModelSpec
 from edgepose.trust.digests import sha256_of_bytes
 
 GOLDEN_SIZE_WH = (192, 256)
@@ -56,17 +58,23 @@ class GoldenPicture:
     agreement_oks: float
 
 
-def with_golden(lineage: Lineage, float_pipeline: PosePipeline) -> Lineage:
-    """Adds the float parent's poses to the lineage that a converted or quantized file will carry.
+def golden_for_child(parent: Path, spec: ModelSpec, lineage: Lineage | None) -> tuple[GoldenPose, ...]:
+    """The golden poses that a model made from this one carries: the first float source's, handed on.
 
     Args:
-        lineage: The new file's lineage.
-        float_pipeline: The float parent, opened with ``GOLDEN_SCORE_THRESHOLD``.
+        parent: The model it is made from.
+        spec: That model's spec; a detector has no poses.
+        lineage: That model's history, or None.
 
     Raises:
+        MissingDependencyError: The parent's runtime is not installed.
         ModelError: The parent failed.
     """
-    return msgspec.structs.replace(lineage, golden=golden_from_parent(float_pipeline))
+    if spec.paradigm == "detector":
+        return ()
+    if lineage is not None and lineage.golden:
+        return lineage.golden
+    return golden_from_parent(PosePipeline(open_backend(parent), spec, GOLDEN_SCORE_THRESHOLD))
 
 
 def golden_from_parent(pipeline: PosePipeline, count: int = _DEFAULT_CANDIDATES) -> tuple[GoldenPose, ...]:

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 from edgepose import __version__
 from edgepose.errors import ConfigError, ModelError
+from edgepose.host.bundle.golden import golden_for_child
 from edgepose.host.data.calibration_set import CalibrationSet, calibration_crops
 from edgepose.host.data.data_folder import DataFolder, open_data_folder
 from edgepose.host.evaluate.agreement import AgreementReport
@@ -85,7 +86,7 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
     data = _open_data(request)
     with _folder_beside(request.output) as folder:
         parent = _in_target_format(request, folder)
-        draft = folder / "draft"
+        draft = folder / request.output.name
         parent_backend = open_backend(parent.path)
         draft.write_bytes(_quantized_bytes(request, parent, parent_backend, data))
         comparison = _verify(request, parent, parent_backend, draft, data)
@@ -155,7 +156,8 @@ def _in_target_format(request: QuantizationRequest, folder: Path) -> ModelArtifa
         return request.source
     from edgepose.host.convert.conversion import ConversionRequest, convert_model
 
-    converted = folder / f"{request.source.path.stem}.{request.target}"
+    (folder / "parent").mkdir()
+    converted = folder / "parent" / f"{request.source.path.stem}.{request.target}"
     return convert_model(ConversionRequest(request.source, request.target, converted, request.say)).artifact
 
 
@@ -222,7 +224,7 @@ def _metadata(
         recipe=request.recipe,
         calibration=_calibration_record(request.recipe, data),
         agreement_oks=_mean_oks(comparison),
-        golden=before.golden if before else (),
+        golden=golden_for_child(parent.path, parent.spec, before),
     )
     return {SPEC_METADATA_KEY: spec_to_json(parent.spec), LINEAGE_METADATA_KEY: lineage_to_json(lineage)}
 

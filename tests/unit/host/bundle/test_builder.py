@@ -13,8 +13,8 @@ from msgspec.structs import replace as with_fields
 from edgepose.errors import ConfigError, EdgeposeError, GateFailedError, ModelError
 from edgepose.host.bundle.archive_writer import archive_pieces
 from edgepose.host.bundle.builder import build_bundle
-from edgepose.host.bundle.golden import with_golden
-from edgepose.inference.open_model import open_pipeline
+from edgepose.host.bundle.golden import golden_for_child
+from edgepose.inference.model_file import load_spec
 from edgepose.spec.bundle_manifest import BundledFile
 from edgepose.spec.device_profile import DeviceProfile, find_profile
 from edgepose.spec.lineage import Lineage, ParentModel
@@ -42,7 +42,8 @@ def _model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def with_lineage(model: Path, target: Path, lineage: Lineage, seed: int = 0) -> Path:
     """The matched filters with a history whose golden poses are those of ``model``."""
-    return MatchedFilters(seed).write(target, with_golden(lineage, open_pipeline(model)))
+    golden = golden_for_child(model, load_spec(model), None)
+    return MatchedFilters(seed).write(target, with_fields(lineage, golden=golden))
 
 
 def test_the_same_inputs_give_the_same_bytes(model: Path, tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_quantized_model_that_is_not_like_its_parent_is_refused_whatever_it_sa
 
 def test_a_quantized_model_without_golden_poses_is_not_its_own_parent(tmp_path: Path) -> None:
     quantized = MatchedFilters().write(tmp_path / "q.onnx", QUANTIZED)
-    refused(GateFailedError, "0 of 0", quantized, tmp_path / "b.epb")
+    refused(GateFailedError, "no golden poses", quantized, tmp_path / "b.epb")
 
 
 def test_a_pose_model_as_detector_is_refused(model: Path, tmp_path: Path) -> None:

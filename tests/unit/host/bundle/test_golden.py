@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.bundle.golden import choose_golden, golden_from_parent, golden_image, with_golden
+from edgepose.host.bundle.golden import choose_golden, golden_for_child, golden_from_parent, golden_image
 from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD, golden_oks
 from edgepose.inference.open_model import open_pipeline
 from edgepose.inference.pipeline import PosePipeline
@@ -67,9 +67,15 @@ def test_a_picture_that_is_drawn_differently_is_refused(poses: tuple[GoldenPose,
         golden_image(replace(poses[0], image_sha256="0" * 64))
 
 
-def test_a_lineage_takes_the_parents_poses(parent: PosePipeline, poses: tuple[GoldenPose, ...]) -> None:
-    lineage = with_golden(Lineage(parents=(), tools={}, precision="float32"), parent)
-    assert lineage.golden == poses
+def test_a_child_takes_its_parents_poses_and_hands_on_those_of_the_first_float_model(
+    parent: PosePipeline, poses: tuple[GoldenPose, ...], tmp_path: Path
+) -> None:
+    model = MatchedFilters().write(tmp_path / "model.onnx")
+    assert golden_for_child(model, parent.spec, None) == poses
+    without = Lineage(parents=(), tools={}, precision="float32")
+    assert golden_for_child(model, parent.spec, without) == poses
+    with_one = replace(without, golden=poses[:1])
+    assert golden_for_child(model, parent.spec, with_one) == poses[:1]
 
 
 def test_the_nearest_person_of_a_one_stage_model_counts_and_nobody_counts_nothing(tmp_path: Path) -> None:
