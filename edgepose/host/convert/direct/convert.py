@@ -18,12 +18,14 @@ from edgepose.host.convert.direct.graph_ir import Graph, count_kinds
 from edgepose.host.convert.direct.layout import sink_transposes
 from edgepose.host.convert.direct.onnx_file import read_onnx
 from edgepose.host.convert.direct.onnx_import import NCHW_FROM_NHWC, NHWC_FROM_NCHW, Handler, import_graph
+from edgepose.host.convert.direct.passes.channel_select import find_channel_selects
 from edgepose.host.convert.direct.passes.fusion import (
     fold_constants_into_convolutions,
     fuse_activations,
     fuse_padding,
 )
 from edgepose.host.convert.direct.passes.graph_pass import GraphPass, run_passes
+from edgepose.host.convert.direct.passes.order_channels import order_channels
 from edgepose.host.convert.direct.passes.tidy import (
     free_transposes_to_reshapes,
     merge_reshapes,
@@ -47,6 +49,8 @@ PASSES = (
     GraphPass("merge_slices", merge_slices),
     GraphPass("share_equal_operators", share_equal_operators),
     GraphPass("fold_constants", fold_constants_into_convolutions, ("activations_apart",)),
+    GraphPass("find_channel_selects", find_channel_selects),
+    GraphPass("order_channels", order_channels, (), ("spelled",)),
     GraphPass("fuse_activations", fuse_activations, ("activations_apart",)),
     GraphPass("fuse_padding", fuse_padding, (), ("spelled", "nothing_dead")),
 )

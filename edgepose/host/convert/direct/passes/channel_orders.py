@@ -1,0 +1,202 @@
+"""Chooses in which order each value stores its channels, so that selections become slices or vanish.
+
+Values that elementwise operators, depthwise convolutions and resizes tie together share one order. The
+choice is only a matter of speed: the rewrite behind it gives the right numbers for any choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from edgepose.host.convert.direct.graph_ir import Graph, Op, Value
+from edgepose.host.convert.direct.layout import BINARY, REDUCE, UNARY
+from edgepose.host.convert.direct.passes.channel_select import KIND
+
+Order = list[int]
+_POOL_LIKE = frozenset(
+    "MAX_POOL_2D AVERAGE_POOL_2D RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR PAD SLICE STRIDED_SLICE TILE RESHAPE".split()
+)
+
+
+def is_dense(op: Op) -> bool:
+    """Whether every output channel is a weighted sum of all input channels, with known weights."""
+    if op.kind not in {"CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}:
+        return False
+    channels = op.inputs[0].shape[-1]
+    return all(v.data is not None for v in op.inputs[1:]) and op.inputs[1].shape[-1] == channels
+
+
+def is_carrier(op: Op) -> bool:
+    """Whether output channel i comes from input channel i alone, for every activation with those channels."""
+    channels = op.output.shape[-1] if op.output.shape else 0
+    if not op.output.shape or op.output.dtype != np.float32:
+        return False
+    activations = [v for v in op.inputs if v.data is None]
+    if any(not v.shape or v.shape[-1] not in {1, channels} for v in activations):
+        return False
+    if op.kind in BINARY:
+        return True
+    if any(v.shape[-1] != channels for v in activations):
+        return False
+    last = len(op.output.shape) - 1
+    if op.kind in REDUCE:
+        return last not in op.attrs["axes"]
+    if op.kind == "CONCATENATION":
+        return bool(op.attrs["axis"] != last)
+    if op.kind == "DEPTHWISE_CONV_2D":
+        return op.attrs["multiplier"] == 1 and all(v.data is not None for v in op.inputs[1:])
+    if op.kind == "PAD":
+        return tuple(op.attrs["pads"][last]) == (0, 0)
+    return op.kind in UNARY or op.kind in _POOL_LIKE
+
+
+def is_channel_concat(op: Op) -> bool:
+    """Whether ``op`` joins values along their channels."""
+    return op.kind == "CONCATENATION" and op.attrs["axis"] == len(op.output.shape) - 1
+
+
+def _tied(op: Op) -> list[Value]:
+    channels = op.output.shape[-1]
+    return [v for v in op.inputs if v.data is None and v.shape[-1] == channels]
+
+
+def _is_reordering(op: Op) -> bool:
+    return op.kind == KIND and len(op.attrs["indices"]) == op.inputs[0].shape[-1]
+
+
+class ChannelOrders:
+    """The order of every value: ``order_of(v)[p]`` is the channel that stands at place p."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._parent: dict[int, int] = {}
+        self._channel_in_parent: dict[int, Order] = {}
+        self._members: dict[int, list[Value]] = {}
+        self._chosen: dict[int, Order | None] = {}
+        self._lives: dict[int, list[int]] = {}
+        self._values = [*graph.inputs, *(out for op in graph.ops for out in op.outputs)]
+        self._tie()
+        self._measure_lives()
+
+    def order_of(self, value: Value) -> Order:
+        """Return the channels of ``value`` in the order in which they are stored."""
+        root, atoms = self._find(value)
+        order = self._group_order(root) or list(range(value.shape[-1]))
+        place = {atom: channel for channel, atom in enumerate(atoms)}
+        return [place[atom] for atom in order]
+
+    def _find(self, value: Value) -> tuple[int, Order]:
+        """Return the group and, per channel of ``value``, the group's channel."""
+        key, atoms = id(value), list(range(value.shape[-1] if value.shape else 1))
+        while self._parent.get(key, key) != key:
+            step = self._channel_in_parent[key]
+            atoms = [step[a] for a in atoms]
+            key = self._parent[key]
+        return key, atoms
+
+    def _union(self, a: Value, b: Value, b_from_a: Iterable[int]) -> None:
+        """State that channel i of ``b`` is channel ``b_from_a[i]`` of ``a``."""
+        root_a, atoms_a = self._find(a)
+        root_b, atoms_b = self._find(b)
+        if root_a == root_b:
+            return
+        step = [0] * len(atoms_b)
+        for channel, source in enumerate(b_from_a):
+            step[atoms_b[channel]] = atoms_a[source]
+        self._parent[root_b], self._channel_in_parent[root_b] = root_a, step
+
+    def _tie(self) -> None:
+        for op in self._graph.ops:
+            if is_carrier(op):
+                for value in _tied(op):
+                    self._union(value, op.output, range(op.output.shape[-1]))
+            elif _is_reordering(op):
+                self._union(op.inputs[0], op.output, op.attrs["indices"])
+        for value in self._values:
+            self._members.setdefault(self._find(value)[0], []).append(value)
+
+    def _measure_lives(self) -> None:
+        """Count, per channel, how many later selections keep it: those kept longest should stand together."""
+        for value in self._values:
+            self._lives[id(value)] = [0] * (value.shape[-1] if value.shape else 1)
+        for op in reversed(self._graph.ops):
+            after = self._lives[id(op.output)]
+            if op.kind == KIND:
+                kept = 0 if all(is_dense(user) for user in op.output.users) else not _is_reordering(op)
+                pairs = [(op.inputs[0], source, kept + after[i]) for i, source in enumerate(op.attrs["indices"])]
+            elif is_channel_concat(op):
+                places = [(value, c) for value in op.inputs for c in range(value.shape[-1])]
+                pairs = [(value, c, life) for (value, c), life in zip(places, after, strict=True)]
+            elif is_carrier(op):
+                pairs = [(value, c, life) for value in _tied(op) for c, life in enumerate(after)]
+            else:
+                continue
+            for value, channel, life in pairs:
+                if value.data is None:
+                    lives = self._lives[id(value)]
+                    lives[channel] = max(lives[channel], life)
+
+    def _group_order(self, root: int) -> Order | None:
+        """Return the group's channels in order; None while it is being chosen (a cycle)."""
+        if root not in self._chosen:
+            self._chosen[root] = None
+            self._chosen[root] = self._choose(root)
+        return self._chosen[root]
+
+    def _choose(self, root: int) -> Order:
+        members = self._members[root]
+        for value in members:
+            if self._is_fixed(value):
+                return self._find(value)[1]
+        for rule in (self._after_concat, self._after_select):
+            for value in members:
+                order = rule(value)
+                if order is not None:
+                    atoms = self._find(value)[1]
+                    return [atoms[channel] for channel in order]
+        return self._by_life(members)
+
+    def _is_fixed(self, value: Value) -> bool:
+        op = value.producer
+        free = op is not None and (is_carrier(op) or is_dense(op) or is_channel_concat(op) or op.kind == KIND)
+        free = free or (op is not None and op.kind == "DEPTHWISE_CONV_2D" and op.attrs["multiplier"] == 1)
+        opaque_reader = any(
+            not (is_carrier(user) or is_dense(user) or is_channel_concat(user) or user.kind == KIND)
+            for user in value.users
+        )
+        return not free or opaque_reader or self._graph.is_output(value)
+
+    def _after_concat(self, value: Value) -> Order | None:
+        op = value.producer
+        if op is None or not is_channel_concat(op):
+            return None
+        order: Order = []
+        for operand in op.inputs:
+            own = self.order_of(operand) if operand.data is None else range(operand.shape[-1])
+            start = len(order)
+            order.extend([start + channel for channel in own])
+        return order
+
+    def _after_select(self, value: Value) -> Order | None:
+        op = value.producer
+        if op is None or op.kind != KIND or _is_reordering(op):
+            return None
+        place = {channel: p for p, channel in enumerate(self.order_of(op.inputs[0]))}
+        return sorted(range(value.shape[-1]), key=lambda c: place[op.attrs["indices"][c]])
+
+    def _by_life(self, members: list[Value]) -> Order:
+        lives: dict[int, int] = {}
+        for value in members:
+            atoms = self._find(value)[1]
+            for channel, life in enumerate(self._lives[id(value)]):
+                lives[atoms[channel]] = max(lives.get(atoms[channel], 0), life)
+        # Behind its neighbour in a concatenation the channels that live on stand first, else last: then
+        # the surviving parts of two neighbours touch, and one slice takes both.
+        behind = any(
+            is_channel_concat(user) and user.inputs[0] is not value for value in members for user in value.users
+        )
+        sign = -1 if behind else 1
+        return sorted(lives, key=lambda atom: (sign * lives[atom], atom))
+
