@@ -39,7 +39,8 @@ def convert_with_onnx2tf(onnx_file: Path) -> bytes:
         MissingDependencyError: The side environment is not prepared.
         ModelError: onnx2tf failed.
     """
-    python = tool_python("onnx2tf")
+    # Not resolved: the environment's python is a link to the one that it was made from.
+    python = tool_python("onnx2tf").absolute()
     with TemporaryDirectory(prefix="edgepose-onnx2tf-") as folder:
         work = Path(folder)
         copy = work / "model.onnx"

@@ -80,7 +80,7 @@ def _from_onnx(source: ModelArtifact, target: str, draft: Path, say: Say) -> Rou
     if target == "onnx":
         folded.replace(draft)
         return RouteResult("onnxruntime", input_name, tools, parent_file=fixed)
-    say("converting with onnx2tf (about a minute) ...")
+    say("converting with onnx2tf (about half a minute) ...")
     draft.write_bytes(convert_with_onnx2tf(folded))
     return RouteResult(
         "onnx2tf", input_name, {**tools, "onnx2tf": "1.29.24"}, unfinished=True, parent_file=fixed
@@ -91,7 +91,7 @@ def _from_keras(source: ModelArtifact, draft: Path, inputs: NDArray[np.float32],
     say("converting with TensorFlow ...")
     stored, collected = draft.with_name("inputs.npy"), draft.with_name("outputs.npz")
     np.save(stored, inputs)
-    described = run_keras("convert", source.path, str(draft), str(stored), str(collected))
+    described = run_keras("convert", source.path, draft, stored, collected)
     with np.load(collected) as archive:
         outputs = {name: archive[name] for name in archive.files}
     tools = {"tensorflow": importlib.metadata.version("tensorflow")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edgepose.host.sources.contents import ModelContents
 from edgepose.host.sources.keras_process import run_keras
@@ -18,10 +19,14 @@ def read_keras_contents(path: Path) -> ModelContents:
     """
     described = run_keras("describe", path)
     return ModelContents(
-        inputs=tuple(TensorReport(**tensor) for tensor in described["inputs"]),
-        outputs=tuple(TensorReport(**tensor) for tensor in described["outputs"]),
+        inputs=_tensors(described["inputs"]),
+        outputs=_tensors(described["outputs"]),
         ops=described["ops"],
         float_ops=described["ops"],
         integer_only=False,
         precision="float32",
     )
+
+
+def _tensors(described: list[dict[str, Any]]) -> tuple[TensorReport, ...]:
+    return tuple(TensorReport(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"]) for t in described)

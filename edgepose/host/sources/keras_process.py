@@ -12,24 +12,25 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgepose.errors import MissingDependencyError, ModelError
+from edgepose.host.sources.keras_config import refuse_code_in_keras
 
 _WORKER = Path(__file__).with_name("keras_worker.py")
 _TIMEOUT_S = 900
 
 
-def run_keras(command: str, model: Path, *arguments: str) -> dict[str, Any]:
+def run_keras(command: str, model: Path, *files: Path) -> dict[str, Any]:
     """Runs one command of the worker.
 
     Args:
         command: ``describe`` or ``convert``.
         model: The Keras file or SavedModel.
-        arguments: Further arguments of the command.
+        files: The command's further files.
 
     Returns:
         The worker's answer.
 
     Raises:
-        ModelError: The model cannot be loaded or converted.
+        ModelError: The model cannot be loaded or converted, or carries code, which is never run.
         MissingDependencyError: TensorFlow is not installed.
     """
     if importlib.util.find_spec("tensorflow") is None:
@@ -37,19 +38,32 @@ def run_keras(command: str, model: Path, *arguments: str) -> dict[str, Any]:
             f"{model.name} is a Keras or SavedModel and TensorFlow is not installed.",
             "Run: pip install 'edgepose[convert]'",
         )
+    refuse_code_in_keras(model)
     with TemporaryDirectory(prefix="edgepose-") as folder:
         answer = Path(folder) / "answer.json"
         # -P keeps the worker's own folder, with its inspect.py, out of the import path.
-        call = [sys.executable, "-P", str(_WORKER), command, str(model.resolve()), str(answer), *arguments]
+        # The worker runs in a folder of its own, so no path may be relative.
+        paths = [str(path.resolve()) for path in (model, answer, *files)]
+        call = [sys.executable, "-P", str(_WORKER), command, *paths]
         environment = {
             **os.environ,
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "CUDA_VISIBLE_DEVICES": "",
             "KERAS_BACKEND": "tensorflow",
         }
-        done = subprocess.run(
-            call, cwd=folder, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
+        try:
+            done = subprocess.run(
+                call,
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as problem:
+            raise ModelError(f"TensorFlow did not finish {model.name} within {_TIMEOUT_S} s.") from problem
         if not answer.exists():
             last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
             raise ModelError(f"TensorFlow could not read {model.name}: {last[:300]}.")

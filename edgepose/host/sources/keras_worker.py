@@ -3,7 +3,8 @@
 Usage: keras_worker.py describe MODEL ANSWER.json
        keras_worker.py convert MODEL ANSWER.json OUT.tflite INPUTS.npy OUTPUTS.npz
 
-Nothing inside a model file is run: Keras loads with ``safe_mode``, which refuses Lambda layers.
+Nothing inside a model file is run: Keras files were judged by ``keras_config`` before they come here, Keras
+loads with ``safe_mode``, and a SavedModel with ops that reach beyond its numbers is refused.
 """
 
 from __future__ import annotations
@@ -17,26 +18,40 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+OUTSIDE_OPS = frozenset(
+    {"PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles"}
+)
+
 
 def main() -> None:
     """Writes an answer: what was asked for, or the reason why not."""
     command, model_path, answer_path, *arguments = sys.argv[1:]
     try:
-        function, described = load(Path(model_path))
-        answer = described
+        files = [Path(argument) for argument in arguments]
+        # The spec's sizes stand in for those that the model leaves open.
+        sizes = np.load(files[1], mmap_mode="r").shape[1:] if command == "convert" else None
+        function, answer = load(Path(model_path), sizes)
         if command == "convert":
-            convert(function, Path(arguments[0]))
-            run(function, Path(arguments[1]), Path(arguments[2]))
+            convert(function, files[0])
+            run(function, files[1], files[2])
     except Exception as problem:  # noqa: BLE001 - Keras and TensorFlow raise anything; all of it is an answer
         line = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         answer = {"error": line.rstrip(".")[:300]}
     Path(answer_path).write_text(json.dumps(answer), encoding="utf-8")
 
 
-def load(path: Path) -> tuple[Any, dict[str, Any]]:
-    """Loads a model as a concrete function with batch 1, and describes it."""
+def load(path: Path, sizes: tuple[int, ...] | None) -> tuple[Any, dict[str, Any]]:
+    """Loads a model as a concrete function with batch 1, and describes it.
+
+    Args:
+        path: The model.
+        sizes: Input sizes without the batch; None keeps those of the model, open ones included.
+    """
     if path.is_dir():
+        refuse_outside_ops(path)
         module = tf.saved_model.load(str(path))
+        if "serving_default" not in module.signatures:
+            raise ValueError("the SavedModel has no signature 'serving_default'")
         signature = module.signatures["serving_default"]
         named = list(signature.structured_input_signature[1].items())
         if len(named) != 1:
@@ -47,7 +62,7 @@ def load(path: Path) -> tuple[Any, dict[str, Any]]:
             return signature(**{name: values})
 
         ops = Counter(op.type for op in signature.graph.get_operations())
-        function = concrete(call, spec.shape, spec.dtype, name)
+        function = concrete(call, fixed(spec.shape, sizes), spec.dtype, name)
         function.keep_alive = module
         return function, describe(function, dict(ops))
     model = load_keras(path)
@@ -63,10 +78,23 @@ def load(path: Path) -> tuple[Any, dict[str, Any]]:
         flat = tf.nest.flatten(outputs)
         return dict(zip(deduplicated(names), flat, strict=True))
 
-    function = concrete(call_keras, tensor.shape, "float32", tensor.name.split(":")[0])
+    function = concrete(call_keras, fixed(tensor.shape, sizes), "float32", tensor.name.split(":")[0])
     function.keep_alive = model
     layers = Counter(type(layer).__name__ for layer in model.layers)
     return function, describe(function, dict(layers))
+
+
+def refuse_outside_ops(path: Path) -> None:
+    """Reads the graph without loading it: ops that run Python or touch other files are refused."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    stored = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    for meta in stored.meta_graphs:
+        functions = meta.graph_def.library.function
+        nodes = [*meta.graph_def.node, *(node for function in functions for node in function.node_def)]
+        outside = sorted({node.op for node in nodes} & OUTSIDE_OPS)
+        if outside:
+            raise ValueError(f"its graph has {', '.join(outside)}, which reaches outside the model")
 
 
 def load_keras(path: Path) -> Any:
@@ -98,6 +126,8 @@ def legacy_objects(tf_keras: Any) -> dict[str, Any]:
         "swish": tf_keras.activations.swish,
         "swish1": tf_keras.activations.swish,
         "relu6": tf.nn.relu6,
+        # Initializers only fill what the file's weights then replace.
+        "BilinearWeights": lambda **_config: tf_keras.initializers.Zeros(),
     }
 
 
@@ -111,14 +141,20 @@ def deduplicated(names: list[str]) -> list[str]:
     return unique
 
 
-def concrete(call: Any, shape: Any, dtype: Any, name: str) -> Any:
-    """The concrete function with batch 1 and every other size fixed."""
-    sizes = list(shape)
-    if any(size is None for size in sizes[1:]):
-        raise ValueError(f"the input shape {tuple(sizes)} is open; export it with a fixed size")
+def fixed(shape: Any, sizes: tuple[int, ...] | None) -> list[int | None]:
+    """The input shape with batch 1 and, where sizes are given, nothing left open."""
+    found = list(shape)[1:]
+    if sizes is None:
+        return [1, *found]
+    if len(found) != len(sizes) or any(f not in {None, s} for f, s in zip(found, sizes, strict=True)):
+        raise ValueError(f"the spec says input {sizes} after the batch, the model has {tuple(found)}")
+    return [1, *sizes]
+
+
+def concrete(call: Any, shape: list[int | None], dtype: Any, name: str) -> Any:
+    """The concrete function for one input shape."""
     safe = "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "input"
-    spec = tf.TensorSpec([1, *sizes[1:]], dtype, name=safe)
-    return tf.function(call).get_concrete_function(spec)
+    return tf.function(call).get_concrete_function(tf.TensorSpec(shape, dtype, name=safe))
 
 
 def describe(function: Any, ops: dict[str, int]) -> dict[str, Any]:
@@ -127,7 +163,11 @@ def describe(function: Any, ops: dict[str, int]) -> dict[str, Any]:
     outputs = function.structured_outputs
 
     def record(name: str, tensor: Any) -> dict[str, Any]:
-        return {"name": name, "shape": [int(s) for s in tensor.shape], "dtype": tensor.dtype.name}
+        return {
+            "name": name,
+            "shape": [-1 if size is None else size for size in tensor.shape],
+            "dtype": tensor.dtype.name,
+        }
 
     return {
         "inputs": [record(tensor.name.split(":")[0], tensor) for tensor in inputs],

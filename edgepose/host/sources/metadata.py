@@ -7,8 +7,14 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
+import numpy as np
+
 from edgepose.errors import ConfigError, ModelError
-from edgepose.inference.model_file import detect_format
+from edgepose.inference.model_file import detect_format, read_metadata
+
+# schema.fbs: Buffer.data has force_align 16.
+_BUFFER_ALIGNMENT = 16
 
 
 def write_metadata(path: Path, entries: dict[str, str]) -> None:
@@ -58,7 +64,7 @@ def _with_onnx_entries(path: Path, entries: dict[str, str]) -> bytes:
     from edgepose.host.sources.onnx_contents import load_onnx
 
     model = load_onnx(path)
-    kept = {entry.key: entry.value for entry in model.metadata_props}
+    kept = read_metadata(path)
     del model.metadata_props[:]
     for key, value in {**kept, **entries}.items():
         model.metadata_props.add(key=key, value=value)
@@ -72,7 +78,6 @@ def with_tflite_entries(data: bytes, entries: dict[str, str], name: str) -> byte
     Raises:
         ModelError: The bytes are damaged, or too large for one flatbuffer.
     """
-    from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
     try:
@@ -81,18 +86,40 @@ def with_tflite_entries(data: bytes, entries: dict[str, str], name: str) -> byte
         raise ModelError(f"{name} is a TFLite model that is truncated or damaged.") from problem
     if any(buffer.offset for buffer in graph.buffers):
         raise ModelError(f"{name} keeps weights outside its flatbuffer (over 2 GB), which is not supported.")
-    existing = {_text(entry.name): entry for entry in graph.metadata or []}
     graph.metadata = list(graph.metadata or [])
     for key, text in entries.items():
-        entry = existing.get(key)
-        if entry is None:
-            entry = schema.MetadataT()
-            entry.name = key.encode()
-            entry.buffer = len(graph.buffers)
-            graph.buffers.append(schema.BufferT())
-            graph.metadata.append(entry)
-        graph.buffers[entry.buffer].data = list(text.encode())
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(graph))
+        _buffer_for(graph, key).data = np.frombuffer(text.encode(), np.uint8)
+    builder = _AligningBuilder(len(data) + 4096)
+    builder.Finish(graph.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class _AligningBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """Starts byte vectors at multiples of 16, as the schema's ``force_align`` asks for buffers.
+
+    The generated Python code ignores that attribute, and kernels may read constants with aligned loads.
+    """
+
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803
+        wanted = _BUFFER_ALIGNMENT if elemSize == 1 else alignment
+        return super().StartVector(elemSize, numElems, wanted)
+
+
+def _buffer_for(graph: Any, key: str) -> Any:
+    """The buffer that only this entry uses; a new one where the file shares it or has none."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    entry = next((entry for entry in graph.metadata if _text(entry.name) == key), None)
+    if entry is None:
+        entry = schema.MetadataT()
+        entry.name = key.encode()
+        graph.metadata.append(entry)
+    tensors = (tensor for subgraph in graph.subgraphs for tensor in subgraph.tensors)
+    users = sum(user.buffer == entry.buffer for user in (*tensors, *graph.metadata))
+    if entry.buffer == 0 or users != 1 or entry.buffer >= len(graph.buffers):
+        entry.buffer = len(graph.buffers)
+        graph.buffers.append(schema.BufferT())
+    return graph.buffers[entry.buffer]
 
 
 def _text(value: Any) -> str:

@@ -37,7 +37,7 @@ def load_onnx(path: Path) -> Any:
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, DecodeError, OSError) as problem:
+    except (onnx.checker.ValidationError, DecodeError, OSError, UnicodeDecodeError) as problem:
         reason = " ".join(str(problem).split()).split(" ==> ")[0].rstrip(".")
         raise ModelError(f"{path.name} is not a valid ONNX model: {reason[:200]}.") from problem
     return model
