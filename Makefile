@@ -40,8 +40,8 @@ format: $(STAMP)  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## Run the benchmarks; NAME=... for one of them
-	$(BIN)/python benchmarks/run_all.py $(NAME)
+bench: setup  ## Run the benchmarks; see benchmarks/README.md for the variables
+	$(BIN)/python benchmarks/run_all.py "$(BENCH_MODEL)" "$(BENCH_SPEC)" "$(BENCH_CALIBRATION)" "$(BENCH_VIDEO)"
 
 clean:  ## Remove what make setup made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

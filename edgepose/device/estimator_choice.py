@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgepose.device.frame_estimator import FrameEstimator
-from edgepose.device.machine import this_is_the_device
+from edgepose.inference.machine import this_is_the_device
 from edgepose.errors import ConfigError
 from edgepose.inference.bundle_model import unpacked_bundle
 from edgepose.inference.detector import PersonDetector

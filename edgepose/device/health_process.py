@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgepose.device.install.golden_check import check_health
 from edgepose.device.install.slot_files import read_slot_manifest
-from edgepose.device.machine import this_is_the_device
+from edgepose.inference.machine import this_is_the_device
 from edgepose.spec.records import to_json
 
 

@@ -18,6 +18,7 @@ from edgepose.spec.records import Record
 
 State = Literal["ok", "missing", "absent"]
 
+_HOST_PYTHON = (3, 11)
 _HOST_EXTRA = "pip install 'edgepose[convert]'"
 # Distribution, module, what it is for, and the command that brings it.
 _PACKAGES = (
@@ -98,9 +99,9 @@ def examine() -> DoctorReport:
 
 def _python() -> Check:
     detail = f"{platform.python_version()} on {machine.architecture()}"
-    if sys.version_info >= (3, 11):
-        return Check(name="Python", state="ok", detail=detail)
-    return Check(name="Python", state="missing", detail=f"{detail}; the host side needs 3.11 or later")
+    if sys.version_info[:2] < _HOST_PYTHON:
+        return Check(name="Python", state="missing", detail=f"{detail}; the host side needs 3.11 or later")
+    return Check(name="Python", state="ok", detail=detail)
 
 
 def _package(distribution: str, module: str, purpose: str, remedy: str) -> Check:
@@ -165,7 +166,7 @@ def _readiness(profile: DeviceProfile, missing: set[str]) -> ProfileReadiness:
     else:
         run_needs = {"onnxruntime"}
         build_needs = run_needs | {"onnx", "Python"}
-    is_device = _is_device(profile)
+    is_device = machine.this_is_the_device(profile.hardware)
     run: Literal["device", "preview", "no"] = "no"
     if not run_needs & missing:
         run = "device" if is_device else "preview"
@@ -175,7 +176,3 @@ def _readiness(profile: DeviceProfile, missing: set[str]) -> ProfileReadiness:
         run=run,
         missing=tuple(sorted(build_needs & missing)),
     )
-
-
-def _is_device(profile: DeviceProfile) -> bool:
-    return machine.architecture() == profile.hardware.arch and profile.hardware.os == "linux"

@@ -141,11 +141,10 @@ def _retention(values_ms: NDArray[np.float64]) -> float | None:
 
 
 def _device(profile: DeviceProfile | None) -> BenchmarkDevice:
-    arch = machine.architecture()
     return BenchmarkDevice(
-        arch=arch,
+        arch=machine.architecture(),
         model=machine.board_model(),
         cpu_governor=machine.cpu_governor(),
         profile=profile.id if profile else None,
-        is_profile_device=None if profile is None else arch == profile.hardware.arch,
+        is_profile_device=None if profile is None else machine.this_is_the_device(profile.hardware),
     )

@@ -6,7 +6,10 @@ import platform
 import resource
 from pathlib import Path
 
+from edgepose.spec.device_profile import HardwareProfile
+
 _KIB_PER_MIB = 1024
+_DEVICE_TREE_MODEL = Path("/proc/device-tree/model")
 
 
 def architecture() -> str:
@@ -14,11 +17,37 @@ def architecture() -> str:
     return platform.machine()
 
 
+def is_the_device(hardware: HardwareProfile, machine: str, device_tree_model: str | None) -> bool:
+    """Whether a machine is the device that a profile describes.
+
+    Args:
+        hardware: The profile's hardware.
+        machine: ``uname -m``.
+        device_tree_model: What the firmware says the board is, or None where it says nothing.
+    """
+    if hardware.os != "linux" or machine != hardware.arch:
+        return False
+    if not hardware.device_tree_models:
+        return True
+    return any((device_tree_model or "").startswith(model) for model in hardware.device_tree_models)
+
+
+def this_is_the_device(hardware: HardwareProfile) -> bool:
+    """Whether this very machine is the device that a profile describes."""
+    return is_the_device(hardware, platform.machine(), _device_tree_model())
+
+
+def _device_tree_model() -> str | None:
+    """The board's name, None on a PC; the kernel ends it with a zero byte."""
+    text = _read(str(_DEVICE_TREE_MODEL))
+    return text.rstrip("\0").strip() if text else None
+
+
 def board_model() -> str | None:
     """The board's name from the device tree, else the CPU's name."""
-    text = _read("/proc/device-tree/model")
+    text = _device_tree_model()
     if text:
-        return text.rstrip("\0").strip()
+        return text
     for line in (_read("/proc/cpuinfo") or "").splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()

@@ -68,6 +68,6 @@ def require_agreement(agreement: DetectorAgreement, name: str) -> None:
     if agreement.share < MIN_AGREEMENT:
         raise GateFailedError(
             f"{name} finds other persons than its float parent: agreement {agreement.share:.3f} over "
-            f"{agreement.parent_boxes} and {agreement.shipped_boxes} boxes; at least {MIN_AGREEMENT} is needed.",
+            f"{agreement.parent_boxes} and {agreement.shipped_boxes} boxes; {MIN_AGREEMENT} is needed.",
             "Ship the detector in a higher precision.",
         )

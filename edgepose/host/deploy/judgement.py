@@ -63,11 +63,17 @@ def require_pass_with_culprits(gate: GateResult, worst: tuple[TensorError, ...])
     """
     if gate.passed:
         return
-    failures = " ".join(failure.message for failure in gate.failures)
-    culprits = ", ".join(f"{error.name} ({error.sqnr_db:.1f} dB)" for error in worst[:_SHOWN_TENSORS])
-    named = f" Worst tensors: {culprits}." if culprits else ""
+    slices = [failure for failure in gate.failures if failure.name.startswith("slice_")]
+    reasons = [failure.message for failure in gate.failures if failure not in slices]
+    if slices:
+        listed = ", ".join(f"{s.name.split(':', 1)[1].split('_interval')[0]} {s.value:+.3f}" for s in slices)
+        reasons.append(f"Slices over their budget: {listed}.")
+    culprits = [error for error in worst if error.sqnr_db is not None][:_SHOWN_TENSORS]
+    if culprits:
+        tensors = "; ".join(f"{error.name} ({error.sqnr_db:.1f} dB)" for error in culprits)
+        reasons.append(f"Worst tensors by signal to quantization noise: {tensors}.")
     raise GateFailedError(
-        f"The gate of profile '{gate.profile}' failed; the device was not touched. {failures}{named}",
+        "\n  ".join([f"The gate of profile '{gate.profile}' failed; the device was not touched.", *reasons]),
         "Try another --recipe, --precision float16, or more calibration pictures.",
     )
 

@@ -115,8 +115,8 @@ def _judge_delta(name: str, what: str, delta: DeltaFigure | None, max_drop: floa
     if not delta.value >= -max_drop:
         yield GateFailure(
             name=name,
-            message=f"{what} changes by {delta.value:+.4f} against the float parent; "
-            f"at most {-max_drop:+.4f} is allowed. Try another recipe or distil.",
+            message=f"{what} changes by {delta.value:+.4f} against the float parent (95 % interval "
+            f"{low:+.4f} to {delta.interval_95[1]:+.4f}); at most {-max_drop:+.4f} is allowed.",
             value=delta.value,
             limit=-max_drop,
         )

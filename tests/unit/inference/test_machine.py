@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from edgepose.device.machine import is_the_device, this_is_the_device
+from edgepose.inference.machine import is_the_device, this_is_the_device
 from edgepose.spec.device_profile import find_profile, load_profiles
 from tests.support.bundled_models import PROFILE
 
