@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.errors import ConfigError
+from edgepose.errors import ConfigError, ModelError
 from edgepose.host.convert.onnx2tf_route import convert_with_onnx2tf
 from edgepose.host.convert.onnx_folding import fix_sizes, fold_constants
 from edgepose.host.convert.parity import Outputs
@@ -58,6 +58,11 @@ def take_route(
         MissingDependencyError: A package or tool is not installed.
         ModelError: The model is damaged or unsupported.
     """
+    if target == "tflite" and source.precision != "float32":
+        raise ModelError(
+            f"{source.path.name} is {source.precision}; a conversion to TFLite starts from a float32 model.",
+            "Convert the float model that it was made from, and quantize the result.",
+        )
     if source.format == "onnx":
         return _from_onnx(source, target, draft, say)
     if source.format in {"keras", "keras_h5", "saved_model"} and target == "tflite":

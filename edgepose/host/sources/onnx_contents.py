@@ -36,8 +36,18 @@ def load_onnx(path: Path) -> Any:
         ) from problem
     try:
         model = onnx.load(path)
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, DecodeError, OSError, UnicodeDecodeError) as problem:
+        # The checker wants output shapes, which exporters may leave out and runtimes do not need.
+        complete = onnx.shape_inference.infer_shapes(model)
+        for value in complete.graph.output:
+            value.type.tensor_type.shape.SetInParent()
+        onnx.checker.check_model(complete)
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+        DecodeError,
+        OSError,
+        UnicodeDecodeError,
+    ) as problem:
         reason = " ".join(str(problem).split()).split(" ==> ")[0].rstrip(".")
         raise ModelError(f"{path.name} is not a valid ONNX model: {reason[:200]}.") from problem
     return model
@@ -51,6 +61,9 @@ def read_onnx_contents(path: Path) -> ModelContents:
         MissingDependencyError: onnx is not installed.
     """
     model = load_onnx(path)
+    from onnx import shape_inference
+
+    model = shape_inference.infer_shapes(model)
     audit = audit_onnx(path)
     stored = {tensor.name for tensor in model.graph.initializer}
     weights = _weight_types(model)
