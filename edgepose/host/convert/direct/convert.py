@@ -21,8 +21,10 @@ from edgepose.host.convert.direct.onnx_import import NCHW_FROM_NHWC, NHWC_FROM_N
 from edgepose.host.convert.direct.passes.channel_select import find_channel_selects
 from edgepose.host.convert.direct.passes.fusion import (
     fold_constants_into_convolutions,
+    fold_space_to_depth,
     fuse_activations,
     fuse_padding,
+    multiply_for_lone_activations,
 )
 from edgepose.host.convert.direct.passes.graph_pass import GraphPass, run_passes
 from edgepose.host.convert.direct.passes.order_channels import order_channels
@@ -32,6 +34,7 @@ from edgepose.host.convert.direct.passes.tidy import (
     merge_slices,
     share_equal_operators,
 )
+from edgepose.host.convert.direct.passes.upsampling import nest_upsampled_sums, upsample_by_concatenation
 from edgepose.host.convert.direct.tflite_writer import serialize
 
 HANDLERS: dict[str, Handler] = {
@@ -49,9 +52,14 @@ PASSES = (
     GraphPass("merge_slices", merge_slices),
     GraphPass("share_equal_operators", share_equal_operators),
     GraphPass("fold_constants", fold_constants_into_convolutions, ("activations_apart",)),
+    GraphPass("nest_upsampled_sums", nest_upsampled_sums, ("activations_apart",)),
     GraphPass("find_channel_selects", find_channel_selects),
     GraphPass("order_channels", order_channels, (), ("spelled",)),
     GraphPass("fuse_activations", fuse_activations, ("activations_apart",)),
+    GraphPass("multiply_for_lone_activations", multiply_for_lone_activations),
+    GraphPass("upsample_by_concatenation", upsample_by_concatenation),
+    GraphPass("merge_reshapes_again", merge_reshapes),
+    GraphPass("fold_space_to_depth", fold_space_to_depth),
     GraphPass("fuse_padding", fuse_padding, (), ("spelled", "nothing_dead")),
 )
 
@@ -105,7 +113,9 @@ def _settle_inputs(graph: Graph) -> dict[str, tuple[int, ...]]:
             continue
         permutations[value.name] = NHWC_FROM_NCHW
         users = list(value.users)
-        if users and all(op.kind == "TRANSPOSE" and tuple(op.attrs["perm"]) == NCHW_FROM_NHWC for op in users):
+        if users and all(
+            op.kind == "TRANSPOSE" and tuple(op.attrs["perm"]) == NCHW_FROM_NHWC for op in users
+        ):
             value.shape = users[0].output.shape
             permutations[value.name] = (0, 1, 2, 3)
             for op in users:

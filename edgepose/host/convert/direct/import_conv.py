@@ -53,7 +53,13 @@ def _back(n: NodeImport, value: Value) -> Value:
 def _widen(n: NodeImport, name: str, count: int, fill: int) -> list[int]:
     """Return a spatial attribute for two axes, also where the node has one axis."""
     found = [int(v) for v in n.attr(name, [fill] * count)]
-    return found if len(found) == count else [fill] * (count // 2) + found if count == 2 else [0, *found[:1], 0, *found[1:]]
+    return (
+        found
+        if len(found) == count
+        else [fill] * (count // 2) + found
+        if count == 2
+        else [0, *found[:1], 0, *found[1:]]
+    )
 
 
 def _pad(n: NodeImport, x: Value, pads: tuple[Pair, Pair]) -> Value:
@@ -63,7 +69,9 @@ def _pad(n: NodeImport, x: Value, pads: tuple[Pair, Pair]) -> Value:
     return n.emit("PAD", [x], shape, pads=((0, 0), pads[0], pads[1], (0, 0)))
 
 
-def _windowed(n: NodeImport, x: Value, kernel: Pair, strides: Pair, dilations: Pair) -> tuple[tuple[Pair, Pair], bool]:
+def _windowed(
+    n: NodeImport, x: Value, kernel: Pair, strides: Pair, dilations: Pair
+) -> tuple[tuple[Pair, Pair], bool]:
     """Return the padding and whether it is what SAME means."""
     one_axis = len(n.x.shape) == 3
     windows = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
@@ -114,7 +122,9 @@ def conv(n: NodeImport) -> Value:
     if group == x.shape[3] and group > 1:
         kernels = weights.transpose(1, 2, 3, 0)
         attrs["multiplier"] = out // group
-        y = n.emit("DEPTHWISE_CONV_2D", [x, n.const(np.ascontiguousarray(kernels)), bias_value], shape, **attrs)
+        y = n.emit(
+            "DEPTHWISE_CONV_2D", [x, n.const(np.ascontiguousarray(kernels)), bias_value], shape, **attrs
+        )
     else:
         kernels = np.ascontiguousarray(weights.transpose(0, 2, 3, 1))
         y = n.emit("CONV_2D", [x, n.const(kernels), bias_value], shape, **attrs)
@@ -166,7 +176,9 @@ def conv_transpose(n: NodeImport) -> Value:
         for size, s, inner, k, b in zip(sizes, strides, x.shape[1:3], kernel, begin, strict=True)
     )
     if same and (begin != [0, 0] or sizes != full):
-        return _back(n, n.emit("TRANSPOSE_CONV", operands, wanted, padding="SAME", output_shape=wanted, **attrs))
+        return _back(
+            n, n.emit("TRANSPOSE_CONV", operands, wanted, padding="SAME", output_shape=wanted, **attrs)
+        )
     whole = (x.shape[0], *full, out)
     y = n.emit("TRANSPOSE_CONV", operands, whole, padding="VALID", output_shape=whole, **attrs)
     if sizes != full:
@@ -235,7 +247,9 @@ def _pool(n: NodeImport, kind: str) -> Value:
             x, padding = _pad(n, x, pads), "VALID"
         elif not same:
             raise n.unsupported("count_include_pad=0 with a padding that is not SAME")
-    return _back(n, n.emit(kind, [x], (x.shape[0], *sizes, x.shape[3]), padding=padding, activation="", **attrs))
+    return _back(
+        n, n.emit(kind, [x], (x.shape[0], *sizes, x.shape[3]), padding=padding, activation="", **attrs)
+    )
 
 
 def max_pool(n: NodeImport) -> Value:

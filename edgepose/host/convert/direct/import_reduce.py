@@ -45,7 +45,11 @@ def matmul(n: NodeImport) -> Value:
 
 def _axes(n: NodeImport, from_input: int) -> tuple[int, ...] | None:
     rank = len(n.x.shape)
-    found = n.constant(1).tolist() if n.node.opset >= from_input and n.optional(1) is not None else n.attr("axes", None)
+    found = (
+        n.constant(1).tolist()
+        if n.node.opset >= from_input and n.optional(1) is not None
+        else n.attr("axes", None)
+    )
     if found is None or found == []:
         return None if n.attr("noop_with_empty_axes", 0) else tuple(range(rank))
     return tuple(sorted(int(axis) % rank for axis in found))

@@ -16,7 +16,11 @@ from edgepose.host.convert.direct.graph_ir import Value
 from edgepose.host.convert.direct.onnx_import import NCHW_FROM_NHWC, NHWC_FROM_NCHW, Handler, NodeImport
 
 Matrix = NDArray[np.float64]
-_FLAGS = ({"align": False, "half_pixel": False}, {"align": False, "half_pixel": True}, {"align": True, "half_pixel": False})
+_FLAGS = (
+    {"align": False, "half_pixel": False},
+    {"align": False, "half_pixel": True},
+    {"align": True, "half_pixel": False},
+)
 
 
 def _source(rule: str, out: int, size: int, scale: float) -> NDArray[np.float64] | None:

@@ -49,7 +49,9 @@ class _Sinker:
         self.queued = {id(op) for op in graph.ops}
         self.alive = {id(op) for op in graph.ops}
 
-    def emit(self, kind: str, inputs: Sequence[Value], shape: Sequence[int], attrs: dict[str, Any], like: Op) -> Value:
+    def emit(
+        self, kind: str, inputs: Sequence[Value], shape: Sequence[int], attrs: dict[str, Any], like: Op
+    ) -> Value:
         value = self.graph.emit(kind, inputs, shape, attrs, origin=like.origin, dtype=like.output.dtype)
         assert value.producer is not None  # noqa: S101  (emit has just set it)
         self.alive.add(id(value.producer))
@@ -62,7 +64,12 @@ class _Sinker:
         if perm == tuple(range(len(perm))):
             return value
         out = self.graph.emit(
-            "TRANSPOSE", [value], [value.shape[p] for p in perm], {"perm": perm}, origin=like.origin, dtype=value.dtype
+            "TRANSPOSE",
+            [value],
+            [value.shape[p] for p in perm],
+            {"perm": perm},
+            origin=like.origin,
+            dtype=value.dtype,
         )
         assert out.producer is not None  # noqa: S101
         self.alive.add(id(out.producer))

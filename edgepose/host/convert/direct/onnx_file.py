@@ -143,7 +143,9 @@ def _fix_batch(model: Any, path: Path) -> None:
 def _node(item: Any, opset: int) -> OnnxNode:
     name = item.name or next((o for o in item.output if o), item.op_type)
     if item.domain not in {"", "ai.onnx"}:
-        raise UnsupportedByDirectRoute(f"Node {name} is {item.domain}.{item.op_type}, not a standard operator.")
+        raise UnsupportedByDirectRoute(
+            f"Node {name} is {item.domain}.{item.op_type}, not a standard operator."
+        )
     attrs = {}
     for attribute in item.attribute:
         value = helper.get_attribute_value(attribute)

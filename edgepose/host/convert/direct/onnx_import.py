@@ -62,7 +62,11 @@ class NodeImport:
     def optional_constant(self, position: int) -> NDArray[Any] | None:
         """Return the elements of an operand, or None where it is absent or empty."""
         value = self.optional(position)
-        return None if value is None or value.data is not None and value.data.size == 0 else self.constant(position)
+        return (
+            None
+            if value is None or value.data is not None and value.data.size == 0
+            else self.constant(position)
+        )
 
     def attr(self, name: str, default: Any) -> Any:
         """Return an attribute."""
@@ -80,7 +84,13 @@ class NodeImport:
     ) -> Value:
         """Append an operator that comes from this node."""
         return self.graph.emit(
-            kind, inputs, result, attrs, name=self.graph.fresh(self.node.outputs[0]), origin=self.node.name, dtype=dtype
+            kind,
+            inputs,
+            result,
+            attrs,
+            name=self.graph.fresh(self.node.outputs[0]),
+            origin=self.node.name,
+            dtype=dtype,
         )
 
     def const(self, data: Any) -> Value:
@@ -153,7 +163,9 @@ def _operand(values: dict[str, Value], name: str, node: OnnxNode) -> Value | Non
     if not name:
         return None
     if name not in values:
-        raise UnsupportedByDirectRoute(f"ONNX {node.op_type} (node {node.name}) reads {name}, which nothing wrote.")
+        raise UnsupportedByDirectRoute(
+            f"ONNX {node.op_type} (node {node.name}) reads {name}, which nothing wrote."
+        )
     return values[name]
 
 

@@ -46,7 +46,9 @@ def _pad(op: Op) -> Shape:
 
 def _slice(op: Op) -> Shape:
     strides = op.attrs.get("strides", (1,) * len(op.attrs["begin"]))
-    return tuple(-(-(e - b) // s) for b, e, s in zip(op.attrs["begin"], op.attrs["end"], strides, strict=True))
+    return tuple(
+        -(-(e - b) // s) for b, e, s in zip(op.attrs["begin"], op.attrs["end"], strides, strict=True)
+    )
 
 
 def _reduce(op: Op) -> Shape:

@@ -125,7 +125,9 @@ class ChannelOrders:
             after = self._lives[id(op.output)]
             if op.kind == KIND:
                 kept = 0 if all(is_dense(user) for user in op.output.users) else not _is_reordering(op)
-                pairs = [(op.inputs[0], source, kept + after[i]) for i, source in enumerate(op.attrs["indices"])]
+                pairs = [
+                    (op.inputs[0], source, kept + after[i]) for i, source in enumerate(op.attrs["indices"])
+                ]
             elif is_channel_concat(op):
                 places = [(value, c) for value in op.inputs for c in range(value.shape[-1])]
                 pairs = [(value, c, life) for (value, c), life in zip(places, after, strict=True)]
@@ -195,8 +197,9 @@ class ChannelOrders:
         # Behind its neighbour in a concatenation the channels that live on stand first, else last: then
         # the surviving parts of two neighbours touch, and one slice takes both.
         behind = any(
-            is_channel_concat(user) and user.inputs[0] is not value for value in members for user in value.users
+            is_channel_concat(user) and user.inputs[0] is not value
+            for value in members
+            for user in value.users
         )
         sign = -1 if behind else 1
         return sorted(lives, key=lambda atom: (sign * lives[atom], atom))
-

@@ -52,7 +52,9 @@ class _Rewriter:
             places[channel] = (new, place)
         self.places[id(old)] = places
 
-    def _emit(self, op: Op, inputs: Sequence[Value], order: Sequence[int], attrs: dict[str, Any] | None = None) -> None:
+    def _emit(
+        self, op: Op, inputs: Sequence[Value], order: Sequence[int], attrs: dict[str, Any] | None = None
+    ) -> None:
         out = op.output
         value = self.new.emit(
             op.kind, inputs, out.shape, op.attrs if attrs is None else attrs,
@@ -76,7 +78,9 @@ class _Rewriter:
             order = self.orders.order_of(op.output)
             self._emit(op, [self._carried(value, order, channels, op) for value in op.inputs], order)
         else:
-            inputs = [v if v.data is not None else self._stored(v, range(_channels(v)), op) for v in op.inputs]
+            inputs = [
+                v if v.data is not None else self._stored(v, range(_channels(v)), op) for v in op.inputs
+            ]
             self._emit(op, inputs, range(channels))
 
     def _carried(self, value: Value, order: Sequence[int], channels: int, op: Op) -> Value:
@@ -117,7 +121,9 @@ class _Rewriter:
         if len(sources) == 1:
             source = places[0][0]
             low, high = min(positions), max(positions) + 1
-            extra = (source.shape[-1] - len(positions)) * math.prod(op.inputs[1].shape[:-1]) * _NS_MULTIPLY_ADD
+            extra = (
+                (source.shape[-1] - len(positions)) * math.prod(op.inputs[1].shape[:-1]) * _NS_MULTIPLY_ADD
+            )
             if high - low == len(positions) and (high - low) < source.shape[-1]:
                 return self._slice(source, low, high, op), [position - low for position in positions]
             if extra <= len(_runs(places)) * 2 * _NS_RUN:
@@ -155,7 +161,9 @@ class _Rewriter:
             begin[-1], end[-1] = start, stop
             attrs = {"begin": tuple(begin), "end": tuple(end)}
             shape = (*value.shape[:-1], stop - start)
-            self.slices[key] = self.new.emit("SLICE", [value], shape, attrs, origin=op.origin if op else "output")
+            self.slices[key] = self.new.emit(
+                "SLICE", [value], shape, attrs, origin=op.origin if op else "output"
+            )
         return self.slices[key]
 
     def _joined(self, parts: list[Value], op: Op | None) -> Value:
@@ -167,7 +175,9 @@ class _Rewriter:
                 attrs = {"axis": len(shape) - 1}
                 origin = op.origin if op else "output"
                 grouped.append(
-                    some[0] if len(some) == 1 else self.new.emit("CONCATENATION", some, shape, attrs, origin=origin)
+                    some[0]
+                    if len(some) == 1
+                    else self.new.emit("CONCATENATION", some, shape, attrs, origin=origin)
                 )
             parts = grouped
         return parts[0]
@@ -182,7 +192,14 @@ class _Rewriter:
         kernel = np.zeros((len(places), 1, 1, start), np.float32)
         for row, (value, position) in enumerate(places):
             kernel[row, 0, 0, starts[id(value)] + position] = 1.0
-        attrs = {"padding": "VALID", "stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "activation": ""}
+        attrs = {
+            "padding": "VALID",
+            "stride_h": 1,
+            "stride_w": 1,
+            "dilation_h": 1,
+            "dilation_w": 1,
+            "activation": "",
+        }
         inputs = [whole, self.new.constant(kernel), self.new.constant(np.zeros(len(places), np.float32))]
         shape = (*whole.shape[:-1], len(places))
         return self.new.emit("CONV_2D", inputs, shape, attrs, origin=op.origin if op else "output")

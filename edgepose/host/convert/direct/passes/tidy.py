@@ -77,7 +77,9 @@ def merge_slices(graph: Graph) -> int:
         rank = len(op.output.shape)
         steps_in = inner.attrs.get("strides", (1,) * rank)
         steps_out = op.attrs.get("strides", (1,) * rank)
-        begin = tuple(b + o * s for b, o, s in zip(inner.attrs["begin"], op.attrs["begin"], steps_in, strict=True))
+        begin = tuple(
+            b + o * s for b, o, s in zip(inner.attrs["begin"], op.attrs["begin"], steps_in, strict=True)
+        )
         strides = tuple(a * b for a, b in zip(steps_in, steps_out, strict=True))
         end = tuple(b + (n - 1) * s + 1 for b, n, s in zip(begin, op.output.shape, strides, strict=True))
         graph.set_input(op, 0, inner.inputs[0])
