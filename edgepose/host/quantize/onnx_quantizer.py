@@ -15,6 +15,11 @@ from edgepose.host.quantize.representative import RepresentativeInputs
 from edgepose.host.quantize.tflite_quantizer import Progress
 from edgepose.spec.recipe import QuantizationRecipe
 
+# DequantizeLinear has one scale per channel from this opset on.
+_PER_CHANNEL_OPSET = 13
+# Ops that only move values; the quantizer leaves them in float unless told.
+_LAYOUT_OPS = ("SpaceToDepth", "DepthToSpace", "Flatten", "Expand", "Tile")
+
 
 def quantize_onnx(
     source: Path, recipe: QuantizationRecipe, inputs: RepresentativeInputs, progress: Progress
@@ -95,8 +100,14 @@ class _Reader:
 
 def _prepare(source: Path, target: Path) -> None:
     """Fuses batch normalization and infers shapes, which quantization needs."""
+    import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    model = onnx.load(source)
+    opset = max(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+    if opset < _PER_CHANNEL_OPSET:
+        source = target.with_name("upgraded.onnx")
+        onnx.save(onnx.version_converter.convert_version(model, _PER_CHANNEL_OPSET), source)
     # Symbolic inference is for dynamic shapes; edgepose fixes every size.
     quant_pre_process(source, target, skip_symbolic_shape=True)
 
@@ -111,6 +122,7 @@ def _quantize_static(
         QuantType,
         quantize_static,
     )
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     CalibrationDataReader.register(_Reader)
     quantize_static(
@@ -118,8 +130,11 @@ def _quantize_static(
         target,
         reader,
         quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=sorted({*QLinearOpsRegistry, *QDQRegistry, *_LAYOUT_OPS}),
         per_channel=recipe.per_channel,
-        activation_type=QuantType.QInt8,
+        # Signed is what TensorRT wants, with zero point 0. For everything else unsigned: ONNX Runtime fuses
+        # all ops then, and on x86 leaves a third of the signed ones in float.
+        activation_type=QuantType.QInt8 if recipe.symmetric_activations else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=excluded,
         calibrate_method=CalibrationMethod.MinMax,
