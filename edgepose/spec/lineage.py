@@ -14,7 +14,7 @@ class GoldenPose(Record, frozen=True, kw_only=True):
     """What the float parent sees in one generated picture.
 
     Attributes:
-        seed: The picture's seed for the generator.
+        seed: The picture's seed for the generator (figures, or coloured patches from 9000 on).
         image_sha256: Digest of the picture's RGB bytes.
         width_px: Picture width.
         height_px: Picture height.

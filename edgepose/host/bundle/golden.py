@@ -7,6 +7,7 @@ person's picture is on any device.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -17,12 +18,12 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.data.figure_scene import draw_scene
-from edgepose.host.data.scene import Scene
+from edgepose.host.data.patches import draw_patches
 from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD, estimate_in_box, golden_oks
 from edgepose.inference.open_model import open_backend
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.inference.preprocess import Image
-from edgepose.pose.similarity import oks_between
+from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_between
 from edgepose.spec.lineage import GoldenPose, Lineage
 from edgepose.spec.model_spec import ModelSpec
 from edgepose.trust.digests import sha256_of_bytes
@@ -38,6 +39,8 @@ _DIFFERENT_OKS = 0.5
 _BUILD_MARGIN_OKS = 0.02
 _STABLE_OKS = 0.95
 _FIRST_SEED = 7000
+# Seeds from here on draw patches, those below figures.
+_FIRST_PATCH_SEED = 9000
 # Pictures looked at for each one wanted.
 _TRIED_PER_FRAME = 3
 _DEFAULT_CANDIDATES = 12
@@ -56,6 +59,15 @@ class GoldenPicture:
     pose: GoldenPose
     image: Image
     agreement_oks: float
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A generated picture with the box and the area that stand for its person."""
+
+    image: Image
+    box_xyxy_px: tuple[float, float, float, float]
+    area_px2: float
 
 
 def golden_for_child(parent: Path, spec: ModelSpec, lineage: Lineage | None) -> tuple[GoldenPose, ...]:
@@ -90,11 +102,13 @@ def golden_from_parent(pipeline: PosePipeline, count: int = _DEFAULT_CANDIDATES)
     Raises:
         ModelError: The model failed.
     """
-    seeds = range(_FIRST_SEED, _FIRST_SEED + _TRIED_PER_FRAME * count)
-    found = [_stable_pose(pipeline, seed) for seed in seeds]
-    stable = [pose for pose in found if pose is not None]
-    stable.sort(key=lambda pose: -sum(score for _, _, score in pose.keypoints))
-    return tuple(stable[:count])
+    tried = _TRIED_PER_FRAME * count
+    figures = _stable_poses(pipeline, range(_FIRST_SEED, _FIRST_SEED + tried))
+    # A third comes from patches: a model of something else than people sees nothing in figures.
+    patches = _stable_poses(pipeline, range(_FIRST_PATCH_SEED, _FIRST_PATCH_SEED + tried))
+    most_figures = max(count - count // 3, count - len(patches))
+    kept = figures[:most_figures]
+    return tuple(sorted((*kept, *patches[: count - len(kept)]), key=_doubt))
 
 
 def choose_golden(
@@ -148,33 +162,52 @@ def golden_image(pose: GoldenPose) -> Image:
 
 
 # A conversion looks at the same pictures more than once: parent, candidates, shipped model.
-@lru_cache(maxsize=_TRIED_PER_FRAME * _DEFAULT_CANDIDATES)
-def _drawn(seed: int, size_wh: tuple[int, int]) -> Scene:
-    scene = draw_scene(seed, size_wh)
-    scene.image.setflags(write=False)
-    return scene
+@lru_cache(maxsize=2 * _TRIED_PER_FRAME * _DEFAULT_CANDIDATES)
+def _drawn(seed: int, size_wh: tuple[int, int]) -> _Drawn:
+    if seed >= _FIRST_PATCH_SEED:
+        image = draw_patches(seed, size_wh)
+        width, height = size_wh
+        drawn = _Drawn(image, (0.0, 0.0, float(width), float(height)), width * height * BOX_TO_MASK_AREA)
+    else:
+        scene = draw_scene(seed, size_wh)
+        x0, y0, x1, y1 = (float(value) for value in scene.boxes_xyxy_px[0])
+        drawn = _Drawn(scene.image, (x0, y0, x1, y1), float(scene.areas_px2[0]))
+    drawn.image.setflags(write=False)
+    return drawn
 
 
 def _judged(shipped: PosePipeline, pose: GoldenPose, image: Image) -> GoldenPicture:
     return GoldenPicture(pose, image, golden_oks(shipped, image, pose))
 
 
+def _stable_poses(pipeline: PosePipeline, seeds: Iterable[int]) -> list[GoldenPose]:
+    """Stable poses on generated pictures, the most confident first."""
+    found = [_stable_pose(pipeline, seed) for seed in seeds]
+    stable = [pose for pose in found if pose is not None]
+    return sorted(stable, key=_doubt)
+
+
+def _doubt(pose: GoldenPose) -> float:
+    return -sum(score for _, _, score in pose.keypoints)
+
+
 def _stable_pose(pipeline: PosePipeline, seed: int) -> GoldenPose | None:
-    scene = _drawn(seed, GOLDEN_SIZE_WH)
-    pose = _best_pose(pipeline, scene, seed)
+    drawn = _drawn(seed, GOLDEN_SIZE_WH)
+    pose = _best_pose(pipeline, drawn, seed)
     if pose is None:
         return None
-    changed = (_relit(scene.image, 0.93, 4, seed), _relit(scene.image, 1.05, -3, seed + 1))
+    # Patches compete by colour alone, so that a change as strong as figures bear would turn any of them.
+    change = 0.02 if seed >= _FIRST_PATCH_SEED else 0.06
+    changed = (_relit(drawn.image, 1 - change, 3, seed), _relit(drawn.image, 1 + change, -3, seed + 1))
     if min(golden_oks(pipeline, image, pose) for image in changed) < _STABLE_OKS:
         return None
     return pose
 
 
-def _best_pose(pipeline: PosePipeline, scene: Scene, seed: int) -> GoldenPose | None:
-    """The best-scored person's pose in a scene with one figure, or None where nobody is found."""
-    x0, y0, x1, y1 = (float(value) for value in scene.boxes_xyxy_px[0])
-    box = (x0, y0, x1, y1) if pipeline.spec.uses_person_boxes else None
-    poses = estimate_in_box(pipeline, scene.image, box)
+def _best_pose(pipeline: PosePipeline, drawn: _Drawn, seed: int) -> GoldenPose | None:
+    """The best-scored pose in a picture, or None where nothing is found."""
+    box = drawn.box_xyxy_px if pipeline.spec.uses_person_boxes else None
+    poses = estimate_in_box(pipeline, drawn.image, box)
     if len(poses) == 0:
         return None
     best = int(np.argmax(poses.scores))
@@ -183,11 +216,11 @@ def _best_pose(pipeline: PosePipeline, scene: Scene, seed: int) -> GoldenPose | 
         return None
     return GoldenPose(
         seed=seed,
-        image_sha256=sha256_of_bytes(scene.image.tobytes()),
-        width_px=scene.size_wh[0],
-        height_px=scene.size_wh[1],
+        image_sha256=sha256_of_bytes(drawn.image.tobytes()),
+        width_px=drawn.image.shape[1],
+        height_px=drawn.image.shape[0],
         box_xyxy_px=box,
-        area_px2=float(scene.areas_px2[0]),
+        area_px2=drawn.area_px2,
         keypoints=tuple((float(x), float(y), float(score)) for x, y, score in rows),
     )
 
