@@ -64,9 +64,13 @@ def compute_in_float16(model: Any, recipe: QuantizationRecipe) -> bytes:
         model: A loaded ``ModelProto``; it is changed.
         recipe: Names what is excluded.
     """
+    from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     excluded = {entry.name for entry in recipe.excluded}
     nodes = [node.name for node in model.graph.node if excluded & {node.name, *node.output}]
     converted = convert_float_to_float16(model, keep_io_types=True, node_block_list=nodes)
-    return bytes(converted.SerializeToString(deterministic=True))
+    ordered = ONNXModel(converted)
+    # The casts at the inputs are appended last, which ONNX forbids.
+    ordered.topological_sort()
+    return bytes(ordered.model.SerializeToString(deterministic=True))

@@ -89,6 +89,21 @@ def test_static_int8_has_no_float_op_and_stays_close(
     assert found == sorted(found, key=lambda value: value or 0)
 
 
+def test_whole_computation_in_float16_keeps_float32_inputs_and_outputs(
+    tmp_path: Path, pictures: Path
+) -> None:
+    recipe = QuantizationRecipe(
+        name="float16_compute", kind="cast", weight_bits=16, activation_bits=16, range_method="none"
+    )
+    result = quantize(write_tiny_onnx(tmp_path / "model"), recipe, pictures)
+    backend = open_backend(result.artifact.path)
+    assert backend.input.dtype == backend.outputs[0].dtype == np.float32
+    assert result.artifact.precision == "float16"
+    assert result.report.agreement_oks is not None
+    assert result.report.agreement_oks > 0.99
+    assert any(error.sqnr_db is not None and error.sqnr_db < 90 for error in result.report.tensor_errors)
+
+
 def test_integer_io_takes_and_gives_int8_and_nothing_is_float(tmp_path: Path, pictures: Path) -> None:
     result = quantize(write_tiny_tflite(tmp_path / "model"), "static_wi8_ai8_integer_io", pictures)
     backend = open_backend(result.artifact.path)
