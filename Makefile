@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast check lint format bench clean
+.PHONY: help setup demo test test-fast check lint format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ $(STAMP): pyproject.toml requirements/constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint requirements/constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
+
+demo: setup  ## Deploy a small constructed model to a preview root here and run it on a drawn clip
+	$(BIN)/python -m examples.demo demo
 
 test: setup  ## Run all tests (what CI runs)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup

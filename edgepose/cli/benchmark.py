@@ -40,8 +40,8 @@ def command(
         BenchmarkRequest,
         benchmark_model,
     )
-    from edgepose.inference.open_model import RuntimeOptions
     from edgepose.inference.bundle_model import model_file_of
+    from edgepose.inference.open_model import RuntimeOptions
 
     profile = find_profile(profile_name) if profile_name else None
     threads = threads or (profile.runtime.threads if profile else 1)

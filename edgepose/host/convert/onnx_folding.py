@@ -27,7 +27,7 @@ def fix_sizes(source: Path, spec: InputSpec, output: Path) -> None:
     inputs = [value for value in model.graph.input if value.name not in stored]
     if len(inputs) != 1:
         raise ModelError(f"{source.name} has {len(inputs)} inputs; a pose model has one.")
-    _fix_sizes(inputs[0], expected_shape(spec), source.name)
+    _fix_sizes(inputs[0], spec, source.name)
     output.write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -64,13 +64,14 @@ def fold_constants(source: Path, output: Path) -> None:
     _name_open_outputs(output)
 
 
-def _fix_sizes(value: object, shape: tuple[int, ...], name: str) -> None:
+def _fix_sizes(value: object, spec: InputSpec, name: str) -> None:
+    shape = expected_shape(spec)
     dims = value.type.tensor_type.shape.dim  # type: ignore[attr-defined]
     found = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)
     fits = len(found) == len(shape) and all(f in {-1, 0, s} for f, s in zip(found, shape, strict=True))
     if not fits:
         raise ModelError(
-            f"The spec says input {shape}, {name} has {found}.",
+            f"The spec says input {spec.layout} {shape}, {name} has {found}.",
             "Correct width_px, height_px or layout in the spec.",
         )
     for dim, size in zip(dims, shape, strict=True):

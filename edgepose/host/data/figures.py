@@ -101,7 +101,8 @@ def _new_images_folder(folder: Path) -> Path:
 
 def _encoded(scene: Scene, suffix: Suffix) -> bytes:
     bgr = cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR)
-    written, data = cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix == ".jpg" else []
+    written, data = cv2.imencode(suffix, bgr, quality)
     if not written:
         raise ConfigError(f"OpenCV cannot write {suffix} here.", "Reinstall opencv-python-headless.")
     return data.tobytes()
