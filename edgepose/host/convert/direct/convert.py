@@ -28,6 +28,7 @@ from edgepose.host.convert.direct.passes.fusion import (
 )
 from edgepose.host.convert.direct.passes.graph_pass import GraphPass, run_passes
 from edgepose.host.convert.direct.passes.order_channels import order_channels
+from edgepose.host.convert.direct.passes.patterns import recognize_activations
 from edgepose.host.convert.direct.passes.tidy import (
     free_transposes_to_reshapes,
     merge_reshapes,
@@ -51,6 +52,7 @@ PASSES = (
     GraphPass("merge_reshapes", merge_reshapes),
     GraphPass("merge_slices", merge_slices),
     GraphPass("share_equal_operators", share_equal_operators),
+    GraphPass("recognize_activations", recognize_activations, ("activations_apart",)),
     GraphPass("fold_constants", fold_constants_into_convolutions, ("activations_apart",)),
     GraphPass("nest_upsampled_sums", nest_upsampled_sums, ("activations_apart",)),
     GraphPass("find_channel_selects", find_channel_selects),
@@ -129,7 +131,7 @@ def _settle_outputs(graph: Graph) -> dict[str, tuple[int, ...]]:
     for position, value in enumerate(graph.outputs):
         name, op = graph.output_names[position], value.producer
         permutations[name] = tuple(range(len(value.shape)))
-        if op is None or op.kind not in {"TRANSPOSE"} or tuple(op.attrs["perm"]) != NCHW_FROM_NHWC:
+        if op is None or op.kind != "TRANSPOSE" or tuple(op.attrs["perm"]) != NCHW_FROM_NHWC:
             continue
         source = op.inputs[0]
         if source.producer is not None and not graph.is_output(source):

@@ -177,7 +177,7 @@ class Graph:
         """Drop every operator whose results nobody reads; return how many."""
         before = len(self.ops)
         live: set[int] = set()
-        stack = [value for value in self.outputs]
+        stack = list(self.outputs)
         while stack:
             op = stack.pop().producer
             if op is not None and id(op) not in live:

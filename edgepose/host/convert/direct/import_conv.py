@@ -218,9 +218,9 @@ def _replicated(n: NodeImport, x: Value, axis: int, pad: Pair) -> Value:
         parts.extend([edge] * count)
     if len(parts) == 1:
         return x
-    shape = list(x.shape)
-    shape[axis] += sum(pad)
-    return n.emit("CONCATENATION", parts, shape, axis=axis)
+    grown = list(x.shape)
+    grown[axis] += sum(pad)
+    return n.emit("CONCATENATION", parts, grown, axis=axis)
 
 
 def _pool(n: NodeImport, kind: str) -> Value:

@@ -38,14 +38,13 @@ def _source(rule: str, out: int, size: int, scale: float) -> NDArray[np.float64]
 
 
 def _nearest(x: NDArray[np.float64], rounding: str, size: int) -> Matrix:
-    rules = {
-        "floor": np.floor,
-        "ceil": np.ceil,
-        "round_prefer_floor": lambda v: np.ceil(v - 0.5),
-        "round_prefer_ceil": lambda v: np.floor(v + 0.5),
-    }
-    index = np.clip(rules[rounding](x).astype(np.int64), 0, size - 1)
-    return np.eye(size)[index]
+    rounded = {
+        "floor": np.floor(x),
+        "ceil": np.ceil(x),
+        "round_prefer_floor": np.ceil(x - 0.5),
+        "round_prefer_ceil": np.floor(x + 0.5),
+    }[rounding]
+    return np.eye(size)[np.clip(rounded.astype(np.int64), 0, size - 1)]
 
 
 def _linear(x: NDArray[np.float64], size: int) -> Matrix:

@@ -19,9 +19,25 @@ from edgepose.host.convert.direct.reshape_groups import moved_reshape
 Perm = tuple[int, ...]
 
 UNARY = frozenset(
-    "ABS CAST ERF EXP GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC NEG RELU RELU6 RSQRT SQRT TANH".split()
+    [
+        "ABS",
+        "CAST",
+        "ERF",
+        "EXP",
+        "GELU",
+        "HARD_SWISH",
+        "LEAKY_RELU",
+        "LOG",
+        "LOGISTIC",
+        "NEG",
+        "RELU",
+        "RELU6",
+        "RSQRT",
+        "SQRT",
+        "TANH",
+    ]
 )
-BINARY = frozenset("ADD SUB MUL DIV MAXIMUM MINIMUM POW SQUARED_DIFFERENCE PRELU".split())
+BINARY = frozenset(["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE", "PRELU"])
 REDUCE = frozenset(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"))
 
 

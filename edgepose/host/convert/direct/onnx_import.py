@@ -64,7 +64,7 @@ class NodeImport:
         value = self.optional(position)
         return (
             None
-            if value is None or value.data is not None and value.data.size == 0
+            if value is None or (value.data is not None and value.data.size == 0)
             else self.constant(position)
         )
 

@@ -140,7 +140,7 @@ SPELLINGS: dict[str, Spelling] = {
     "NEG": Spelling("NegOptions"),
     "PAD": Spelling("PadOptions", (), _int32("pads"), version=_high_rank(4, 3)),
     "PADV2": Spelling(
-        "PadV2Options", (), lambda op: [*_int32("pads")(op), np.float32(op.attrs["value"]).reshape(())]
+        "PadV2Options", (), lambda op: [*_int32("pads")(op), np.asarray(op.attrs["value"], np.float32)]
     ),
     "MIRROR_PAD": Spelling("MirrorPadOptions", (("mode", "mode"),), _int32("pads")),
     "POW": Spelling("PowOptions"),

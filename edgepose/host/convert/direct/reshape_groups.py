@@ -26,7 +26,7 @@ class MovedReshape:
 
 
 def reshape_groups(before: Sequence[int], after: Sequence[int]) -> list[Group]:
-    """Return the smallest groups (axes before, axes after) of equal size, in order; axes of size 1 belong to none."""
+    """Return the smallest groups (axes before, axes after) of equal size; those of size 1 are in none."""
     left = [axis for axis, size in enumerate(before) if size != 1]
     right = [axis for axis, size in enumerate(after) if size != 1]
     groups: list[Group] = []
@@ -75,7 +75,7 @@ def moved_reshape(before: Shape, after: Shape, perm: Sequence[int]) -> MovedResh
 
 
 def _local_order(wanted: list[int], rank: int) -> tuple[int, ...]:
-    """Return the permutation that puts the axes ``wanted`` in this order and leaves the others where they are."""
+    """Return the permutation that puts the axes ``wanted`` in this order and leaves the others alone."""
     slots = iter(wanted)
     return tuple(next(slots) if axis in wanted else axis for axis in range(rank))
 

@@ -149,7 +149,10 @@ def _read_unblocked(graph: Graph, op: Op, blocks: Op) -> None:
     strides = (op.attrs["stride_h"], op.attrs["stride_w"])
     pads = [(0, 0), (0, 0)]
     if op.attrs["padding"] == "SAME":
-        pads = [same_padding(s, k, t) for s, k, t in zip(op.inputs[0].shape[1:3], (height, width), strides, strict=True)]
+        pads = [
+            same_padding(s, k, t)
+            for s, k, t in zip(op.inputs[0].shape[1:3], (height, width), strides, strict=True)
+        ]
     padded = ((0, 0), *((begin * block, end * block) for begin, end in pads), (0, 0))
     shape = tuple(size + sum(row) for size, row in zip(x.shape, padded, strict=True))
     source = graph.emit("PAD", [x], shape, {"pads": padded}, origin=op.origin) if shape != x.shape else x

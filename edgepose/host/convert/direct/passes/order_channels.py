@@ -10,6 +10,7 @@ import numpy as np
 
 from edgepose.host.convert.direct.graph_ir import Graph, Op, Value
 from edgepose.host.convert.direct.passes.channel_orders import (
+    MAX_RUNS,
     ChannelOrders,
     is_carrier,
     is_channel_concat,
@@ -65,8 +66,7 @@ class _Rewriter:
     def _rewrite(self, op: Op) -> None:
         channels = _channels(op.output)
         if op.kind == KIND:
-            source = self.places[id(op.inputs[0])]
-            self.places[id(op.output)] = [source[index] for index in op.attrs["indices"]]
+            self._select(op)
         elif is_channel_concat(op):
             order = self.orders.order_of(op.output)
             places = [place for value in op.inputs for place in self._all_places(value)]
@@ -82,6 +82,16 @@ class _Rewriter:
                 v if v.data is not None else self._stored(v, range(_channels(v)), op) for v in op.inputs
             ]
             self._emit(op, inputs, range(channels))
+
+    def _select(self, op: Op) -> None:
+        """Note where the channels stand; write them out only where they lie too scattered to be sliced."""
+        source = self.places[id(op.inputs[0])]
+        places = [source[index] for index in op.attrs["indices"]]
+        order = self.orders.order_of(op.output)
+        stored = [places[channel] for channel in order]
+        self.places[id(op.output)] = places
+        if not all(is_dense(user) for user in op.output.users) and len(_runs(stored)) > MAX_RUNS:
+            self._store(op.output, self._gathered(stored, op), order)
 
     def _carried(self, value: Value, order: Sequence[int], channels: int, op: Op) -> Value:
         if value.data is None:
@@ -126,7 +136,7 @@ class _Rewriter:
             )
             if high - low == len(positions) and (high - low) < source.shape[-1]:
                 return self._slice(source, low, high, op), [position - low for position in positions]
-            if extra <= len(_runs(places)) * 2 * _NS_RUN:
+            if extra <= len(_runs(sorted(places, key=lambda place: place[1]))) * 2 * _NS_RUN:
                 return source, positions
         order = sorted(range(len(places)), key=lambda c: (str(places[c][0].name), places[c][1]))
         columns = [0] * len(places)

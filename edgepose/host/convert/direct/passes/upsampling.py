@@ -40,7 +40,12 @@ def nest_upsampled_sums(graph: Graph) -> int:
 
 def _is_plain_sum(op: Op) -> bool:
     shapes = {value.shape for value in op.inputs}
-    return op.kind == "ADD" and not op.attrs.get("activation") and len(shapes) == 1 and op.inputs[0] is not op.inputs[1]
+    return (
+        op.kind == "ADD"
+        and not op.attrs.get("activation")
+        and len(shapes) == 1
+        and op.inputs[0] is not op.inputs[1]
+    )
 
 
 def _inner_sum(graph: Graph, op: Op) -> bool:
