@@ -10,17 +10,15 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def packaged_folder(name: str) -> Path:
-    """Returns ``device_profiles`` or ``calibration_data``.
+    """Returns ``device_profiles``, ``model_specs`` or ``calibration_data``.
 
-    In a checkout the folder at the top level is used, so that it stays editable; an installed wheel
-    has its copy in ``edgepose/_data``.
+    An installed wheel has a copy in ``edgepose/_data``; a checkout has none, so that the folders at its
+    top level stay editable.
 
     Raises:
         ConfigError: The folder is in neither place: the installation is broken.
     """
-    for folder in (_PACKAGE.parent / name, _PACKAGE / "_data" / name):
-        if folder.is_dir() and (folder.parent / "pyproject.toml").exists() == (
-            folder.parent != _PACKAGE / "_data"
-        ):
+    for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
+        if folder.is_dir():
             return folder
     raise ConfigError(f"The packaged folder '{name}' is missing.", "Reinstall edgepose.")
