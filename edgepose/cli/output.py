@@ -85,7 +85,10 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        # Fractions keep their trailing zeros, so that a column of them lines up.
+        return f"{value:.4f}" if abs(value) < 1 else f"{value:.4g}"
+    return str(value)
 
 
 def say(message: str) -> None:
