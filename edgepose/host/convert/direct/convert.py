@@ -28,7 +28,7 @@ from edgepose.host.convert.direct.passes.fusion import (
 )
 from edgepose.host.convert.direct.passes.graph_pass import GraphPass, run_passes
 from edgepose.host.convert.direct.passes.order_channels import order_channels
-from edgepose.host.convert.direct.passes.patterns import recognize_activations
+from edgepose.host.convert.direct.passes.patterns import divide_by_root_with_rsqrt, recognize_activations
 from edgepose.host.convert.direct.passes.tidy import (
     free_transposes_to_reshapes,
     merge_reshapes,
@@ -53,6 +53,7 @@ PASSES = (
     GraphPass("merge_slices", merge_slices),
     GraphPass("share_equal_operators", share_equal_operators),
     GraphPass("recognize_activations", recognize_activations, ("activations_apart",)),
+    GraphPass("divide_by_root_with_rsqrt", divide_by_root_with_rsqrt),
     GraphPass("fold_constants", fold_constants_into_convolutions, ("activations_apart",)),
     GraphPass("nest_upsampled_sums", nest_upsampled_sums, ("activations_apart",)),
     GraphPass("find_channel_selects", find_channel_selects),

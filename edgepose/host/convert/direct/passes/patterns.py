@@ -83,3 +83,18 @@ def recognize_activations(graph: Graph) -> int:
                 changes += 1
                 break
     return changes
+
+
+def divide_by_root_with_rsqrt(graph: Graph) -> int:
+    """Turn x / sqrt(y) into x * rsqrt(y): SQRT and DIV ruin a static int8 model without an error."""
+    changes = 0
+    for op in list(graph.ops):
+        root = op.inputs[1].producer if op.kind == "DIV" else None
+        if root is None or root.kind != "SQRT":
+            continue
+        y = root.inputs[0]
+        inverse = graph.emit("RSQRT", [y], y.shape, origin=op.origin)
+        graph.set_inputs(op, [op.inputs[0], inverse])
+        op.kind = "MUL"
+        changes += 1
+    return changes

@@ -113,6 +113,15 @@ def _layer_normalization(b: OnnxBuilder) -> str:
     return name
 
 
+def _written_out_layer_normalization(b: OnnxBuilder) -> str:
+    x = b.input(1, 7, 12)
+    centred = b.op("Sub", x, b.op("ReduceMean", x, axes=[-1]))
+    variance = b.op("ReduceMean", b.op("Pow", centred, b.constant(2.0)), axes=[-1])
+    root = b.op("Sqrt", b.op("Add", variance, b.constant(1e-5)))
+    name: str = b.op("Mul", b.op("Div", centred, root), b.weights(12))
+    return name
+
+
 def _simcc_head(b: OnnxBuilder) -> str:
     heat = b.conv(b.input(*X), 6, 5, 3)
     flat = b.op("Reshape", heat, b.integers(1, 5, -1))
@@ -220,6 +229,7 @@ CASES: list[tuple[str, Build]] = [
     ("BatchNormalization", _normalization("BatchNormalization")),
     ("InstanceNormalization", _normalization("InstanceNormalization")),
     ("LayerNormalization", _layer_normalization),
+    ("LayerNormalization written out", _written_out_layer_normalization),
     ("MaxPool 2x2", _on_x("MaxPool", kernel_shape=[2, 2], strides=[2, 2])),
     (
         "MaxPool with a border, negative values",
@@ -323,6 +333,18 @@ def test_old_clip_and_upsample_are_read(tmp_path: Path) -> None:
     path = builder.save(tmp_path / "old.onnx", up)
 
     assert compare(path).worst < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("build", "kind"),
+    [(_gelu, "GELU"), (_hard_swish_by_hand, "HARD_SWISH"), (_written_out_layer_normalization, "RSQRT")],
+)
+def test_written_out_function_becomes_one_operator(build: Build, kind: str, tmp_path: Path) -> None:
+    builder = OnnxBuilder()
+    counts = compare(builder.save(tmp_path / "model.onnx", str(build(builder)))).conversion.op_counts
+
+    assert counts[kind] == 1
+    assert not {"DIV", "SQRT"} & set(counts)
 
 
 @pytest.mark.parametrize(
