@@ -17,6 +17,7 @@ from edgepose.host.sources.inspect import inspect_model
 from edgepose.host.tools.registry import tool_python
 from edgepose.inference.open_model import open_backend
 from edgepose.spec.shipped_specs import find_spec, shipped_spec_paths
+from edgepose.trust.digests import sha256_of_file
 
 pytestmark = pytest.mark.shared_data
 
@@ -58,9 +59,11 @@ def test_an_edge_tpu_file_is_inspected_though_it_does_not_run_here(shared_data: 
 def test_onnx_becomes_tflite_with_the_same_numbers(
     shared_data: Path, tmp_path: Path, name: str, largest: float
 ) -> None:
-    _skip_without_onnx2tf()
     source = open_artifact(shared_data / "models" / f"{name}.onnx", Path(name))
+    before = sha256_of_file(source.path)
     result = convert_model(ConversionRequest(source, "tflite", tmp_path / "out.tflite"))
+    assert (result.record.route, result.record.route_note) == ("direct", "")
+    assert sha256_of_file(source.path) == before
     (parity,) = result.record.parity
     assert parity.max_abs_error < largest
     assert parity.correlation > 0.99999

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pytest
 
-from edgepose.host.tools.registry import TOOLS, is_current
 from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_between
 from edgepose.pose.skeletons import COCO17
 
@@ -22,10 +21,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.shared_data,
     pytest.mark.xdist_group("main_job"),
-    pytest.mark.skipif(
-        not is_current(TOOLS["onnx2tf"]),
-        reason="needs `edgepose tools install onnx2tf`, which make setup calls",
-    ),
 ]
 
 

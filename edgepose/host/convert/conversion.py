@@ -12,11 +12,18 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from edgepose.errors import ConfigError
+from edgepose.errors import ConfigError, ModelError
 from edgepose.host.bundle.golden import golden_from_parent
-from edgepose.host.convert.parity import Outputs, match_outputs
+from edgepose.host.convert.parity import Outputs, match_outputs, refuse_non_finite_outputs
 from edgepose.host.convert.pictures import PICTURES, run_on_pictures, stored_inputs
-from edgepose.host.convert.routes import RouteResult, take_route
+from edgepose.host.convert.routes import (
+    RouteResult,
+    by_onnx2tf,
+    directly,
+    fixed_onnx,
+    require_float,
+    take_route,
+)
 from edgepose.host.convert.tflite_finish import finish_tflite
 from edgepose.host.sources.artifact import ModelArtifact, open_artifact
 from edgepose.host.sources.inspect import inspect_model
@@ -100,11 +107,11 @@ def convert_model(request: ConversionRequest) -> ConversionResult:
     start_ns = time.monotonic_ns()
     source = request.source
     _check_output(request)
+    require_float(source, request.target)
     try:
         with TemporaryDirectory(prefix=f".{request.output.name}.", dir=request.output.parent) as folder:
             draft = Path(folder) / "converted"
-            result = take_route(source, request.target, draft, stored_inputs(source), request.report)
-            spec, parity = _finish(source, result, draft)
+            result, spec, parity = _by_the_first_good_route(request, draft)
             golden = _golden(source, spec, draft)
             write_metadata(draft, _entries(source, spec, result, golden))
             replace_file(request.output, draft.read_bytes())
@@ -129,6 +136,28 @@ def _check_output(request: ConversionRequest) -> None:
         raise ConfigError(f"Cannot write {output}: it is a folder, or its folder does not exist.")
     if output.exists() and output.samefile(source):
         raise ConfigError(f"{output} is the source itself; it is kept.", "Give -o another name.")
+
+
+_Proven = tuple[RouteResult, ModelSpec, tuple[OutputParity, ...]]
+
+
+def _by_the_first_good_route(request: ConversionRequest, draft: Path) -> _Proven:
+    """Tries the direct route; what it cannot do, or not prove, goes the other way and is noted."""
+    source = request.source
+    if source.format != "onnx" or request.target != "tflite":
+        result = take_route(source, request.target, draft, stored_inputs(source), request.report)
+        return result, *_finish(source, result, draft)
+    fixed = fixed_onnx(source, draft)
+    # A parent that cannot run, or gives NaN, is no reason to try another route.
+    refuse_non_finite_outputs(run_on_pictures(open_backend(fixed), source.spec.input))
+    try:
+        result = directly(source, fixed, draft)
+        return result, *_finish(source, result, draft)
+    except ModelError as problem:
+        reason = problem.message
+    request.report(f"The direct route is not possible ({reason}) Taking onnx2tf, about half a minute ...")
+    result = by_onnx2tf(source, fixed, draft, reason)
+    return result, *_finish(source, result, draft)
 
 
 def _finish(

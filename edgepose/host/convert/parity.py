@@ -38,9 +38,8 @@ def match_outputs(parent: Outputs, child: Outputs) -> dict[str, tuple[str, Outpu
     Raises:
         ModelError: An output has no counterpart, or differs.
     """
-    for name, values in {**parent, **child}.items():
-        if not np.isfinite(values).all():
-            raise ModelError(f"Output '{name}' holds NaN or infinite values.", "The model is damaged.")
+    refuse_non_finite_outputs(parent)
+    refuse_non_finite_outputs(child)
     remaining = dict(child)
     matched: dict[str, tuple[str, OutputParity]] = {}
     for name, values in parent.items():
@@ -63,6 +62,17 @@ def match_outputs(parent: Outputs, child: Outputs) -> dict[str, tuple[str, Outpu
         matched[name] = (best[0], best[2])
         del remaining[best[0]]
     return matched
+
+
+def refuse_non_finite_outputs(outputs: Outputs) -> None:
+    """Refuses NaN and infinity.
+
+    Raises:
+        ModelError: A value is not finite.
+    """
+    for name, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise ModelError(f"Output '{name}' holds NaN or infinite values.", "The model is damaged.")
 
 
 def _axis_orders(parent_shape: tuple[int, ...], child_shape: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -51,20 +51,15 @@ def take_route(
     inputs: NDArray[np.float32],
     say: Say,
 ) -> RouteResult:
-    """Converts into ``draft``.
+    """Converts into ``draft`` where there is one way only; ONNX to TFLite has two.
 
     Raises:
         ConfigError: There is no way.
         MissingDependencyError: A package or tool is not installed.
         ModelError: The model is damaged or unsupported.
     """
-    if target == "tflite" and source.precision != "float32":
-        raise ModelError(
-            f"{source.path.name} is {source.precision}; a conversion to TFLite starts from a float32 model.",
-            "Convert the float model that it was made from, and quantize the result.",
-        )
-    if source.format == "onnx":
-        return _from_onnx(source, target, draft, say)
+    if source.format == "onnx" and target == "onnx":
+        return _onnx_to_onnx(source, draft)
     if source.format in {"keras", "keras_h5", "saved_model"} and target == "tflite":
         return _from_keras(source, draft, inputs, say)
     raise ConfigError(
@@ -74,22 +69,78 @@ def take_route(
     )
 
 
-def _from_onnx(source: ModelArtifact, target: str, draft: Path, say: Say) -> RouteResult:
+def require_float(source: ModelArtifact, target: Literal["tflite", "onnx"]) -> None:
+    """Refuses to convert what is quantized already.
+
+    Raises:
+        ModelError: The source is no float32 model and is to become TFLite.
+    """
+    if target == "tflite" and source.precision != "float32":
+        raise ModelError(
+            f"{source.path.name} is {source.precision}; a conversion to TFLite starts from a float32 model.",
+            "Convert the float model that it was made from, and quantize the result.",
+        )
+
+
+def fixed_onnx(source: ModelArtifact, draft: Path) -> Path:
+    """The ONNX source with its sizes fixed and nothing else changed, beside the draft.
+
+    Raises:
+        ModelError: The model is damaged, or its input is not what the spec says.
+        MissingDependencyError: onnx is not installed.
+    """
+    fixed = draft.with_name("fixed.onnx")
+    fix_sizes(source.path, source.spec.input, fixed)
+    return fixed
+
+
+def directly(source: ModelArtifact, fixed: Path, draft: Path) -> RouteResult:
+    """ONNX to TFLite by edgepose's own writer: seconds, and a graph that stays NHWC.
+
+    Raises:
+        ModelError: An op or attribute cannot be written exactly.
+    """
+    from edgepose.host.convert.direct.convert import convert_direct
+
+    convert_direct(fixed, draft)
+    return RouteResult("direct", _input_name(source), _tools(), parent_file=fixed)
+
+
+def by_onnx2tf(source: ModelArtifact, fixed: Path, draft: Path, reason: str) -> RouteResult:
+    """ONNX to TFLite by onnx2tf.
+
+    Args:
+        source: The model.
+        fixed: From ``fixed_onnx``.
+        draft: File to write.
+        reason: Why the direct route was not taken; it goes into the record.
+
+    Raises:
+        MissingDependencyError: onnx2tf is not installed.
+        ModelError: onnx2tf failed.
+    """
+    folded = draft.with_name("folded.onnx")
+    fold_constants(fixed, folded)
+    draft.write_bytes(convert_with_onnx2tf(folded))
+    tools = {**_tools(), "onnx2tf": "1.29.24"}
+    note = f"direct: {reason}"
+    return RouteResult("onnx2tf", _input_name(source), tools, note, unfinished=True, parent_file=fixed)
+
+
+def _onnx_to_onnx(source: ModelArtifact, draft: Path) -> RouteResult:
+    fixed = fixed_onnx(source, draft)
+    fold_constants(fixed, draft)
+    return RouteResult("onnxruntime", _input_name(source), _tools(), parent_file=fixed)
+
+
+def _input_name(source: ModelArtifact) -> str:
     from edgepose.host.sources.onnx_contents import read_onnx_contents
 
-    input_name = read_onnx_contents(source.path).inputs[0].name
-    tools = {name: importlib.metadata.version(name) for name in ("onnx", "onnxruntime")}
-    fixed, folded = draft.with_name("fixed.onnx"), draft.with_name("folded.onnx")
-    fix_sizes(source.path, source.spec.input, fixed)
-    fold_constants(fixed, folded)
-    if target == "onnx":
-        folded.replace(draft)
-        return RouteResult("onnxruntime", input_name, tools, parent_file=fixed)
-    say("converting with onnx2tf (about half a minute) ...")
-    draft.write_bytes(convert_with_onnx2tf(folded))
-    return RouteResult(
-        "onnx2tf", input_name, {**tools, "onnx2tf": "1.29.24"}, unfinished=True, parent_file=fixed
-    )
+    return read_onnx_contents(source.path).inputs[0].name
+
+
+def _tools() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("onnx", "onnxruntime")}
 
 
 def _from_keras(source: ModelArtifact, draft: Path, inputs: NDArray[np.float32], say: Say) -> RouteResult:
