@@ -125,6 +125,8 @@ def confident(poses: Poses, min_pose_score: float) -> Poses:
 
 
 def _stacked(parts: Sequence[Poses]) -> Poses:
+    if len(parts) == 1:
+        return parts[0]
     return Poses(
         keypoints_px=np.concatenate([p.keypoints_px for p in parts]),
         keypoint_scores=np.concatenate([p.keypoint_scores for p in parts]),

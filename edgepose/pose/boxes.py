@@ -51,7 +51,9 @@ def non_maximum_suppression(
     return np.asarray(kept, dtype=np.intp)
 
 
-def grow_to_aspect(box_xyxy: ArrayLike, aspect_w_over_h: float, scale: float) -> NDArray[np.float64]:
+def grow_to_aspect(
+    box_xyxy: ArrayLike, aspect_w_over_h: float, scale: float
+) -> tuple[float, float, float, float]:
     """Grows a box to an aspect ratio, then scales it about its centre.
 
     The crop of the top-down convention (Xiao et al. 2018, "Simple Baselines"): the short side grows, so
@@ -63,17 +65,18 @@ def grow_to_aspect(box_xyxy: ArrayLike, aspect_w_over_h: float, scale: float) ->
         scale: Factor on both sides, for example 1.25.
 
     Returns:
-        (4,), never empty: a degenerate side becomes at least one pixel.
+        xyxy, never empty: a degenerate side becomes at least one pixel.
     """
-    x0, y0, x1, y1 = np.asarray(box_xyxy, dtype=np.float64)
+    # Plain floats: on four numbers they are ten times as fast as arrays, and this runs for every frame.
+    x0, y0, x1, y1 = (float(value) for value in np.asarray(box_xyxy, dtype=np.float64))
     width, height = max(x1 - x0, 1.0), max(y1 - y0, 1.0)
     if width > aspect_w_over_h * height:
         height = width / aspect_w_over_h
     else:
         width = height * aspect_w_over_h
-    half = np.array([width, height]) * (scale / 2)
-    centre = np.array([x0 + x1, y0 + y1]) / 2
-    return np.concatenate([centre - half, centre + half])
+    half_x, half_y = width * (scale / 2), height * (scale / 2)
+    centre_x, centre_y = (x0 + x1) / 2, (y0 + y1) / 2
+    return centre_x - half_x, centre_y - half_y, centre_x + half_x, centre_y + half_y
 
 
 def enclosing_box(

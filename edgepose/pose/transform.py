@@ -75,8 +75,8 @@ def crop_transform(box_xyxy_px: ArrayLike, input_wh: tuple[int, int], box_scale:
     x0, y0, x1, y1 = grow_to_aspect(box_xyxy_px, width / height, box_scale)
     scale_x, scale_y = width / (x1 - x0), height / (y1 - y0)
     return ImageTransform(
-        scale_xy=(float(scale_x), float(scale_y)),
-        offset_xy=(float(-x0 * scale_x), float(-y0 * scale_y)),
+        scale_xy=(scale_x, scale_y),
+        offset_xy=(-x0 * scale_x, -y0 * scale_y),
         input_wh=input_wh,
     )
 

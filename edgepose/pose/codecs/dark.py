@@ -8,6 +8,8 @@ smoothed, because no other enters the result.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,25 +64,24 @@ def dark_offsets(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]) -> 
     """
     patches = _smoothed_patches(heatmaps, peaks_xy)
     log = np.log(np.maximum(patches, _FLOOR)).reshape(len(patches), 25)
-    dx, dy, dxx, dyy, dxy = (log @ _DERIVATIVES).T
+    last_x, last_y = heatmaps.shape[2] - 2, heatmaps.shape[1] - 2
+    # A dozen keypoints are sooner done in plain floats than numpy is called twenty times.
+    steps = [
+        _newton_step(*forms) if 1 < x < last_x and 1 < y < last_y else (0.0, 0.0)
+        for forms, (x, y) in zip((log @ _DERIVATIVES).tolist(), peaks_xy.tolist(), strict=True)
+    ]
+    return np.array(steps, dtype=np.float64).reshape(-1, 2)
+
+
+def _newton_step(dx: float, dy: float, dxx: float, dyy: float, dxy: float) -> tuple[float, float]:
+    """``-H^-1 g`` where the expansion has a maximum near enough, else no step."""
     determinant = dxx * dyy - dxy * dxy
-    is_maximum = (determinant > _MIN_DETERMINANT) & (dxx < 0)
-    usable = _inside(heatmaps.shape, peaks_xy) & is_maximum
-    # Newton's step -H^-1 g for a 2x2 Hessian.
-    step = np.empty((len(patches), 2))
-    step[:, 0] = dxy * dy - dyy * dx
-    step[:, 1] = dxy * dx - dxx * dy
-    # Where there is no maximum the quotient is not used.
-    step /= np.where(usable, determinant, 1.0)[:, None]
-    usable &= (np.abs(step) <= _MAX_OFFSET).all(axis=1)
-    step[~usable] = 0.0
-    return step
-
-
-def _inside(shape: tuple[int, ...], peaks_xy: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Peaks whose second neighbours exist on every side."""
-    _, height, width = shape
-    return np.asarray(((peaks_xy > 1) & (peaks_xy < (width - 2, height - 2))).all(axis=1))
+    if not (determinant > _MIN_DETERMINANT and dxx < 0):
+        return 0.0, 0.0
+    step_x, step_y = (dxy * dy - dyy * dx) / determinant, (dxy * dx - dxx * dy) / determinant
+    if abs(step_x) > _MAX_OFFSET or abs(step_y) > _MAX_OFFSET:
+        return 0.0, 0.0
+    return step_x, step_y
 
 
 def _smoothed_patches(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -90,14 +91,15 @@ def _smoothed_patches(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]
     the derivatives do not see. Outside the map the border cell is mirrored, as OpenCV's default border does.
     """
     count, height, width = heatmaps.shape
-    rows = _mirrored(peaks_xy[:, 1, None] + _REACH, height)
-    columns = _mirrored(peaks_xy[:, 0, None] + _REACH, width)
+    rows = _neighbours(height)[peaks_xy[:, 1]]
+    columns = _neighbours(width)[peaks_xy[:, 0]]
     which = np.arange(count)[:, None, None]
     raw = heatmaps[which, rows[:, :, None], columns[:, None, :]].astype(np.float64)
     return np.asarray(_SMOOTH @ raw @ _SMOOTH.T)
 
 
-def _mirrored(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
-    """Reflects indices at the first and last cell without repeating it."""
-    last = size - 1
+@lru_cache(maxsize=8)
+def _neighbours(size: int) -> NDArray[np.intp]:
+    """(size, 7): the cells around each cell of a line, mirrored at its ends without repeating them."""
+    index, last = np.arange(size)[:, None] + _REACH, size - 1
     return np.maximum(last - np.abs(last - np.abs(index)), 0)
