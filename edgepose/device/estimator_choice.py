@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgepose.device.frame_estimator import FrameEstimator
-from edgepose.inference.machine import this_is_the_device
 from edgepose.errors import ConfigError
 from edgepose.inference.bundle_model import unpacked_bundle
 from edgepose.inference.detector import PersonDetector
+from edgepose.inference.machine import this_is_the_device
 from edgepose.inference.open_model import RuntimeOptions, open_backend, open_detector, open_pipeline
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.spec.bundle_manifest import BundleManifest

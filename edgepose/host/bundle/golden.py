@@ -132,7 +132,8 @@ def choose_golden(
         ModelError: The model failed.
     """
     pictures = [_judged(shipped, pose, golden_image(pose)) for pose in candidates]
-    pictures.sort(key=lambda picture: -picture.agreement_oks)
+    # Figures come first: a person detector must find somebody in them too. Patches only fill up.
+    pictures.sort(key=lambda picture: (picture.pose.seed >= _FIRST_PATCH_SEED, -picture.agreement_oks))
     needed = min(1.0, tolerance_oks + _BUILD_MARGIN_OKS)
     passing = [picture for picture in pictures if picture.agreement_oks >= needed]
     if len(passing) < count:
