@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgepose.errors import ConfigError
 from edgepose.spec.records import Record, to_builtins
+from edgepose.spec.whole_file import write_whole
 
 Progress = Callable[[int, int], None]
 
@@ -36,29 +35,10 @@ def write_report(report: Record | dict[str, Any], json_target: str | None, text:
         click.echo(content, nl=False)
         return
     if json_target is not None:
-        write_text_atomically(Path(json_target), content)
+        # A file name that is not UTF-8 reaches here as lone surrogates; \udcXX is how JSON spells them.
+        write_whole(Path(json_target), [content.encode(errors="backslashreplace")])
     if text is not None:
         click.echo(text)
-
-
-def write_text_atomically(path: Path, content: str) -> None:
-    """Writes a text file whole or not at all.
-
-    Raises:
-        ConfigError: The file cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # A file name that is not UTF-8 reaches here as lone surrogates; \udcXX is how JSON spells them.
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as problem:
-        with suppress(OSError):
-            temporary.unlink()
-        raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

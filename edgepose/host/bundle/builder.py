@@ -15,7 +15,7 @@ import numpy as np
 from edgepose import __version__
 from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.bundle.admission import AdmittedModel, admit_detector, admit_model, is_quantized
-from edgepose.host.bundle.archive_writer import archive_pieces, write_whole
+from edgepose.host.bundle.archive_writer import archive_pieces
 from edgepose.host.bundle.golden import (
     DEFAULT_TOLERANCE_OKS,
     GOLDEN_FRAMES,
@@ -31,6 +31,7 @@ from edgepose.inference.pipeline import PosePipeline
 from edgepose.spec.bundle_manifest import BundledFile, BundleManifest, GoldenFrame, GoldenSet, Provenance
 from edgepose.spec.device_profile import DeviceProfile
 from edgepose.spec.lineage import Lineage
+from edgepose.spec.whole_file import write_whole
 from edgepose.trust.digests import sha256_of_bytes
 
 _BYTES_PER_MIB = 1 << 20

@@ -27,7 +27,7 @@ from edgepose.host.convert.routes import (
 from edgepose.host.convert.tflite_finish import finish_tflite
 from edgepose.host.sources.artifact import ModelArtifact, open_artifact
 from edgepose.host.sources.inspect import inspect_model
-from edgepose.host.sources.metadata import replace_file, write_metadata
+from edgepose.host.sources.metadata import write_metadata
 from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD
 from edgepose.inference.open_model import open_backend
 from edgepose.inference.pipeline import PosePipeline
@@ -40,6 +40,7 @@ from edgepose.spec.lineage import (
     lineage_to_json,
 )
 from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
+from edgepose.spec.whole_file import write_whole
 
 Target = Literal["tflite", "onnx"]
 Say = Callable[[str], None]
@@ -114,7 +115,7 @@ def convert_model(request: ConversionRequest) -> ConversionResult:
             result, spec, parity = _by_the_first_good_route(request, draft)
             golden = _golden(source, spec, draft)
             write_metadata(draft, _entries(source, spec, result, golden))
-            replace_file(request.output, draft.read_bytes())
+            write_whole(request.output, [draft.read_bytes()])
     except OSError as problem:
         raise ConfigError(f"Cannot write {request.output}: {problem.strerror}.") from problem
     record = ConversionReport(

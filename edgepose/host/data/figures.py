@@ -19,8 +19,8 @@ import numpy as np
 from edgepose.errors import ConfigError
 from edgepose.host.data.figure_scene import draw_scene
 from edgepose.host.data.scene import Scene
-from edgepose.host.sources.metadata import replace_file
 from edgepose.pose.skeletons import COCO17
+from edgepose.spec.whole_file import write_whole
 from edgepose.trust.digests import sha256_of_bytes
 
 Suffix = Literal[".jpg", ".png"]
@@ -81,7 +81,7 @@ def write_scenes(
     for number, scene in enumerate(scenes, start=first):
         name = f"{stem}_{number:05d}{suffix}"
         data = _encoded(scene, suffix)
-        replace_file(images / name, data)
+        write_whole(images / name, [data])
         _add_labels(labels, scene, name)
         files.append(_manifest_entry(name, data, source))
     _write_json(folder / "person_keypoints.json", labels)
@@ -161,7 +161,7 @@ def _add_labels(labels: dict[str, Any], scene: Scene, name: str) -> None:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    replace_file(path, (json.dumps(content, indent=1) + "\n").encode())
+    write_whole(path, [(json.dumps(content, indent=1) + "\n").encode()])
 
 
 def main() -> None:

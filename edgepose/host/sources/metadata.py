@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,9 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from edgepose.errors import ConfigError, ModelError
+from edgepose.errors import ModelError
 from edgepose.inference.model_file import detect_format, read_metadata
+from edgepose.spec.whole_file import write_whole
 
 # schema.fbs: Buffer.data has force_align 16.
 _BUFFER_ALIGNMENT = 16
@@ -40,26 +39,7 @@ def write_metadata(path: Path, entries: dict[str, str]) -> None:
         raise ModelError(
             f"{path.name} is a {model_format} model, which carries no spec.", "Convert it first."
         )
-    replace_file(path, data)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Writes a file whole, synced, or leaves the old one.
-
-    Raises:
-        ConfigError: The file cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as problem:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
+    write_whole(path, [data])
 
 
 def _with_onnx_entries(path: Path, entries: dict[str, str]) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.cli.output import progress_bar, table, write_report, write_text_atomically
+from edgepose.cli.output import progress_bar, table, write_report
 from edgepose.errors import ConfigError
 
 
@@ -45,7 +45,7 @@ def test_the_old_file_stays_whole_when_the_new_one_cannot_be_written(
 
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(ConfigError, match="No space left"):
-        write_text_atomically(target, "new")
+        write_report({"new": 1}, str(target))
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 
