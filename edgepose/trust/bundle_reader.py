@@ -43,6 +43,9 @@ _CHUNK_BYTES = 1 << 20
 
 OnContent = Callable[[str, bytes], None]
 
+# Where and how a USTAR header names its format (POSIX.1-1988).
+_MAGIC_AT, _MAGIC = 257, b"ustar"
+
 
 @dataclass(frozen=True)
 class VerifiedBundle:
@@ -122,6 +125,8 @@ class _Archive:
         header = self.read(BLOCK_BYTES, f"the header of '{expected}'")
         if header == bytes(BLOCK_BYTES):
             self.refuse(f"'{expected}' is missing")
+        if header[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
+            self.refuse(f"no archive header stands where '{expected}' should begin, so it is no whole bundle")
         name, size_bytes = header_name(header), header_size_bytes(header)
         if header[156:157] != b"0":
             self.refuse(f"'{name}' is a {header_type(header)}, expected a regular file")
