@@ -119,3 +119,11 @@ def run_once(backend: Backend, values: Tensor) -> tuple[NDArray[np.float32], ...
     return tuple(
         info.dequantize(value) for info, value in zip(backend.outputs, backend.read_outputs(), strict=True)
     )
+
+
+def real_outputs(backend: Backend) -> dict[str, NDArray[np.float32]]:
+    """The outputs of the last run as real values, by name, in the order of ``backend.outputs``."""
+    return {
+        info.name: info.dequantize(value)
+        for info, value in zip(backend.outputs, backend.read_outputs(), strict=True)
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.inference.backend import Backend
+from edgepose.inference.backend import Backend, real_outputs
 from edgepose.inference.codec_choice import detector_codec
 from edgepose.inference.preprocess import Image, Preprocessor
 from edgepose.spec.model_spec import ModelSpec
@@ -44,11 +44,7 @@ class PersonDetector:
         transform = self._preprocessor.transform_for(image, None)
         self._backend.load_input(lambda tensor: self._preprocessor.write(image, transform, tensor))
         self._backend.invoke()
-        outputs = {
-            info.name: info.dequantize(value)
-            for info, value in zip(self._backend.outputs, self._backend.read_outputs(), strict=True)
-        }
-        boxes_input_px, scores = self._codec.decode_boxes(outputs)
+        boxes_input_px, scores = self._codec.decode_boxes(real_outputs(self._backend))
         limits = np.tile([image.shape[1], image.shape[0]], 2)
         boxes = np.clip(transform.boxes_to_image(boxes_input_px), 0, limits)
         kept = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) > 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 import resource
+import sys
 from pathlib import Path
 
 from edgepose.spec.device_profile import HardwareProfile
 
-_KIB_PER_MIB = 1024
 _DEVICE_TREE_MODEL = Path("/proc/device-tree/model")
 
 
@@ -78,8 +78,10 @@ def throttled() -> bool | None:
 
 
 def peak_rss_mib() -> float:
-    """Highest resident memory of this process so far (Linux counts it in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_MIB
+    """Highest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes on Linux, bytes on macOS (getrusage(2)).
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def _read(path: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.inference.backend import Backend, BackendInfo
+from edgepose.inference.backend import Backend, BackendInfo, real_outputs
 from edgepose.inference.codec_choice import keypoint_codec
 from edgepose.inference.preprocess import Image, Preprocessor
 from edgepose.inference.stage_timer import StageTimer
@@ -44,7 +44,6 @@ class PosePipeline:
         self._skeleton = spec.pose_skeleton
         self._codec = keypoint_codec(spec, score_threshold)
         self._preprocessor = Preprocessor(spec.input, backend.input)
-        self._output_names = [info.name for info in backend.outputs]
 
     @property
     def backend_info(self) -> BackendInfo:
@@ -91,14 +90,8 @@ class PosePipeline:
         with self.timer.measure("infer"):
             self._backend.invoke()
         with self.timer.measure("decode"):
-            decoded = self._codec.decode(self._read_outputs())
+            decoded = self._codec.decode(real_outputs(self._backend))
             return self._to_image(decoded, transform, image, box_xyxy_px)
-
-    def _read_outputs(self) -> dict[str, NDArray[np.float32]]:
-        return {
-            info.name: info.dequantize(value)
-            for info, value in zip(self._backend.outputs, self._backend.read_outputs(), strict=True)
-        }
 
     def _to_image(
         self, decoded: DecodedPoses, transform: ImageTransform, image: Image, box_xyxy_px: Box | None

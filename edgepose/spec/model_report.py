@@ -56,3 +56,8 @@ class ModelInspection(Record, frozen=True, kw_only=True):
     spec: ModelSpec | None
     spec_from: str
     missing: tuple[str, ...]
+
+    @property
+    def float_op_names(self) -> tuple[str, ...]:
+        """One name for each op that computes in float."""
+        return tuple(name for name, count in self.float_ops.items() for _ in range(count))

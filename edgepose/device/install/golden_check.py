@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from edgepose.inference.backend import BackendInfo
 from edgepose.inference.detector import PersonDetector
 from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD, estimate_in_box, golden_oks
 from edgepose.inference.image_file import read_image_rgb
+from edgepose.inference.machine import peak_rss_mib
 from edgepose.inference.open_model import RuntimeOptions, open_backend
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.inference.preprocess import Image
@@ -89,7 +88,7 @@ def measure(folder: Path, manifest: BundleManifest, *, on_device: bool) -> Measu
         oks=oks,
         detection_iou=_detection_ious(folder, manifest, options),
         latency=_latency(pipeline, images, manifest),
-        peak_rss_mib=_peak_rss_mib(),
+        peak_rss_mib=peak_rss_mib(),
         backend=backend.info,
     )
 
@@ -208,12 +207,6 @@ def _latency(pipeline: PosePipeline, images: dict[str, Image], manifest: BundleM
             break
     p50, p95 = (round(float(value), 3) for value in np.percentile(samples_ms, (50, 95)))
     return HealthLatency(p50=p50, p95=p95, samples=len(samples_ms))
-
-
-def _peak_rss_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Kilobytes on Linux, bytes on macOS (getrusage(2)).
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -165,8 +165,9 @@ def _finish(
     source: ModelArtifact, result: RouteResult, draft: Path
 ) -> tuple[ModelSpec, tuple[OutputParity, ...]]:
     """Compares, then gives the converted file its parent's names."""
-    spec = _spec_of_child(source, draft)
-    child = run_on_pictures(open_backend(draft), spec.input)
+    backend = open_backend(draft)
+    spec = _spec_of_child(source, backend.input.shape)
+    child = run_on_pictures(backend, spec.input)
     matched = match_outputs(result.parent_outputs or _parent_outputs(source, result), child)
     if result.unfinished:
         names = {theirs: ours for ours, (theirs, _) in matched.items()}
@@ -179,9 +180,8 @@ def _parent_outputs(source: ModelArtifact, result: RouteResult) -> Outputs:
     return run_on_pictures(open_backend(result.parent_file or source.path), source.spec.input)
 
 
-def _spec_of_child(source: ModelArtifact, draft: Path) -> ModelSpec:
+def _spec_of_child(source: ModelArtifact, shape: tuple[int, ...]) -> ModelSpec:
     """The parent's spec with the layout that the converted file has."""
-    shape = open_backend(draft).input.shape
     layout = source.spec.input.layout
     if len(shape) == 4 and (shape[1] == 3) != (shape[3] == 3):
         layout = "NCHW" if shape[1] == 3 else "NHWC"

@@ -25,7 +25,7 @@ _SHOWN_TENSORS = 5
 
 def measure_and_judge(
     request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact, note: Note
-) -> tuple[GateResult, EvaluationReport | None]:
+) -> GateResult:
     """Judges the shipped model: by labels where there are any, else by agreement.
 
     Args:
@@ -48,11 +48,11 @@ def measure_and_judge(
     evidence = Evidence(
         evaluation=evaluation,
         agreement=agreement,
-        float_ops=tuple(op for op, count in inspection.float_ops.items() for _ in range(count)),
+        float_ops=inspection.float_op_names,
         integer_only=inspection.integer_only is True,
         is_float_parent=shipped.sha256 == parent.sha256,
     )
-    return judge(request.profile, evidence), evaluation
+    return judge(request.profile, evidence)
 
 
 def require_pass_with_culprits(gate: GateResult, worst: tuple[TensorError, ...]) -> None:

@@ -146,7 +146,7 @@ def judge_evaluation(
     inspection = inspect_model(request.model, request.spec_file)
     evidence = Evidence(
         evaluation=report,
-        float_ops=tuple(op for op, count in inspection.float_ops.items() for _ in range(count)),
+        float_ops=inspection.float_op_names,
         # None means that it cannot be told, which is no proof.
         integer_only=inspection.integer_only is True,
         is_float_parent=_is_float_parent(request.model, inspection.precision),

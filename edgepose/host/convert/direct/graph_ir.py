@@ -45,11 +45,6 @@ class Value:
     producer: Op | None = None
     users: list[Op] = field(default_factory=list)
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether its elements are known now."""
-        return self.data is not None
-
 
 @dataclass(eq=False)
 class Op:
