@@ -99,7 +99,7 @@ def measure_tensor_errors(
 
 def _reader_of(path: Path) -> Callable[[Path], KeptTensors]:
     if detect_format(path) == "tflite":
-        from edgepose.host.quantize.tensors_tflite import TfliteTensors
+        from edgepose.inference.backends.litert_tensors import TfliteTensors
 
         return TfliteTensors
     from edgepose.host.quantize.tensors_onnx import OnnxTensors

@@ -1,0 +1,176 @@
+"""How much noise in a channel matters at the outputs.
+
+White noise of variance v on every element of a channel arrives at the outputs as a noise power of about
+``gain * v``. Gains are carried backwards through the steps as if the noise of different elements were
+independent: a weighted step passes the squares of its weights, ReLU the share of its active values. It is
+the diagonal of what back-propagation would give, without a training framework and within a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.host.quantize.repair.network import (
+    Carried,
+    Clip,
+    Elementwise,
+    Network,
+    Opaque,
+    Product,
+    Step,
+    Sum,
+    Weighted,
+    Window,
+    outputs_of,
+)
+from edgepose.inference.activation_statistics import ChannelStatistics
+
+Gains = NDArray[np.float64]
+_TINY = 1e-30
+
+
+def noise_gains(network: Network, statistics: Mapping[str, ChannelStatistics]) -> dict[str, Gains]:
+    """Gain of every channel of every tensor.
+
+    Args:
+        network: The float network.
+        statistics: Of its tensors, on calibration crops.
+
+    Returns:
+        Per tensor float64 (C,): output noise power per unit of variance on the elements of the channel.
+    """
+    walk = _Backwards(network, statistics)
+    for step in reversed(network.steps):
+        walk.pass_through(step)
+    return {name: walk.per_channel(name) for name in network.shapes if name in walk.gains}
+
+
+class _Backwards:
+    """Per-element gains, from the outputs to the inputs."""
+
+    def __init__(self, network: Network, statistics: Mapping[str, ChannelStatistics]) -> None:
+        self._network, self._statistics = network, statistics
+        self.gains: dict[str, Gains] = {}
+        for name in network.outputs:
+            # Outputs of unlike size count by their relative error.
+            power = float(statistics[name].mean_square.mean()) if name in statistics else 1.0
+            shape = network.shapes[name]
+            self.gains[name] = np.full(shape, 1.0 / (max(power, _TINY) * np.prod(shape)))
+
+    def per_channel(self, name: str) -> Gains:
+        """Sums the gains of a channel's elements."""
+        gains = self.gains[name]
+        if gains.ndim == 0:
+            return gains.reshape(1)
+        axis = self._network.axis_of(name)
+        return np.asarray(gains.sum(axis=tuple(i for i in range(gains.ndim) if i != axis)))
+
+    def _add(self, name: str, gains: Gains) -> None:
+        known = self.gains.get(name)
+        self.gains[name] = gains if known is None else known + gains
+
+    def pass_through(self, step: Step) -> None:
+        """Carries the gains of a step's outputs to its sources."""
+        outputs = [name for name in outputs_of(step) if name in self.gains]
+        if not outputs:
+            return
+        if isinstance(step, Opaque):
+            self._opaque(step, outputs)
+            return
+        after = self.gains[step.output] * self._active(step.output, step.clip)
+        match step:
+            case Weighted():
+                self._weighted(step, after)
+            case Carried():
+                self._carried(step, after)
+            case Elementwise():
+                self._add(step.source, after * np.square(step.factor.astype(np.float64)))
+            case Sum():
+                for name in step.sources:
+                    self._add(name, _reduced(after, self._network.shapes[name]))
+            case Product():
+                self._product(step, after)
+            case Window():
+                self._window(step, after)
+
+    def _active(self, name: str, clip: Clip) -> NDArray[np.float64] | float:
+        if clip.low is None or name not in self._statistics:
+            return 1.0
+        return self._along(name, self._statistics[name].active)
+
+    def _along(self, name: str, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A vector along a tensor's channels."""
+        shape = self._network.shapes[name]
+        if not shape:
+            return vector
+        return vector.reshape([-1 if i == self._network.axis_of(name) else 1 for i in range(len(shape))])
+
+    def _weighted(self, step: Weighted, after: Gains) -> None:
+        before_axis, after_axis = step.channel_axes
+        shape = self._network.shapes[step.source]
+        power = np.square(self._network.matrix(step).astype(np.float64)).sum(axis=2)
+        rows = np.moveaxis(after, after_axis, 0).reshape(power.shape[0], -1).mean(axis=1)
+        channels = np.zeros(shape[before_axis])
+        np.add.at(channels, step.reads, power * rows[:, None])
+        # Every output place has all taps; a place of the input meets them in proportion to the sizes.
+        places = np.prod(shape) / shape[before_axis]
+        hits = 1.0 if step.spreads else after.size / after.shape[after_axis] / places
+        axis = before_axis % len(shape)
+        spread = channels.reshape([-1 if i == axis else 1 for i in range(len(shape))]) * hits
+        self._add(step.source, np.broadcast_to(spread, shape))
+
+    def _carried(self, step: Carried, after: Gains) -> None:
+        sizes = [int(np.prod(self._network.shapes[name])) for name in step.sources]
+        starts = np.cumsum([0, *sizes])
+        numbers = [
+            np.arange(start, start + size).reshape(self._network.shapes[name])
+            for start, size, name in zip(starts[:-1], sizes, step.sources, strict=True)
+        ]
+        where = step.carry(*numbers).reshape(-1)
+        inside = where >= 0
+        flat = np.broadcast_to(after, self._network.shapes[step.output]).reshape(-1)
+        total = np.bincount(where[inside], flat[inside], int(starts[-1])).astype(np.float64)
+        for name, start, size in zip(step.sources, starts[:-1], sizes, strict=True):
+            self._add(name, total[start : start + size].reshape(self._network.shapes[name]))
+
+    def _product(self, step: Product, after: Gains) -> None:
+        for name, other in ((step.source, step.gate), (step.gate, step.source)):
+            power = self._mean_square(other)
+            self._add(name, _reduced(after * power, self._network.shapes[name]))
+
+    def _mean_square(self, name: str) -> NDArray[np.float64] | float:
+        known = self._statistics.get(name)
+        return 1.0 if known is None else self._along(name, known.mean_square)
+
+    def _window(self, step: Window, after: Gains) -> None:
+        before_axis, after_axis = (axis % after.ndim for axis in step.channel_axes)
+        shape = self._network.shapes[step.source]
+        others = tuple(i for i in range(after.ndim) if i != after_axis)
+        total = after.sum(axis=others)
+        places = np.prod(shape) / shape[before_axis]
+        each = total / places / step.averaged
+        spread = each.reshape([-1 if i == before_axis else 1 for i in range(len(shape))])
+        self._add(step.source, np.broadcast_to(spread, shape))
+
+    def _opaque(self, step: Opaque, outputs: list[str]) -> None:
+        """Without knowing the op: relative noise passes as it is."""
+        weight = sum(float(self.gains[name].sum()) * self._power(name) for name in outputs)
+        for name in step.sources:
+            size = int(np.prod(self._network.shapes[name])) or 1
+            share = weight / max(self._power(name), _TINY) / size
+            self._add(name, np.full(self._network.shapes[name], share))
+
+    def _power(self, name: str) -> float:
+        known = self._statistics.get(name)
+        return 1.0 if known is None else float(known.mean_square.mean())
+
+
+def _reduced(gains: Gains, shape: tuple[int, ...]) -> Gains:
+    """Sums over what was broadcast."""
+    extra = gains.ndim - len(shape)
+    summed = gains.sum(axis=tuple(range(extra))) if extra else gains
+    axes = tuple(i for i, size in enumerate(shape) if size == 1 and summed.shape[i] != 1)
+    return summed.sum(axis=axes, keepdims=True) if axes else summed

@@ -1,0 +1,424 @@
+"""Reads a float TFLite file as a :class:`.network.Network`, and writes changed constants back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.host.quantize.repair.network import (
+    NO_CLIP,
+    RELU,
+    Array,
+    Carried,
+    Clip,
+    Elementwise,
+    Network,
+    Opaque,
+    Product,
+    Step,
+    Sum,
+    Weighted,
+    Window,
+)
+from edgepose.host.quantize.tflite_graph import op_name, tensor_name
+
+_ROWS_FIRST = (0, 3, 1, 2)
+_DEPTHWISE = (3, 0, 1, 2)
+# ActivationFunctionType of the schema: 0 none, 1 RELU, 2 RELU_N1_TO_1, 3 RELU6; any other one is opaque.
+_FUSED = {0: NO_CLIP, 1: RELU, 2: Clip(-1.0, 1.0), 3: Clip(0.0, 6.0)}
+_LONE = {
+    "RELU": RELU,
+    "RELU6": Clip(0.0, 6.0),
+    "RELU_N1_TO_1": Clip(-1.0, 1.0),
+    "RELU_0_TO_1": Clip(0.0, 1.0),
+}
+_FLOAT32 = 0
+
+
+def read_network(graph: Any) -> Network:
+    """Translates the first subgraph of an unpacked file (``read_tflite``)."""
+    return _Reader(graph).network
+
+
+def write_constants(graph: Any, constants: dict[str, NDArray[np.float32]]) -> None:
+    """Puts changed values into an unpacked file; a buffer that several tensors share is split first."""
+    subgraph = graph.subgraphs[0]
+    users: dict[int, int] = {}
+    for tensor in subgraph.tensors:
+        users[tensor.buffer] = users.get(tensor.buffer, 0) + 1
+    for tensor in subgraph.tensors:
+        values = constants.get(tensor_name(tensor))
+        if values is None:
+            continue
+        if users[tensor.buffer] > 1:
+            users[tensor.buffer] -= 1
+            buffer = type(graph.buffers[tensor.buffer])()
+            graph.buffers.append(buffer)
+            tensor.buffer = len(graph.buffers) - 1
+        data = np.ascontiguousarray(values, np.float32)
+        graph.buffers[tensor.buffer].data = np.frombuffer(data.tobytes(), np.uint8)
+
+
+def split_shared_constants(graph: Any) -> None:
+    """Gives every op stored operands of its own, so that each can be scaled for itself."""
+    subgraph = graph.subgraphs[0]
+    seen: set[int] = set()
+    for op in subgraph.operators:
+        for position, index in enumerate(op.inputs):
+            if index < 0 or not _holds_floats(graph, subgraph.tensors[index]):
+                continue
+            if index in seen:
+                twin = copy.copy(subgraph.tensors[index])
+                twin.name = f"{tensor_name(twin)}/{len(subgraph.tensors)}".encode()
+                subgraph.tensors.append(twin)
+                op.inputs[position] = len(subgraph.tensors) - 1
+            seen.add(int(op.inputs[position]))
+
+
+def _holds_floats(graph: Any, tensor: Any) -> bool:
+    data = graph.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0 and tensor.type == _FLOAT32
+
+
+class _Reader:
+    """One walk along the ops of the first subgraph."""
+
+    def __init__(self, graph: Any) -> None:
+        self._graph = graph
+        self._tensors = graph.subgraphs[0].tensors
+        subgraph = graph.subgraphs[0]
+        names = [tensor_name(tensor) for tensor in self._tensors]
+        self._names = names
+        shapes = {
+            names[i]: tuple(int(size) for size in _sequence(tensor.shape))
+            for i, tensor in enumerate(self._tensors)
+            if not self._is_stored(i)
+        }
+        self.network = Network(
+            inputs=tuple(names[i] for i in subgraph.inputs),
+            outputs=tuple(names[i] for i in subgraph.outputs),
+            shapes=shapes,
+        )
+        for op in subgraph.operators:
+            self._read(op)
+
+    def _read(self, op: Any) -> None:
+        name = op_name(self._graph, op)
+        reader = _READERS.get(name)
+        options = op.builtinOptions
+        clip = _FUSED.get(int(getattr(options, "fusedActivationFunction", 0) or 0))
+        steps: list[Step] | None = None
+        if reader is not None and clip is not None and self._is_float(op):
+            steps = reader(self, op, name, clip)
+        self.network.steps.extend(steps or [self._opaque(op, name)])
+
+    def _opaque(self, op: Any, name: str) -> Opaque:
+        computed = tuple(self._names[i] for i in op.inputs if i >= 0 and not self._is_stored(i))
+        return Opaque(computed, tuple(self._names[i] for i in op.outputs), name)
+
+    def _is_stored(self, index: int) -> bool:
+        data = self._graph.buffers[self._tensors[index].buffer].data
+        return data is not None and len(data) > 0
+
+    def _is_float(self, op: Any) -> bool:
+        """Whether the op's results, and its first input, are float32."""
+        return all(self._tensors[i].type == _FLOAT32 for i in (*op.outputs, self._first(op)))
+
+    def _first(self, op: Any) -> int:
+        return next(int(i) for i in op.inputs if i >= 0 and not self._is_stored(int(i)))
+
+    def stored(self, index: int) -> NDArray[Any]:
+        """A stored tensor's values."""
+        tensor = self._tensors[index]
+        kind = {0: np.float32, 2: np.int32, 4: np.int64}.get(tensor.type)
+        if kind is None:
+            return np.zeros(0)
+        values = np.frombuffer(self._graph.buffers[tensor.buffer].data.tobytes(), kind)
+        return values.reshape(tuple(_sequence(tensor.shape)))
+
+    def weights(self, index: int) -> str | None:
+        """Takes a stored float tensor into the network; None where it is no such thing."""
+        if index < 0 or not self._is_stored(index) or self._tensors[index].type != _FLOAT32:
+            return None
+        name = self._names[index]
+        self.network.constants[name] = self.stored(index).astype(np.float32)
+        return name
+
+    # --- one reader per kind of op -----------------------------------------------------------------
+
+    def read_convolution(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
+        transposed = name == "TRANSPOSE_CONV"
+        source = int(op.inputs[2 if transposed else 0])
+        position = 3 if transposed else 2
+        bias_index = int(op.inputs[position]) if len(op.inputs) > position else -1
+        weights = self.weights(int(op.inputs[1]))
+        bias = self.weights(bias_index)
+        if weights is None or (bias_index >= 0 and bias is None) or self._is_stored(source):
+            return None
+        to_matrix = _DEPTHWISE if name == "DEPTHWISE_CONV_2D" else _ROWS_FIRST
+        rows, per_output = (self.network.constants[weights].shape[axis] for axis in to_matrix[:2])
+        channels = self.network.shapes[self._names[source]][-1]
+        step = Weighted(
+            source=self._names[source],
+            output=self._names[op.outputs[0]],
+            weights=weights,
+            bias=bias,
+            to_matrix=to_matrix,
+            reads=_reads(rows, per_output, channels),
+            channel_axes=(-1, -1),
+            spreads=transposed,
+            clip=clip,
+            name=name,
+        )
+        return [step]
+
+    def read_fully_connected(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
+        source = self._names[op.inputs[0]]
+        bias_index = int(op.inputs[2]) if len(op.inputs) > 2 else -1
+        weights, bias = self.weights(int(op.inputs[1])), self.weights(bias_index)
+        if weights is None or (bias_index >= 0 and bias is None) or self._is_stored(int(op.inputs[0])):
+            return None
+        rows, columns = self.network.constants[weights].shape
+        steps: list[Step] = []
+        if self.network.shapes[source][-1] != columns:
+            flat = f"{self._names[op.outputs[0]]}/rows"
+            self.network.shapes[flat] = (-1, columns)
+            self.network.shapes[flat] = (int(np.prod(self.network.shapes[source])) // columns, columns)
+            shape = self.network.shapes[flat]
+            steps.append(Carried((source,), flat, lambda values: values.reshape(shape), name="RESHAPE"))
+            source = flat
+        every = np.broadcast_to(np.arange(columns), (rows, columns))
+        output = self._names[op.outputs[0]]
+        steps.append(Weighted(source, output, weights, bias, (0, 1), every, (-1, -1), clip=clip, name=name))
+        return steps
+
+    def read_carried(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
+        if any(self._is_stored(int(i)) for i in op.inputs[: _DATA_INPUTS.get(name, len(op.inputs))]):
+            return None
+        made = _CARRIES[name](self, op)
+        if made is None:
+            return None
+        sources = tuple(self._names[i] for i in op.inputs if i >= 0 and not self._is_stored(int(i)))
+        return [
+            Carried(sources, self._names[output], carry, clip, name)
+            for output, carry in zip(op.outputs, made, strict=True)
+        ]
+
+    def read_activation(self, op: Any, name: str, _clip: Clip) -> list[Step] | None:
+        source, output = self._names[op.inputs[0]], self._names[op.outputs[0]]
+        return [Elementwise(source, output, np.ones(1, np.float32), _LONE[name], name)]
+
+    def read_leaky(self, op: Any, name: str, _clip: Clip) -> list[Step] | None:
+        if self._is_stored(int(op.inputs[0])):
+            return None
+        source, output = self._names[op.inputs[0]], self._names[op.outputs[0]]
+        return [Elementwise(source, output, np.ones(1, np.float32), name=name)]
+
+    def read_product(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
+        left, right = (int(i) for i in op.inputs)
+        output = self._names[op.outputs[0]]
+        if self._is_stored(left) and not self._is_stored(right):
+            left, right = right, left
+        shapes = self.network.shapes
+        if self._is_stored(left):
+            return None
+        if self._is_stored(right):
+            if shapes[self._names[left]] != shapes[output]:
+                return None
+            values = self.stored(right).astype(np.float32)
+            factor = 1.0 / values if name == "DIV" and values.all() else values
+            return [Elementwise(self._names[left], output, factor, clip, name)]
+        if name == "DIV":
+            return None
+        if np.prod(shapes[self._names[left]]) < np.prod(shapes[self._names[right]]):
+            left, right = right, left
+        if shapes[self._names[left]] != shapes[output]:
+            return None
+        return [Product(self._names[left], self._names[right], output, clip, name)]
+
+    def read_sum(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
+        computed = tuple(self._names[i] for i in op.inputs if not self._is_stored(int(i)))
+        stored = [int(i) for i in op.inputs if self._is_stored(int(i))]
+        output = self._names[op.outputs[0]]
+        if not stored:
+            return [Sum(computed, output, clip=clip, name=name)]
+        values = self.stored(stored[0])
+        if len(computed) != 1 or self.network.shapes[computed[0]] != self.network.shapes[output]:
+            return None
+        # A summand that is the same for all channels cannot follow their scales.
+        if not values.any():
+            return [Elementwise(computed[0], output, np.ones(1, np.float32), clip, name)]
+        if values.ndim == 0 or values.shape[-1] != self.network.shapes[output][-1]:
+            return None
+        return [Sum(computed, output, self.weights(stored[0]), clip, name)]
+
+    def read_window(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
+        source, output = self._names[op.inputs[0]], self._names[op.outputs[0]]
+        shape = self.network.shapes[source]
+        if len(shape) != 4 or self._is_stored(int(op.inputs[0])):
+            return None
+        averaged = 1
+        if name in {"MEAN", "SUM"}:
+            axes = {int(axis) % 4 for axis in self.stored(int(op.inputs[1])).reshape(-1)}
+            if axes != {1, 2}:
+                return None
+            averaged = shape[1] * shape[2] if name == "MEAN" else 1
+        elif name == "AVERAGE_POOL_2D":
+            averaged = op.builtinOptions.filterHeight * op.builtinOptions.filterWidth
+        return [Window(source, output, (-1, -1), averaged, clip, name)]
+
+
+_Read = Callable[[_Reader, Any, str, Clip], list[Step] | None]
+_READERS: dict[str, _Read] = {
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), _Reader.read_convolution),
+    "FULLY_CONNECTED": _Reader.read_fully_connected,
+    **dict.fromkeys(_LONE, _Reader.read_activation),
+    **dict.fromkeys(("LEAKY_RELU", "PRELU"), _Reader.read_leaky),
+    **dict.fromkeys(("MUL", "DIV"), _Reader.read_product),
+    **dict.fromkeys(("ADD", "SUB"), _Reader.read_sum),
+    **dict.fromkeys(
+        ("MEAN", "SUM", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
+        _Reader.read_window,
+    ),
+}
+
+_Made = list[Callable[..., Array]] | None
+
+
+def _reads(rows: int, per_output: int, channels: int) -> NDArray[np.int64]:
+    """Which input channel each weight reads: all, one group's, or the one of a depthwise convolution."""
+    groups = channels // per_output
+    group_of_row = np.arange(rows) * groups // rows
+    return group_of_row[:, None] * per_output + np.arange(per_output)
+
+
+def _shape_of(reader: _Reader, op: Any, output: int = 0) -> tuple[int, ...]:
+    return tuple(_sequence(reader._tensors[op.outputs[output]].shape))
+
+
+def _reshape(reader: _Reader, op: Any) -> _Made:
+    shape = _shape_of(reader, op)
+    return [lambda values: values.reshape(shape)]
+
+
+def _transpose(reader: _Reader, op: Any) -> _Made:
+    order = tuple(int(axis) for axis in reader.stored(int(op.inputs[1])))
+    return [lambda values: values.transpose(order)]
+
+
+def _concatenate(_reader: _Reader, op: Any) -> _Made:
+    axis = int(op.builtinOptions.axis)
+    return [lambda *values: np.concatenate(values, axis)]
+
+
+def _slice(reader: _Reader, op: Any) -> _Made:
+    begin = reader.stored(int(op.inputs[1]))
+    shape = _shape_of(reader, op)
+    cut = tuple(slice(int(b), int(b) + size) for b, size in zip(begin, shape, strict=True))
+    return [lambda values: values[cut]]
+
+
+def _strided_slice(reader: _Reader, op: Any) -> _Made:
+    options = op.builtinOptions
+    if options.ellipsisMask or options.newAxisMask or options.shrinkAxisMask or options.offset:
+        return None
+    begin, end, strides = (reader.stored(int(i)) for i in op.inputs[1:4])
+    cut = tuple(
+        slice(
+            None if options.beginMask >> i & 1 else int(begin[i]),
+            None if options.endMask >> i & 1 else int(end[i]),
+            int(strides[i]),
+        )
+        for i in range(len(begin))
+    )
+    return [lambda values: values[cut]]
+
+
+def _split(reader: _Reader, op: Any) -> _Made:
+    axis = int(reader.stored(int(op.inputs[0])).reshape(-1)[0])
+    return _parts(reader, op, axis)
+
+
+def _split_v(reader: _Reader, op: Any) -> _Made:
+    return _parts(reader, op, int(reader.stored(int(op.inputs[2])).reshape(-1)[0]))
+
+
+def _parts(reader: _Reader, op: Any, axis: int) -> _Made:
+    sizes = [_shape_of(reader, op, i)[axis] for i in range(len(op.outputs))]
+    starts = np.cumsum([0, *sizes])
+
+    def part(start: int, size: int) -> Callable[[Array], Array]:
+        return lambda values: np.take(values, np.arange(start, start + size), axis)
+
+    return [part(int(start), size) for start, size in zip(starts[:-1], sizes, strict=True)]
+
+
+def _gather(reader: _Reader, op: Any) -> _Made:
+    indices, axis = reader.stored(int(op.inputs[1])), int(op.builtinOptions.axis)
+    if getattr(op.builtinOptions, "batchDims", 0):
+        return None
+    return [lambda values: np.take(values, indices, axis)]
+
+
+def _pad(reader: _Reader, op: Any) -> _Made:
+    if len(op.inputs) > 2 and reader.stored(int(op.inputs[2])).any():
+        return None
+    widths = [tuple(int(v) for v in pair) for pair in reader.stored(int(op.inputs[1]))]
+
+    def carry(values: Array) -> Array:
+        outside = -1 if np.issubdtype(values.dtype, np.integer) else 0
+        return np.pad(values, widths, constant_values=outside)
+
+    return [carry]
+
+
+def _space_to_depth(_reader: _Reader, op: Any) -> _Made:
+    block = int(op.builtinOptions.blockSize)
+
+    def carry(values: Array) -> Array:
+        n, h, w, c = values.shape
+        split = values.reshape(n, h // block, block, w // block, block, c)
+        return split.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // block, w // block, block * block * c)
+
+    return [carry]
+
+
+def _depth_to_space(_reader: _Reader, op: Any) -> _Made:
+    block = int(op.builtinOptions.blockSize)
+
+    def carry(values: Array) -> Array:
+        n, h, w, c = values.shape
+        split = values.reshape(n, h, w, block, block, c // block**2)
+        return split.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * block, w * block, c // block**2)
+
+    return [carry]
+
+
+_CARRIES: dict[str, Callable[[_Reader, Any], _Made]] = {
+    "RESHAPE": _reshape,
+    "SQUEEZE": _reshape,
+    "EXPAND_DIMS": _reshape,
+    "TRANSPOSE": _transpose,
+    "CONCATENATION": _concatenate,
+    "SLICE": _slice,
+    "STRIDED_SLICE": _strided_slice,
+    "SPLIT": _split,
+    "SPLIT_V": _split_v,
+    "GATHER": _gather,
+    "PAD": _pad,
+    "PADV2": _pad,
+    "MIRROR_PAD": lambda _reader, _op: None,
+    "SPACE_TO_DEPTH": _space_to_depth,
+    "DEPTH_TO_SPACE": _depth_to_space,
+}
+_READERS.update(dict.fromkeys(_CARRIES, _Reader.read_carried))
+# How many of an op's inputs carry data; all of them for a concatenation.
+_DATA_INPUTS = {name: 1 for name in _CARRIES if name not in {"CONCATENATION", "SPLIT"}} | {"SPLIT": 0}
+
+
+def _sequence(values: Any) -> list[int]:
+    return [] if values is None else [int(v) for v in values]
