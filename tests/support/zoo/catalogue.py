@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgepose.spec.model_spec import ModelSpec
-from tests.support.zoo import mobile_heatmap, shuffle_heatmap
+from tests.support.zoo import (
+    layernorm_simcc,
+    mobile_heatmap,
+    movenet_single,
+    multibranch_heatmap,
+    shuffle_heatmap,
+    silu_heatmap,
+    yolo_pose,
+)
 from tests.support.zoo.specs import spec_of
 
 
@@ -32,4 +41,12 @@ class ZooFamily:
 ZOO: dict[str, ZooFamily] = {
     "shuffle_heatmap": ZooFamily(shuffle_heatmap.build, shuffle_heatmap.SPEC_TOML),
     "mobile_heatmap": ZooFamily(mobile_heatmap.build, mobile_heatmap.SPEC_TOML),
+    "silu_heatmap": ZooFamily(silu_heatmap.build, silu_heatmap.SPEC_TOML),
+    "multibranch_heatmap": ZooFamily(multibranch_heatmap.build, multibranch_heatmap.SPEC_TOML),
+    "layernorm_simcc": ZooFamily(layernorm_simcc.build, layernorm_simcc.SPEC_TOML),
+    "movenet_single": ZooFamily(movenet_single.build, movenet_single.SPEC_TOML),
+    "yolo_pose": ZooFamily(yolo_pose.build, yolo_pose.spec_text(transposed=False)),
+    "yolo_pose_rows": ZooFamily(
+        partial(yolo_pose.build, transposed=True), yolo_pose.spec_text(transposed=True)
+    ),
 }

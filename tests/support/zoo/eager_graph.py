@@ -107,14 +107,6 @@ class EagerGraph:
         operands = [x, self.constant(weights), self.constant(bias)]
         return self.op("Conv", *operands, name=name, pads=[kernel // 2] * 4)
 
-    def rename(self, tensor: str, name: str) -> str:
-        """Gives the newest node's output the name that the model shows outside."""
-        node = self._nodes[-1]
-        assert tensor in node.output
-        node.output[list(node.output).index(tensor)] = name
-        self.values[name] = self.values.pop(tensor)
-        return name
-
     def save(self, path: Path, outputs: Sequence[str], spec: ModelSpec | None) -> Path:
         """Writes the model; with ``spec`` the file carries it."""
         graph = helper.make_graph(
