@@ -36,6 +36,7 @@ def describe_installed(installed: InstalledModel) -> tuple[dict[str, Any], str]:
         "profile": manifest.profile.id,
         "model": f"{manifest.model.spec.name} {manifest.model.spec.version}, {manifest.model.precision}",
         "model sha256": manifest.model.sha256,
+        **({"edge tpu": manifest.edgetpu.describe()} if manifest.edgetpu else {}),
         "files": f"{len(manifest.files)}, digests and sizes right",
         "signed": "no",
     }

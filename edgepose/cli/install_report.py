@@ -29,6 +29,8 @@ def describe_status(root: Path, status: StatusReport) -> str:
         "sandbox": ", ".join(status.sandbox.mechanisms) if status.sandbox.enforced else "not enforced",
         "signed": "yes" if status.signed else "no",
     }
+    if status.edgetpu is not None:
+        rows["edge tpu"] = status.edgetpu.describe()
     if status.health is not None:
         rows |= _health_rows(status.health)
     events = [
@@ -65,8 +67,9 @@ def _health_rows(health: HealthReport) -> dict[str, object]:
     }
     if health.backend is not None:
         backend = health.backend
+        instead = f" instead of {backend.fallback_from}" if backend.fallback_from else ""
         rows["backend"] = (
-            f"{backend.runtime} {backend.version}, {backend.delegate_used}, "
+            f"{backend.runtime} {backend.version}, {backend.delegate_used}{instead}, "
             f"{backend.ops_on_cpu} of {backend.ops_total} ops on the CPU"
         )
     if health.latency_ms is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgepose.device.frame_estimator import FrameEstimator
+from edgepose.device.install.accelerator import check_accelerator
 from edgepose.errors import ConfigError
 from edgepose.inference.bundle_model import unpacked_bundle
 from edgepose.inference.detector import PersonDetector
@@ -47,7 +48,7 @@ def open_estimator(choice: EstimatorChoice) -> FrameEstimator:
         ModelError: A model is damaged or unsupported.
         TrustError: The bundle or the installed model could not be verified.
         DeployError: Nothing is installed in the root.
-        DeviceError: The delegate is missing.
+        DeviceError: The delegate is missing, or the model is not compiled for it.
     """
     _check(choice)
     if choice.model is not None:
@@ -55,11 +56,13 @@ def open_estimator(choice: EstimatorChoice) -> FrameEstimator:
         return FrameEstimator(pipeline, _given_detector(choice, choice.threads or 1))
     if choice.bundle is not None:
         with unpacked_bundle(choice.bundle) as (manifest, folder):
-            return _from_manifest(manifest, folder, choice)
+            return _from_manifest(manifest, folder, choice, None)
     from edgepose.device.install.installed import installed_model
+    from edgepose.device.install.layout import engine_cache_beside
 
     installed = installed_model(choice.root)
-    return _from_manifest(installed.manifest, installed.folder, choice)
+    cache = engine_cache_beside(installed.folder)
+    return _from_manifest(installed.manifest, installed.folder, choice, cache)
 
 
 def _check(choice: EstimatorChoice) -> None:
@@ -79,22 +82,30 @@ def _given_detector(choice: EstimatorChoice, threads: int) -> PersonDetector | N
     return open_detector(choice.detector, choice.detector_spec, RuntimeOptions(threads))
 
 
-def _from_manifest(manifest: BundleManifest, folder: Path, choice: EstimatorChoice) -> FrameEstimator:
-    options = _options(manifest, choice.threads)
-    pipeline = PosePipeline(open_backend(folder / manifest.model.file, options), manifest.model.spec)
+def _from_manifest(
+    manifest: BundleManifest, folder: Path, choice: EstimatorChoice, engine_cache: Path | None
+) -> FrameEstimator:
+    on_device = this_is_the_device(manifest.profile.hardware)
+    check_accelerator(manifest, on_device=on_device)
+    options = _options(manifest, choice.threads, engine_cache, on_device=on_device)
+    model = folder / manifest.model_file(on_device=on_device)
+    pipeline = PosePipeline(open_backend(model, options), manifest.model.spec)
     detector = _given_detector(choice, options.threads)
     if detector is None and manifest.detector is not None:
         on_cpu = RuntimeOptions(options.threads)
-        on_device = RuntimeOptions.for_detector(manifest.profile.runtime) if options.delegates else on_cpu
-        backend = open_backend(folder / manifest.detector.file, on_device)
+        precision = manifest.detector.precision
+        on_delegate = RuntimeOptions.for_detector(manifest.profile.runtime, precision, engine_cache)
+        backend = open_backend(folder / manifest.detector.file, on_delegate if on_device else on_cpu)
         detector = PersonDetector(backend, manifest.detector.spec)
     return FrameEstimator(pipeline, detector)
 
 
-def _options(manifest: BundleManifest, threads: int | None) -> RuntimeOptions:
+def _options(
+    manifest: BundleManifest, threads: int | None, engine_cache: Path | None, *, on_device: bool
+) -> RuntimeOptions:
     """The profile's delegate on its own device; elsewhere, as a preview, the CPU."""
     runtime = manifest.profile.runtime
-    if this_is_the_device(manifest.profile.hardware):
-        options = RuntimeOptions.for_device(runtime)
+    if on_device:
+        options = RuntimeOptions.for_device(runtime, manifest.model.precision, engine_cache)
         return options if threads is None else replace(options, threads=threads)
     return RuntimeOptions(threads or runtime.threads)

@@ -24,11 +24,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="edgepose.device.health_process")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--manifest-sha256", required=True)
+    parser.add_argument("--engine-cache", type=Path)
     parser.add_argument("--report-fd", type=int, required=True)
     arguments = parser.parse_args()
     manifest = read_slot_manifest(arguments.folder, arguments.manifest_sha256)
     on_device = this_is_the_device(manifest.profile.hardware)
-    report = check_health(arguments.folder, manifest, on_device=on_device)
+    cache = arguments.engine_cache
+    report = check_health(arguments.folder, manifest, on_device=on_device, engine_cache=cache)
     with os.fdopen(arguments.report_fd, "w", encoding="utf-8") as stream:
         stream.write(to_json(report))
 

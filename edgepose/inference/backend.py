@@ -60,6 +60,7 @@ class BackendInfo:
         ops_total: Number of ops in the loaded graph; 0 where the runtime does not tell.
         ops_on_cpu: Ops that the delegate did not take.
         threads: CPU threads given.
+        fallback_from: The delegate that was asked for first, where the profile's fallback runs instead.
     """
 
     runtime: str
@@ -68,6 +69,7 @@ class BackendInfo:
     ops_total: int
     ops_on_cpu: int
     threads: int
+    fallback_from: str | None = None
 
 
 class Backend(Protocol):

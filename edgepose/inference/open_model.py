@@ -10,7 +10,7 @@ from edgepose.inference.backend import Backend
 from edgepose.inference.detector import PersonDetector
 from edgepose.inference.model_file import detect_format, load_spec
 from edgepose.inference.pipeline import PosePipeline
-from edgepose.spec.device_profile import RuntimeProfile
+from edgepose.spec.device_profile import Precision, RuntimeProfile
 from edgepose.spec.model_spec import ModelSpec
 
 
@@ -23,24 +23,32 @@ class RuntimeOptions:
         delegates: Delegate or execution provider, best first; empty takes the runtime's CPU path
             (XNNPACK for LiteRT).
         delegate_library: Shared library of an external LiteRT delegate.
+        precision: Precision of the model's arithmetic, which TensorRT must be told; None is float32.
+        engine_cache: Folder in which TensorRT may keep engines; None keeps none.
     """
 
     threads: int = 1
     delegates: tuple[str, ...] = field(default=())
     delegate_library: str | None = None
+    precision: Precision | None = None
+    engine_cache: Path | None = None
 
     @classmethod
-    def for_device(cls, runtime: RuntimeProfile) -> RuntimeOptions:
+    def for_device(
+        cls, runtime: RuntimeProfile, precision: Precision | None = None, engine_cache: Path | None = None
+    ) -> RuntimeOptions:
         """What the profile asks for, on the profile's own device."""
         delegates = (runtime.delegate, *runtime.fallback)
-        return cls(runtime.threads, delegates, runtime.delegate_library)
+        return cls(runtime.threads, delegates, runtime.delegate_library, precision, engine_cache)
 
     @classmethod
-    def for_detector(cls, runtime: RuntimeProfile) -> RuntimeOptions:
+    def for_detector(
+        cls, runtime: RuntimeProfile, precision: Precision | None = None, engine_cache: Path | None = None
+    ) -> RuntimeOptions:
         """As the pose model, but for an Edge TPU: a detector stays float there and runs on the CPU."""
         if runtime.delegate == "edgetpu":
             return cls(runtime.threads)
-        return cls.for_device(runtime)
+        return cls.for_device(runtime, precision, engine_cache)
 
 
 def open_backend(path: Path, options: RuntimeOptions | None = None) -> Backend:
@@ -62,7 +70,9 @@ def open_backend(path: Path, options: RuntimeOptions | None = None) -> Backend:
     if model_format == "onnx":
         from edgepose.inference.backends.onnxruntime_backend import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(path, options.threads, options.delegates or ("cpu",))
+        return OnnxRuntimeBackend(
+            path, options.threads, options.delegates or ("cpu",), options.precision, options.engine_cache
+        )
     raise ConfigError(
         f"{path} is a {model_format} model; the runtimes here load TFLite and ONNX.",
         "Run: edgepose convert MODEL --to tflite -o OUT",

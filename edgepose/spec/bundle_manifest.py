@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from edgepose.spec.device_profile import DeviceProfile, Precision
+from edgepose.spec.edgetpu_compilation import EdgeTpuCompilation
 from edgepose.spec.lineage import GoldenPose, Lineage
 from edgepose.spec.model_spec import ModelSpec
 from edgepose.spec.records import Record
@@ -150,6 +151,7 @@ class BundleManifest(Record, frozen=True, kw_only=True):
         golden: What is replayed before the model may become active.
         provenance: Where everything came from.
         detector: The person detector in front of the pose model, or None.
+        edgetpu: Whether the pose model is compiled for the Edge TPU; None for other delegates.
     """
 
     schema: Literal["edgepose.bundle/1"] = "edgepose.bundle/1"
@@ -161,6 +163,7 @@ class BundleManifest(Record, frozen=True, kw_only=True):
     golden: GoldenSet
     provenance: Provenance
     detector: BundledModel | None = None
+    edgetpu: EdgeTpuCompilation | None = None
 
     def __post_init__(self) -> None:
         paths = [file.path for file in self.files]
@@ -171,6 +174,12 @@ class BundleManifest(Record, frozen=True, kw_only=True):
             raise ValueError(f"files must not list {', '.join(sorted(reserved))}")
         self._check_models({file.path: file.sha256 for file in self.files})
         self._check_golden(set(paths))
+        self._check_edgetpu(set(paths))
+
+    def model_file(self, *, on_device: bool) -> str:
+        """Path of the pose model to run: the compiled one on an Edge TPU, everywhere else ``model.file``."""
+        compiled = self.edgetpu.file if self.edgetpu is not None and on_device else None
+        return compiled or self.model.file
 
     def _check_models(self, digests: dict[str, str]) -> None:
         if self.model.spec.paradigm == "detector":
@@ -186,6 +195,14 @@ class BundleManifest(Record, frozen=True, kw_only=True):
                 raise ValueError(f"{name}.format is not the profile's {self.profile.runtime.model_format}")
             if model.precision not in self.profile.quantization.precisions:
                 raise ValueError(f"{name}.precision '{model.precision}' is not one of the profile's")
+
+    def _check_edgetpu(self, paths: set[str]) -> None:
+        if self.edgetpu is None:
+            return
+        if self.profile.runtime.delegate != "edgetpu":
+            raise ValueError(f"edgetpu is set and the delegate is '{self.profile.runtime.delegate}'")
+        if self.edgetpu.file is not None and self.edgetpu.file not in paths - {self.model.file}:
+            raise ValueError(f"edgetpu.file '{self.edgetpu.file}' is not a file of its own in files")
 
     def _check_golden(self, paths: set[str]) -> None:
         keypoints = self.model.spec.pose_skeleton.keypoint_count

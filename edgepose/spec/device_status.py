@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from edgepose.spec.edgetpu_compilation import EdgeTpuCompilation
 from edgepose.spec.records import Record
 
 VerifiedOn = Literal["device", "host"]
@@ -19,6 +20,7 @@ class BackendReport(Record, frozen=True, kw_only=True):
     ops_total: int
     ops_on_cpu: int
     threads: int
+    fallback_from: str | None = None
 
 
 class HealthLatency(Record, frozen=True, kw_only=True):
@@ -101,6 +103,7 @@ class StatusReport(Record, frozen=True, kw_only=True):
         previous_version: The version that ``rollback`` returns to, or None.
         files_intact: Whether the active slot's files still have their digests.
         signed: Whether the bundle was signed; bundles are not signed yet.
+        edgetpu: Whether the active model is compiled for the Edge TPU; None for other delegates.
     """
 
     schema: Literal["edgepose.status/1"] = "edgepose.status/1"
@@ -116,3 +119,4 @@ class StatusReport(Record, frozen=True, kw_only=True):
     previous_version: int | None = None
     files_intact: bool | None = None
     signed: bool = False
+    edgetpu: EdgeTpuCompilation | None = None

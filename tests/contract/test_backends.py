@@ -115,7 +115,7 @@ def test_a_damaged_file_is_refused_and_nothing_is_printed(
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.parametrize("delegates", [("tensorrt",), ("cpu", "tensorrt")])
+@pytest.mark.parametrize("delegates", [("tensorrt",), ("tensorrt", "cuda")])
 def test_an_execution_provider_that_is_not_installed_is_refused(
     tmp_path: Path, delegates: tuple[str, ...]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgepose.device.install.accelerator import check_accelerator
 from edgepose.errors import DeviceError, EdgeposeError
 from edgepose.inference.backend import BackendInfo
 from edgepose.inference.detector import PersonDetector
@@ -46,7 +47,9 @@ class Measurement:
     backend: BackendInfo
 
 
-def check_health(folder: Path, manifest: BundleManifest, *, on_device: bool) -> HealthReport:
+def check_health(
+    folder: Path, manifest: BundleManifest, *, on_device: bool, engine_cache: Path | None = None
+) -> HealthReport:
     """Replays the golden frames of an unpacked bundle and judges the result.
 
     Every expected error on the way is a failed check, not an exception.
@@ -56,9 +59,11 @@ def check_health(folder: Path, manifest: BundleManifest, *, on_device: bool) -> 
         manifest: Its manifest.
         on_device: Whether this machine is the profile's device. Elsewhere the CPU path is used, and what
             only the device can tell is not judged.
+        engine_cache: Where TensorRT keeps its engines on the device; None keeps none.
     """
     try:
-        measured = measure(folder, manifest, on_device=on_device)
+        check_accelerator(manifest, on_device=on_device)
+        measured = measure(folder, manifest, on_device=on_device, engine_cache=engine_cache)
     except EdgeposeError as problem:
         return HealthReport(
             passed=False,
@@ -69,15 +74,23 @@ def check_health(folder: Path, manifest: BundleManifest, *, on_device: bool) -> 
     return judge(manifest, measured, on_device=on_device)
 
 
-def measure(folder: Path, manifest: BundleManifest, *, on_device: bool) -> Measurement:
+def measure(
+    folder: Path, manifest: BundleManifest, *, on_device: bool, engine_cache: Path | None = None
+) -> Measurement:
     """Runs the installed model, exactly as the device will.
 
     Raises:
         EdgeposeError: A picture or a model cannot be opened or run.
     """
     runtime = manifest.profile.runtime
-    options = RuntimeOptions.for_device(runtime) if on_device else RuntimeOptions(threads=runtime.threads)
-    backend = open_backend(folder / manifest.model.file, options)
+    options = RuntimeOptions(threads=runtime.threads)
+    detector_options = options
+    if on_device:
+        options = RuntimeOptions.for_device(runtime, manifest.model.precision, engine_cache)
+        detector = manifest.detector
+        precision = detector.precision if detector else None
+        detector_options = RuntimeOptions.for_detector(runtime, precision, engine_cache)
+    backend = open_backend(folder / manifest.model_file(on_device=on_device), options)
     pipeline = PosePipeline(backend, manifest.model.spec, GOLDEN_SCORE_THRESHOLD)
     images = {frame.file: read_image_rgb(folder / frame.file) for frame in manifest.golden.frames}
     oks = {
@@ -86,7 +99,7 @@ def measure(folder: Path, manifest: BundleManifest, *, on_device: bool) -> Measu
     }
     return Measurement(
         oks=oks,
-        detection_iou=_detection_ious(folder, manifest, options),
+        detection_iou=_detection_ious(folder, manifest, detector_options),
         latency=_latency(pipeline, images, manifest),
         peak_rss_mib=peak_rss_mib(),
         backend=backend.info,
@@ -123,6 +136,7 @@ def judge(manifest: BundleManifest, measured: Measurement, *, on_device: bool) -
             ops_total=info.ops_total,
             ops_on_cpu=info.ops_on_cpu,
             threads=info.threads,
+            fallback_from=info.fallback_from,
         ),
     )
 

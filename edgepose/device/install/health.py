@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import edgepose
+from edgepose.device.install.layout import engine_cache_beside
 from edgepose.errors import EdgeposeError
 from edgepose.spec.device_status import HealthReport
 from edgepose.spec.records import from_json
@@ -31,6 +32,7 @@ def run_health_check(folder: Path, manifest_sha256: str, timeout_s: float = HEAL
     """
     command = [sys.executable, "-m", _MODULE]
     command += ["--folder", os.fspath(folder.resolve()), "--manifest-sha256", manifest_sha256]
+    command += ["--engine-cache", os.fspath(engine_cache_beside(folder))]
     return report_of(command, timeout_s)
 
 

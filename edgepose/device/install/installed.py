@@ -77,6 +77,7 @@ def read_status(root: Path) -> StatusReport:
         raise _nothing_installed(root)
     state = read_state(layout)
     content, previous, health = state.active_content, state.previous_content, state.health
+    manifest = _intact_manifest(layout, state)
     return StatusReport(
         active_slot=state.active,
         bundle_version=content.bundle_version if content else None,
@@ -88,19 +89,20 @@ def read_status(root: Path) -> StatusReport:
         history=state.history,
         profile=content.profile_id if content else None,
         previous_version=previous.bundle_version if previous else None,
-        files_intact=_files_intact(layout, state),
+        files_intact=None if content is None else manifest is not None,
+        edgetpu=manifest.edgetpu if manifest else None,
     )
 
 
-def _files_intact(layout: Layout, state: DeviceState) -> bool | None:
+def _intact_manifest(layout: Layout, state: DeviceState) -> BundleManifest | None:
+    """The active slot's manifest, or None where nothing is active or a file is damaged."""
     content = state.active_content
     if content is None or state.active is None:
         return None
     try:
-        verify_slot(layout.slot(state.active), content.manifest_sha256)
+        return verify_slot(layout.slot(state.active), content.manifest_sha256)
     except TrustError:
-        return False
-    return True
+        return None
 
 
 def _nothing_installed(root: Path) -> ConfigError:

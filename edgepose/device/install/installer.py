@@ -4,7 +4,8 @@ Steps, each labelled in the code:
 
 1. The root is empty or edgepose's own, and nobody else works in it.
 2. What an interrupted call left behind is removed.
-3. The bundle is verified, fits the root and its space, and is no downgrade. Until here nothing changed.
+3. The bundle is verified, fits the machine, the root and its space, and is no downgrade. Until here nothing
+   changed.
 4. The state gives up the slot that does not run; only then are files written there.
 5. The files are unpacked, flushed, and verified again from the disk.
 6. One rename of ``state.json`` puts the slot on trial.
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from edgepose.device.install.accelerator import accelerator_note, check_accelerator
 from edgepose.device.install.durable_files import (
     exclusive_lock,
     flush_folder,
@@ -47,6 +49,8 @@ from edgepose.device.install.transitions import (
     slots_to_clear,
 )
 from edgepose.errors import ConfigError, DeployError, EdgeposeError, TrustError
+from edgepose.inference.machine import this_is_the_device
+from edgepose.spec.device_profile import HardwareProfile
 from edgepose.spec.device_status import HealthReport, SlotName
 from edgepose.trust.bundle_reader import VerifiedBundle, read_bundle
 from edgepose.trust.digests import sha256_of_bytes
@@ -83,10 +87,12 @@ class Hooks:
     Attributes:
         reach: Called at each of ``FAULT_POINTS``.
         check_health: Judges an unpacked bundle: folder and its manifest's digest.
+        is_device: Whether this machine is the device that a profile describes.
     """
 
     reach: FaultPoint = no_fault
     check_health: HealthCheck = field(default=run_health_check)
+    is_device: Callable[[HardwareProfile], bool] = field(default=this_is_the_device)
 
 
 def install_bundle(
@@ -111,9 +117,12 @@ def install_bundle(
         TrustError: The bundle or the root's state is not as it must be.
         DeployError: The health check failed, the root is full or not writable, another call works in it,
             or the bundle is a downgrade. The version before is active as it was.
+        DeviceError: The model is not compiled for this device's Edge TPU, or more ops than the profile allows
+            are known to stay on the CPU. Nothing was changed.
     """
     layout, hooks = Layout(root), hooks or Hooks()
     verified = read_bundle(bundle)
+    _check_machine(verified, report, hooks)
     with _writing(root):
         _check_root(layout)
         make_folder(root)
@@ -225,6 +234,14 @@ def slot_content(bundle: VerifiedBundle) -> SlotContent:
         model_sha256=manifest.model.sha256,
         profile_id=manifest.profile.id,
     )
+
+
+def _check_machine(bundle: VerifiedBundle, report: Say, hooks: Hooks) -> None:
+    manifest = bundle.manifest
+    check_accelerator(manifest, on_device=hooks.is_device(manifest.profile.hardware))
+    note = accelerator_note(manifest)
+    if note:
+        report(note)
 
 
 def _check_root(layout: Layout) -> None:

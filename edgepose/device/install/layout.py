@@ -5,6 +5,7 @@ ROOT/state.json          the single source of truth: which slot is active
 ROOT/lock                held while an installation or a rollback works
 ROOT/slots/a, slots/b    one whole bundle each, or leftovers that state.json does not name
 ROOT/slots/x.staging     a bundle that is being unpacked into slot x
+ROOT/engine_cache        engines that TensorRT built here, a folder each; may be deleted at any time
 ```
 """
 
@@ -18,6 +19,7 @@ from edgepose.spec.device_status import SlotName
 
 SLOTS: tuple[SlotName, SlotName] = ("a", "b")
 _STATE, _STATE_TEMPORARY, _LOCK, _SLOTS = "state.json", "state.json.new", "lock", "slots"
+_ENGINE_CACHE = "engine_cache"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Layout:
         if self.state.exists() or not self.root.exists():
             return []
         return sorted({path.name for path in self.root.iterdir()} - {_LOCK, _STATE_TEMPORARY})
+
+
+def engine_cache_beside(slot: Path) -> Path:
+    """Where the root of a slot's folder (``ROOT/slots/x``) keeps the engines built on this device."""
+    return slot.resolve().parent.parent / _ENGINE_CACHE
 
 
 def default_preview_root() -> Path:

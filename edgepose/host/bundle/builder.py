@@ -16,6 +16,7 @@ from edgepose import __version__
 from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.bundle.admission import AdmittedModel, admit_detector, admit_model, is_quantized
 from edgepose.host.bundle.archive_writer import archive_pieces
+from edgepose.host.bundle.edgetpu import compiled_member
 from edgepose.host.bundle.golden import (
     DEFAULT_TOLERANCE_OKS,
     GOLDEN_FRAMES,
@@ -74,7 +75,7 @@ def build_bundle(request: BundleRequest) -> Path:
 
     Raises:
         ConfigError: The model's format or precision is not the profile's, or the file cannot be written.
-        ModelError: A model is damaged, or disagrees with its spec.
+        ModelError: A model is damaged, disagrees with its spec, or edgetpu_compiler is here and fails on it.
         GateFailedError: The gate failed or was not asked, the shipped model does not reproduce its float
             parent, or the bundle is larger than the profile's budget.
         MissingDependencyError: The model's runtime is not installed.
@@ -90,6 +91,8 @@ def build_bundle(request: BundleRequest) -> Path:
     pictures = golden_pictures(model)
     contents = {file: _png(picture) for file, picture in pictures.items()}
     contents |= {admitted.record.file: admitted.content for admitted in (model, detector) if admitted}
+    edgetpu, compiled = compiled_member(request.profile, request.model)
+    contents |= compiled
     manifest = BundleManifest(
         bundle_version=request.bundle_version,
         model=model.record,
@@ -99,6 +102,7 @@ def build_bundle(request: BundleRequest) -> Path:
         min_runtime_version=request.profile.runtime.min_version,
         golden=_golden_set(pictures, detector),
         provenance=_provenance(request, model, detector),
+        edgetpu=edgetpu,
     )
     pieces = archive_pieces(manifest, contents)
     _check_size(sum(map(len, pieces)), request.profile)

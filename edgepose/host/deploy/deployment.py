@@ -183,7 +183,8 @@ def _bundle(bundle: BundleRequest, log: StepLog) -> dict[str, object]:
         manifest = verify_bundle(bundle.output)
         size = bundle.output.stat().st_size
         files = len(manifest.files)
-        note(f"version {manifest.bundle_version}, {size / 2**20:.2f} MiB, {files} files, verified")
+        tpu = f"; Edge TPU: {manifest.edgetpu.describe()}" if manifest.edgetpu else ""
+        note(f"version {manifest.bundle_version}, {size / 2**20:.2f} MiB, {files} files, verified{tpu}")
     return {
         "bundle_version": manifest.bundle_version,
         "size_bytes": size,

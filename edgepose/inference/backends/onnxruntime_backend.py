@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,10 @@ import numpy as np
 
 from edgepose.errors import DeviceError, MissingDependencyError, ModelError
 from edgepose.inference.backend import BackendInfo, Tensor, TensorInfo
+from edgepose.inference.engine_cache import EngineIdentity, engine_folder, tensorrt_options
+from edgepose.inference.nvidia import gpu_identity, tensorrt_version
+from edgepose.spec.device_profile import Precision
+from edgepose.trust.digests import sha256_of_file
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -39,15 +43,25 @@ class OnnxRuntimeBackend:
     Args:
         path: The .onnx file.
         threads: Intra-op CPU threads.
-        delegates: Keys of ``PROVIDERS``, best first. Only these are used; the first one must take ops.
+        delegates: Keys of ``PROVIDERS``, best first. Only these are used. The first one must take ops; where
+            it cannot, the next is used instead, and the info says so. One alone has no fallback.
+        precision: Precision of the model's arithmetic, which TensorRT must be told.
+        engine_cache: Folder in which TensorRT may keep engines; None keeps none.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
-        DeviceError: A provider is unknown or not available, or the first one took no op.
+        DeviceError: A provider is unknown, or none of them is available or took an op.
         ModelError: The file is damaged, has a dynamic input, or more than one input.
     """
 
-    def __init__(self, path: Path, threads: int, delegates: Sequence[str] = ("cpu",)) -> None:
+    def __init__(
+        self,
+        path: Path,
+        threads: int,
+        delegates: Sequence[str] = ("cpu",),
+        precision: Precision | None = None,
+        engine_cache: Path | None = None,
+    ) -> None:
         try:
             import onnxruntime
         except ModuleNotFoundError as problem:
@@ -55,11 +69,14 @@ class OnnxRuntimeBackend:
                 f"{path.name} is an ONNX model and onnxruntime is not installed.",
                 "Run: pip install 'edgepose[onnxruntime]'",
             ) from problem
-        wanted = _providers(delegates, onnxruntime.get_available_providers())
+        wanted = choose_providers(delegates, onnxruntime.get_available_providers())
+        settings = {name: _settings(name, onnxruntime, path, precision, engine_cache) for name in wanted}
         with _scratch_folder(onnxruntime) as profile_folder:
-            self._session = _open_session(onnxruntime, path, threads, wanted, profile_folder)
+            self._session = _open_session(onnxruntime, path, threads, settings, profile_folder)
+            refuse_dropped(delegates, wanted, self._session.get_providers())
             self._load(path)
-            self._info = self._measure(onnxruntime.__version__, threads, delegates[0])
+            counts = _ops_per_provider(self._session)
+        self._info = describe_session(onnxruntime.__version__, threads, delegates, counts)
 
     def _load(self, path: Path) -> None:
         self._input = _single_input(path, self._session.get_inputs())
@@ -108,20 +125,13 @@ class OnnxRuntimeBackend:
         """The output tensors of the last run."""
         return tuple(self._results)
 
-    def _measure(self, version: str, threads: int, delegate: str) -> BackendInfo:
-        counts = _ops_per_provider(self._session)
-        total = sum(counts.values())
-        on_delegate = counts.get(PROVIDERS[delegate], 0)
-        if on_delegate == 0:
-            raise DeviceError(
-                f"Execution provider {PROVIDERS[delegate]} took none of the {total} ops.",
-                "Check the provider's own libraries on this device; there is no silent fallback.",
-            )
-        on_cpu = counts.get(PROVIDERS["cpu"], 0)
-        return BackendInfo("onnxruntime", version, delegate, total, on_cpu, threads)
 
+def choose_providers(delegates: Sequence[str], available: Sequence[str]) -> list[str]:
+    """The execution providers to ask for: those of the delegates that this onnxruntime was built with.
 
-def _providers(delegates: Sequence[str], available: Sequence[str]) -> list[str]:
+    Raises:
+        DeviceError: A delegate is unknown, or none of them is there.
+    """
     unknown = [name for name in delegates if name not in PROVIDERS]
     if unknown:
         raise DeviceError(
@@ -129,14 +139,83 @@ def _providers(delegates: Sequence[str], available: Sequence[str]) -> list[str]:
             "A profile of LiteRT runs TFLite files: convert the model with --to tflite.",
         )
     wanted = [PROVIDERS[name] for name in delegates]
-    missing = [name for name in wanted if name not in available]
-    if missing:
+    there = [name for name in wanted if name in available]
+    if not there:
         raise DeviceError(
-            f"Execution provider {', '.join(missing)} is required, but this onnxruntime has only "
+            f"Execution provider {' or '.join(wanted)} is required, but this onnxruntime has only "
             f"{', '.join(available)}.",
             "Install the build of onnxruntime for this device; there is no silent fallback.",
         )
-    return wanted
+    return there
+
+
+def refuse_dropped(delegates: Sequence[str], wanted: Sequence[str], loaded: Sequence[str]) -> None:
+    """Finds a provider whose own libraries did not load: ONNX Runtime leaves it out and says nothing.
+
+    Raises:
+        DeviceError: None of the wanted providers was loaded.
+    """
+    if not set(wanted) & set(loaded):
+        raise DeviceError(
+            f"Execution provider {' or '.join(wanted)} was asked for and could not be loaded; ONNX Runtime "
+            f"would run on {', '.join(loaded)}.",
+            f"Check the libraries of {delegates[0]} on this device; there is no silent fallback.",
+        )
+
+
+def describe_session(
+    version: str, threads: int, delegates: Sequence[str], counts: Mapping[str, int]
+) -> BackendInfo:
+    """What really runs the model: the first delegate that took an op.
+
+    Args:
+        version: Version of ONNX Runtime.
+        threads: CPU threads given.
+        delegates: What was asked for, best first.
+        counts: Execution provider to the number of ops that it took.
+
+    Raises:
+        DeviceError: No delegate took an op.
+    """
+    total = sum(counts.values())
+    used = next((name for name in delegates if counts.get(PROVIDERS[name], 0)), None)
+    if used is None:
+        raise DeviceError(
+            f"Execution provider {' or '.join(PROVIDERS[name] for name in delegates)} took none of the "
+            f"{total} ops.",
+            "Check the provider's own libraries on this device; there is no silent fallback.",
+        )
+    return BackendInfo(
+        runtime="onnxruntime",
+        version=version,
+        delegate_used=used,
+        ops_total=total,
+        ops_on_cpu=counts.get(PROVIDERS["cpu"], 0),
+        threads=threads,
+        fallback_from=None if used == delegates[0] else delegates[0],
+    )
+
+
+def _settings(
+    provider: str, runtime: Any, path: Path, precision: Precision | None, engine_cache: Path | None
+) -> dict[str, str]:
+    """Options of one execution provider; only TensorRT has any."""
+    if provider != PROVIDERS["tensorrt"]:
+        return {}
+    gpu = gpu_identity()
+    identity = EngineIdentity(
+        model_sha256=sha256_of_file(path),
+        precision=precision or "float32",
+        onnxruntime_version=runtime.__version__,
+        tensorrt_version=tensorrt_version(),
+        cuda_version=gpu.cuda_version if gpu else None,
+        gpu_name=gpu.name if gpu else None,
+        compute_capability=gpu.compute_capability if gpu else None,
+    )
+    folder = engine_folder(identity, engine_cache)
+    if folder is not None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return tensorrt_options(precision, folder)
 
 
 def _ops_per_provider(session: Any) -> Counter[str]:
@@ -166,7 +245,7 @@ def _scratch_folder(runtime: Any) -> AbstractContextManager[str | None]:
 
 
 def _open_session(
-    runtime: Any, path: Path, threads: int, providers: list[str], profile_folder: str | None
+    runtime: Any, path: Path, threads: int, providers: dict[str, dict[str, str]], profile_folder: str | None
 ) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -178,10 +257,25 @@ def _open_session(
         options.profile_file_prefix = f"{profile_folder}/ops"
     try:
         # With its own fallback ONNX Runtime would print to standard output and continue on the CPU.
-        session = runtime.InferenceSession(os.fspath(path), options, providers=providers, enable_fallback=0)
+        return runtime.InferenceSession(
+            os.fspath(path), options, providers=list(providers.items()), enable_fallback=0
+        )
     except Exception as problem:
-        raise ModelError(f"{path.name} cannot be loaded by ONNX Runtime: {_reason(problem)}.") from problem
-    return session
+        # ONNX Runtime's exceptions share no base class but Exception.
+        first, *others = providers
+        if first == PROVIDERS["cpu"]:
+            raise ModelError(
+                f"{path.name} cannot be loaded by ONNX Runtime: {_reason(problem)}."
+            ) from problem
+        # A damaged file is told from a provider that fails: the CPU reads every whole file.
+        rest = {name: providers[name] for name in others} or {PROVIDERS["cpu"]: {}}
+        session = _open_session(runtime, path, threads, rest, profile_folder)
+        if others:
+            return session
+        raise DeviceError(
+            f"Execution provider {first} cannot run {path.name}: {_reason(problem)}.",
+            "Check the provider's own libraries on this device; there is no silent fallback.",
+        ) from problem
 
 
 def _single_input(path: Path, nodes: list[Any]) -> TensorInfo:
