@@ -108,11 +108,11 @@ def convert_direct(onnx_path: Path, output: Path) -> DirectConversion:
 
 
 def _settle_inputs(graph: Graph) -> dict[str, tuple[int, ...]]:
-    """Keep a 4-D input NHWC, unless all that reads it wants ONNX's order."""
+    """Keep a picture NHWC, unless all that reads it wants ONNX's order."""
     permutations = {}
     for value in graph.inputs:
         permutations[value.name] = tuple(range(len(value.shape)))
-        if len(value.shape) != 4:
+        if value.name in graph.inputs_as_in_onnx:
             continue
         permutations[value.name] = NHWC_FROM_NCHW
         users = list(value.users)

@@ -79,6 +79,7 @@ class Graph:
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
         self.output_names: list[str] = []
+        self.inputs_as_in_onnx: set[str] = set()
         self._serial = 0
 
     def constant(self, data: NDArray[Any], name: str = "") -> Value:

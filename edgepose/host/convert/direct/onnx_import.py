@@ -18,6 +18,8 @@ from edgepose.host.convert.direct.onnx_file import OnnxModel, OnnxNode
 
 NHWC_FROM_NCHW = (0, 2, 3, 1)
 NCHW_FROM_NHWC = (0, 3, 1, 2)
+# Grey, RGB, RGBA.
+_PICTURE_CHANNELS = frozenset((1, 3, 4))
 
 
 @dataclass
@@ -173,13 +175,19 @@ def _input(graph: Graph, name: str, model: OnnxModel) -> Value:
     shape = model.shapes.get(name)
     if shape is None:
         raise UnsupportedByDirectRoute(f"Input {name} has no static shape.")
-    if len(shape) != 4:
+    if len(shape) != 4 or _channels_last(shape):
         value = Value(name, shape, model.dtypes[name])
         graph.inputs.append(value)
+        graph.inputs_as_in_onnx.add(name)
         return value
     value = Value(name, tuple(shape[axis] for axis in NHWC_FROM_NCHW), model.dtypes[name])
     graph.inputs.append(value)
     return graph.emit("TRANSPOSE", [value], shape, {"perm": NCHW_FROM_NHWC}, origin=name)
+
+
+def _channels_last(shape: Shape) -> bool:
+    """Whether a picture comes as NHWC already, as in ONNX files made from TensorFlow."""
+    return shape[3] in _PICTURE_CHANNELS and shape[1] not in _PICTURE_CHANNELS
 
 
 def _output(graph: Graph, value: Value) -> Value:

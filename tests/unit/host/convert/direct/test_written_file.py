@@ -177,3 +177,14 @@ def test_quantizer_makes_an_integer_model_with_per_channel_weights(converted: An
     found = runner(picture=picture)
     exact = Interpreter(str(path)).get_signature_runner()(picture=samples[0]["picture"])
     assert np.corrcoef(found[heat].ravel(), exact[heat].ravel())[0, 1] > 0.99
+
+
+def test_picture_that_is_nhwc_in_onnx_stays_as_it_is_and_costs_no_transpose(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    centred = b.op("Sub", b.input(1, 32, 24, 3), b.constant(0.5))
+    x = b.conv(b.op("Transpose", centred, perm=[0, 3, 1, 2]), 3, 8, 3, strides=[2, 2])
+    result = compare(b.save(tmp_path / "nhwc.onnx", b.conv(b.op("Relu", x), 8, 17)))
+
+    assert result.worst < 1e-5
+    assert result.conversion.input_permutations == {"x0": (0, 1, 2, 3)}
+    assert "TRANSPOSE" not in result.kinds
