@@ -117,6 +117,9 @@ def _describe(report: DeploymentReport) -> str:
             f"This is a preview on this machine, not a {report.profile}: golden frames were replayed on this",
             "CPU, the accelerator and the budgets of latency and memory are not verified.",
         ]
+    edgetpu = (report.bundle or {}).get("edgetpu")
+    if edgetpu is not None:
+        lines.append(f"Edge TPU: {edgetpu['status']}.")
     lines += [
         f"Look: edgepose status --root {report.root}",
         f"Run:  edgepose run SOURCE --root {report.root}",

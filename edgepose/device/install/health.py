@@ -11,16 +11,19 @@ from pathlib import Path
 
 import edgepose
 from edgepose.device.install.layout import engine_cache_beside
-from edgepose.errors import EdgeposeError
+from edgepose.device.install.slot_files import read_slot_manifest
+from edgepose.errors import EdgeposeError, TrustError
 from edgepose.spec.device_status import HealthReport
 from edgepose.spec.records import from_json
 
 # An emulated arm64 device takes about 15 s to import OpenCV and the runtime, and 2 s a frame.
 HEALTH_TIMEOUT_S = 180.0
+# TensorRT builds an engine when a model is first loaded on a device, which takes minutes.
+ENGINE_BUILD_TIMEOUT_S = 900.0
 _MODULE = "edgepose.device.health_process"
 
 
-def run_health_check(folder: Path, manifest_sha256: str, timeout_s: float = HEALTH_TIMEOUT_S) -> HealthReport:
+def run_health_check(folder: Path, manifest_sha256: str, timeout_s: float | None = None) -> HealthReport:
     """Checks an unpacked bundle in a fresh process.
 
     A process that crashes, hangs or reports nothing is a failed check.
@@ -28,12 +31,12 @@ def run_health_check(folder: Path, manifest_sha256: str, timeout_s: float = HEAL
     Args:
         folder: The unpacked bundle.
         manifest_sha256: Digest of its manifest.
-        timeout_s: The process is killed after this long.
+        timeout_s: The process is killed after this long; None takes what the profile's delegate needs.
     """
     command = [sys.executable, "-m", _MODULE]
     command += ["--folder", os.fspath(folder.resolve()), "--manifest-sha256", manifest_sha256]
     command += ["--engine-cache", os.fspath(engine_cache_beside(folder))]
-    return report_of(command, timeout_s)
+    return report_of(command, timeout_s or _timeout_s(folder, manifest_sha256))
 
 
 def report_of(command: Sequence[str], timeout_s: float) -> HealthReport:
@@ -64,6 +67,15 @@ def report_of(command: Sequence[str], timeout_s: float) -> HealthReport:
         return from_json(content, HealthReport, "The health report")
     except EdgeposeError as problem:
         return _failed(problem.message)
+
+
+def _timeout_s(folder: Path, manifest_sha256: str) -> float:
+    try:
+        runtime = read_slot_manifest(folder, manifest_sha256).profile.runtime
+    except (TrustError, OSError):
+        # The process itself says what is wrong with the manifest.
+        return HEALTH_TIMEOUT_S
+    return ENGINE_BUILD_TIMEOUT_S if runtime.delegate == "tensorrt" else HEALTH_TIMEOUT_S
 
 
 def _environment() -> dict[str, str]:

@@ -10,7 +10,12 @@ from edgepose.errors import ModelError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.deploy.detector_check import detector_agreement, require_agreement
-from edgepose.host.deploy.judgement import measure_and_judge, pictures_of, require_pass_with_culprits
+from edgepose.host.deploy.judgement import (
+    measure_and_judge,
+    pictures_of,
+    require_pass_with_culprits,
+    require_separate_pictures,
+)
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest, make_plan
 from edgepose.host.deploy.step_log import StepLog
 from edgepose.host.deploy.target import InstallTarget
@@ -65,6 +70,7 @@ def deploy(request: DeployRequest, target: InstallTarget) -> DeploymentReport:
     source = open_artifact(request.model, request.spec_file)
     plan = make_plan(request, source, RECIPES)
     target.check(request.profile)
+    require_separate_pictures(request, plan)
     log = StepLog(len(plan.steps), request.say)
     with TemporaryDirectory(prefix="edgepose-deploy-") as folder:
         work = Path(folder)
@@ -190,6 +196,7 @@ def _bundle(bundle: BundleRequest, log: StepLog) -> dict[str, object]:
         "size_bytes": size,
         "sha256": sha256_of_file(bundle.output),
         "model_sha256": manifest.model.sha256,
+        "edgetpu": to_builtins(manifest.edgetpu) if manifest.edgetpu else None,
     }
 
 

@@ -168,6 +168,17 @@ def test_the_programs_say_not_compiled_and_end_with_exit_code_9_on_the_device(
     assert "not compiled for the Edge TPU" in refused.stderr
 
 
+@pytest.mark.slow
+def test_deploy_to_coral_without_the_compiler_says_not_compiled(
+    marker_onnx_with_spec: Path, marker_set: Path, tmp_path: Path
+) -> None:
+    words = ["--profile", "coral", "--model", marker_onnx_with_spec, "--calibration", marker_set]
+    done = _edgepose("deploy", *words, "--root", tmp_path / "root")
+    assert done.returncode == 0, done.stderr
+    assert "Edge TPU: not compiled." in done.stdout
+    assert "not compiled" in _edgepose("status", "--root", tmp_path / "root").stdout
+
+
 def _edgepose(*arguments: object) -> subprocess.CompletedProcess[str]:
     call = [sys.executable, "-m", "edgepose", *map(str, arguments)]
     return subprocess.run(
