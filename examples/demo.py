@@ -32,11 +32,12 @@ def main() -> None:
     build_marker_heatmap_onnx(model)
     spec.write_text(marker_spec_toml("heatmap"), encoding="utf-8")
     write_marker_set(folder / "pictures", 40, 1)
+    write_marker_set(folder / "labelled", 40, 2)
     write_clip(clip)
-    data = folder / "pictures"
+    pictures, labelled = folder / "pictures", folder / "labelled"
     edgepose(
-        "deploy", "--profile", _PROFILE, "--model", model, "--spec", spec, "--calibration", data,
-        "--annotations", data / "person_keypoints.json", "--images", data / "images",
+        "deploy", "--profile", _PROFILE, "--model", model, "--spec", spec, "--calibration", pictures,
+        "--annotations", labelled / "person_keypoints.json", "--images", labelled / "images",
         "--root", folder / "root",
     )  # fmt: skip
     edgepose(

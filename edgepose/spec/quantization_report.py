@@ -1,4 +1,4 @@
-"""What ``edgepose quantize`` and ``edgepose data audit`` report."""
+"""What ``edgepose quantize`` reports, and what a data folder holds."""
 
 from __future__ import annotations
 
@@ -98,33 +98,3 @@ class QuantizationReport(Record, frozen=True, kw_only=True):
     agreement_crops: int
     seconds: float
     schema: str = "edgepose.quantization/1"
-
-
-class DataAuditReport(Record, frozen=True, kw_only=True):
-    """``edgepose data audit --json``.
-
-    Attributes:
-        folder: The folder as given.
-        digest: sha256 over the sorted digests of the usable pictures.
-        counts: What the folder holds.
-        unreadable_files: Their names.
-        duplicate_groups: File names that hold the same bytes, one tuple per content.
-        brightness_low: Darkest picture's mean grey value, 0 to 255.
-        brightness_median: Median of the mean grey values.
-        brightness_high: Brightest picture's mean grey value.
-        against: The other folder, or None.
-        leaked_files: Pictures of this folder whose bytes are in the other one too.
-        schema: Name and version of this record.
-    """
-
-    folder: str
-    digest: str
-    counts: DataFolderCounts
-    unreadable_files: tuple[str, ...]
-    duplicate_groups: tuple[tuple[str, ...], ...]
-    brightness_low: float
-    brightness_median: float
-    brightness_high: float
-    against: str | None = None
-    leaked_files: tuple[str, ...] = ()
-    schema: str = "edgepose.data_audit/1"

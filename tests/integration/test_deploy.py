@@ -53,19 +53,35 @@ def _labels(folder: Path) -> dict[str, object]:
     return {"annotations": folder / "person_keypoints.json", "images": folder / "images"}
 
 
-def test_int8_is_deployed_judged_on_labels_and_runs(deploy: Deploy, marker_set: Path, tmp_path: Path) -> None:
-    done = deploy("--json", str(tmp_path / "report.json"), **_labels(marker_set))
+def test_int8_is_deployed_judged_on_labels_and_runs(
+    deploy: Deploy, marker_pairs: Path, tmp_path: Path
+) -> None:
+    done = deploy("--json", str(tmp_path / "report.json"), **_labels(marker_pairs))
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["gate"]["accuracy"] == "measured"
     assert [step["name"] for step in report["steps"]] == [
         "convert", "quantize", "evaluate", "gate", "bundle", "install",
     ]  # fmt: skip
-    picture = next((marker_set / "images").iterdir())
+    picture = next((marker_pairs / "images").iterdir())
     output = tmp_path / "poses.jsonl"
     ran = edgepose("run", picture, "--root", tmp_path / "root", "--output", output)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(output.read_text())["schema"] == "edgepose.poses/1"
+
+
+def test_accuracy_is_not_measured_on_the_pictures_that_set_the_ranges(
+    deploy: Deploy, marker_set: Path, tmp_path: Path
+) -> None:
+    done = deploy(**_labels(marker_set))
+    assert done.returncode == 3, done.stderr
+    assert "would be no measurement: marker_00000.png" in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_float16_takes_no_ranges_so_both_folders_may_be_the_same(deploy: Deploy, marker_set: Path) -> None:
+    done = deploy(precision="float16", **_labels(marker_set))
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_labels_the_record_says_that_accuracy_was_not_measured(
@@ -204,7 +220,7 @@ def test_labels_without_images_and_images_without_labels_are_counted_not_fatal(
 
 
 def test_model_that_lost_its_mind_never_reaches_the_root(
-    deploy: Deploy, marker_onnx: Path, marker_spec: Path, marker_set: Path, tmp_path: Path
+    deploy: Deploy, marker_onnx: Path, marker_pairs: Path, tmp_path: Path
 ) -> None:
     """The installed model stays when the next one fails: here by the absolute floor of a profile."""
     assert deploy().returncode == 0
@@ -214,7 +230,7 @@ def test_model_that_lost_its_mind_never_reaches_the_root(
     strict = tmp_path / "jetson-orin-nano.toml"
     profile = Path("device_profiles/jetson-orin-nano.toml").read_text()
     strict.write_text(profile.replace("[budgets]", "[budgets]\nmin_oks_ap = 0.5"))
-    done = deploy(model=shuffled, profile=strict, **_labels(marker_set))
+    done = deploy(model=shuffled, profile=strict, **_labels(marker_pairs))
     assert done.returncode == 6, done.stderr
     assert "AP is 0.0" in done.stderr
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before

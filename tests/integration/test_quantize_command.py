@@ -92,7 +92,8 @@ def test_audit_counts_and_finds_leaks(tmp_path: Path) -> None:
     other = write_pictures(tmp_path / "other", 2)
     (mine / "images" / "broken.jpg").write_bytes(b"?")
     done = edgepose("data", "audit", mine, "--against", other, "--json", "-")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3
+    assert "2 pictures are in" in done.stderr
     report = json.loads(done.stdout)
     assert report["schema"] == "edgepose.data_audit/1"
     assert report["counts"]["images"] == 4

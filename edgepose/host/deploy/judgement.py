@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edgepose.errors import ConfigError, GateFailedError
+from edgepose.host.data.audit.leakage import refuse_leak
 from edgepose.host.data.calibration_set import CropSample, calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
-from edgepose.host.deploy.plan import DeployRequest
+from edgepose.host.deploy.plan import DeployPlan, DeployRequest
 from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agreement_oks
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
 from edgepose.host.evaluate.gate import Evidence, judge
@@ -53,6 +54,17 @@ def measure_and_judge(
         is_float_parent=shipped.sha256 == parent.sha256,
     )
     return judge(request.profile, evidence)
+
+
+def require_separate_pictures(request: DeployRequest, plan: DeployPlan) -> None:
+    """Stops a deployment that would measure accuracy on the pictures that set the ranges.
+
+    Raises:
+        ConfigError: ``--calibration`` and ``--images`` share a picture, or a folder cannot be used.
+    """
+    sets_ranges = plan.quantize and plan.recipe.kind == "static"
+    if sets_ranges and request.has_labels and request.calibration is not None and request.images is not None:
+        refuse_leak(request.calibration, request.images)
 
 
 def require_pass_with_culprits(gate: GateResult, worst: tuple[TensorError, ...]) -> None:

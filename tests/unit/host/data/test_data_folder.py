@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgepose.errors import ConfigError
+from edgepose.host.data.audit.folder_audit import audit_folder
+from edgepose.host.data.audit.request import AuditRequest
 from edgepose.host.data.data_folder import open_data_folder
-from edgepose.host.data.folder_audit import audit_folder
 from tests.support.data_folders import labelled_folder, write_labels, write_pictures
 
 
@@ -80,7 +81,7 @@ def test_audit_finds_copies_and_leaks_under_any_name(tmp_path: Path) -> None:
     (mine / "copy.png").write_bytes((mine / "001.png").read_bytes())
     other = write_pictures(tmp_path / "other", 1, first=9)
     (other / "renamed.png").write_bytes((mine / "002.png").read_bytes())
-    report = audit_folder(mine, other)
+    report = audit_folder(AuditRequest(mine, other))
     assert report.duplicate_groups == (("001.png", "copy.png"),)
     assert report.counts.exact_duplicates == 1
     assert report.leaked_files == ("002.png",)
@@ -89,6 +90,6 @@ def test_audit_finds_copies_and_leaks_under_any_name(tmp_path: Path) -> None:
 
 def test_audit_of_separate_folders_finds_no_leak(tmp_path: Path) -> None:
     mine, other = write_pictures(tmp_path / "mine", 2), write_pictures(tmp_path / "other", 2, first=5)
-    report = audit_folder(mine, other)
+    report = audit_folder(AuditRequest(mine, other))
     assert report.leaked_files == ()
     assert report.duplicate_groups == ()

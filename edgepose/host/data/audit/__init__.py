@@ -1,0 +1,1 @@
+"""``edgepose data audit``: is this folder fit to calibrate on, and what does it lack."""
