@@ -110,6 +110,28 @@ def test_a_provider_whose_libraries_fail_is_an_error_or_the_recorded_fallback(
         OnnxRuntimeBackend(path, 1, ("tensorrt",))
 
 
+class DroppingTensorRt(FailingTensorRt):
+    """A fake: onnxruntime as it is where it leaves a provider out that did not load, and says nothing."""
+
+    class InferenceSession(onnxruntime.InferenceSession):  # type: ignore[misc]
+        """The real session, without TensorRT."""
+
+        def __init__(self, path: str, options: Any, providers: list[Any], **more: Any) -> None:
+            kept = [entry for entry in providers if entry[0] != TRT] or [CPU]
+            super().__init__(path, options, providers=kept, **more)
+
+
+def test_a_provider_that_onnx_runtime_drops_silently_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", DroppingTensorRt)
+    path = write_onnx(tmp_path / "model")
+    with pytest.raises(DeviceError, match="could not be loaded"):
+        OnnxRuntimeBackend(path, 1, ("tensorrt",))
+    info = OnnxRuntimeBackend(path, 1, ("tensorrt", "cpu")).info
+    assert (info.delegate_used, info.fallback_from) == ("cpu", "tensorrt")
+
+
 def test_only_tensorrt_has_settings(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "model")
     assert onnxruntime_backend._settings(CPU, onnxruntime, path, "int8", tmp_path) == {}
