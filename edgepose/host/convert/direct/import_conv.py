@@ -262,15 +262,11 @@ def average_pool(n: NodeImport) -> Value:
     return _pool(n, "AVERAGE_POOL_2D")
 
 
-def global_pool(kind: str) -> Handler:
-    """Return the handler that reduces all spatial axes with ``kind``."""
-
-    def handler(n: NodeImport) -> Value:
-        axes = tuple(range(2, len(n.x.shape)))
-        shape = (*n.x.shape[:2], *(1 for _ in axes))
-        return n.emit(kind, [n.x], shape, axes=axes, keep_dims=True)
-
-    return handler
+def global_average_pool(n: NodeImport) -> Value:
+    """GlobalAveragePool."""
+    axes = tuple(range(2, len(n.x.shape)))
+    shape = (*n.x.shape[:2], *(1 for _ in axes))
+    return n.emit("MEAN", [n.x], shape, axes=axes, keep_dims=True)
 
 
 HANDLERS: dict[str, Handler] = {
@@ -278,6 +274,5 @@ HANDLERS: dict[str, Handler] = {
     "ConvTranspose": conv_transpose,
     "MaxPool": max_pool,
     "AveragePool": average_pool,
-    "GlobalAveragePool": global_pool("MEAN"),
-    "GlobalMaxPool": global_pool("REDUCE_MAX"),
+    "GlobalAveragePool": global_average_pool,
 }

@@ -54,7 +54,7 @@ def div(n: NodeImport) -> Value:
 
 
 def clip(n: NodeImport) -> Value:
-    """Clip: a ReLU where the bounds allow it, else MAXIMUM and MINIMUM with constants."""
+    """Clip: ReLU, a ReLU6 of another size, or with one bound only MAXIMUM or MINIMUM."""
     low, high = n.attr("min", None), n.attr("max", None)
     if n.node.opset >= 11:
         found = [n.optional_constant(position) for position in (1, 2)]
@@ -63,17 +63,53 @@ def clip(n: NodeImport) -> Value:
     high = math.inf if high is None or high >= np.finfo(np.float32).max else float(high)
     if low == 0.0 and high in {6.0, math.inf}:
         return n.emit("RELU6" if high == 6.0 else "RELU", [n.x], n.x.shape)
+    if -math.inf < low < high < math.inf:
+        return _between(n, low, high)
+    result = n.x if low == -math.inf else n.emit("MAXIMUM", [n.x, n.const(low)], n.x.shape)
+    return result if high == math.inf else _smaller(n, result, n.const(high))
+
+
+def _between(n: NodeImport, low: float, high: float) -> Value:
+    """clip(x, low, high) is relu6((x - low) s) / s + low with s = 6 / (high - low): integers know RELU6."""
+    slope = 6.0 / (high - low)
+    x = n.emit("MUL", [n.x, n.const(slope)], n.x.shape)
+    if low:
+        x = n.emit("ADD", [x, n.const(-low * slope)], x.shape)
+    x = n.emit("MUL", [n.emit("RELU6", [x], x.shape), n.const(1.0 / slope)], x.shape)
+    return n.emit("ADD", [x, n.const(low)], x.shape) if low else x
+
+
+def negative(n: NodeImport, x: Value) -> Value:
+    """-x as a product: the int8 quantizer knows no NEG."""
+    if x.data is not None:
+        return n.const(-x.data)
+    return n.emit("MUL", [x, n.const(-1.0)], x.shape)
+
+
+def neg(n: NodeImport) -> Value:
+    """Neg."""
+    return negative(n, n.x)
+
+
+def minimum(n: NodeImport) -> Value:
+    """Min."""
     result = n.x
-    if low != -math.inf:
-        result = n.emit("MAXIMUM", [result, n.const(low)], n.x.shape)
-    if high != math.inf:
-        result = n.emit("MINIMUM", [result, n.const(high)], n.x.shape)
+    for position in range(1, len(n.inputs)):
+        result = _smaller(n, result, n.operand(position))
     return result
 
 
+def _smaller(n: NodeImport, a: Value, b: Value) -> Value:
+    """min(a, b) is -max(-a, -b): the int8 quantizer knows no MINIMUM."""
+    return negative(n, _two(n, "MAXIMUM", negative(n, a), negative(n, b)))
+
+
 def leaky_relu(n: NodeImport) -> Value:
-    """LeakyRelu."""
-    return n.emit("LEAKY_RELU", [n.x], n.x.shape, alpha=float(n.attr("alpha", 0.01)))
+    """LeakyRelu: max(x, alpha x), which the int8 quantizer knows, where alpha allows it."""
+    alpha = float(n.attr("alpha", 0.01))
+    if not 0.0 <= alpha <= 1.0:
+        return n.emit("LEAKY_RELU", [n.x], n.x.shape, alpha=alpha)
+    return n.emit("MAXIMUM", [n.x, n.emit("MUL", [n.x, n.const(alpha)], n.x.shape)], n.x.shape)
 
 
 def prelu(n: NodeImport) -> Value:
@@ -200,9 +236,9 @@ HANDLERS: dict[str, Handler] = {
     "LeakyRelu": leaky_relu,
     "Log": unary("LOG"),
     "Max": binary("MAXIMUM"),
-    "Min": binary("MINIMUM"),
+    "Min": minimum,
     "Mul": binary("MUL"),
-    "Neg": unary("NEG"),
+    "Neg": neg,
     "PRelu": prelu,
     "Pow": power,
     "Reciprocal": reciprocal,

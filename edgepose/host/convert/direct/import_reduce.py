@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from edgepose.host.convert.direct.graph_ir import Value
+from edgepose.host.convert.direct.import_elementwise import negative
 from edgepose.host.convert.direct.onnx_import import Handler, NodeImport
 
 
@@ -71,6 +72,23 @@ def reduce(kind: str, from_input: int) -> Handler:
     return handler
 
 
+def reduce_max(n: NodeImport) -> Value:
+    """ReduceMax: max(x) is -min(-x), because the int8 quantizer knows no REDUCE_MAX."""
+    axes = _axes(n, 18)
+    if axes is None:
+        return n.x
+    keep = bool(n.attr("keepdims", 1))
+    if n.x.dtype != np.float32:
+        return _reduced(n, "REDUCE_MAX", n.x, axes, keep=keep)
+    return negative(n, _reduced(n, "REDUCE_MIN", negative(n, n.x), axes, keep=keep))
+
+
+def global_max_pool(n: NodeImport) -> Value:
+    """GlobalMaxPool, likewise."""
+    axes = tuple(range(2, len(n.x.shape)))
+    return negative(n, _reduced(n, "REDUCE_MIN", negative(n, n.x), axes, keep=True))
+
+
 def reduce_l2(n: NodeImport) -> Value:
     """ReduceL2: the root of the sum of squares."""
     axes = _axes(n, 18)
@@ -110,9 +128,10 @@ def arg_max(n: NodeImport) -> Value:
 HANDLERS: dict[str, Handler] = {
     "ArgMax": arg_max,
     "Gemm": gemm,
+    "GlobalMaxPool": global_max_pool,
     "MatMul": matmul,
     "ReduceL2": reduce_l2,
-    "ReduceMax": reduce("REDUCE_MAX", 18),
+    "ReduceMax": reduce_max,
     "ReduceMean": reduce("MEAN", 18),
     "ReduceMin": reduce("REDUCE_MIN", 18),
     "ReduceSum": reduce("SUM", 13),

@@ -209,6 +209,14 @@ CASES: list[tuple[str, Build]] = [
     *[(op + " alone", _on_x(op)) for op in ("Relu", "Sigmoid", "Softmax", "GlobalMaxPool")],
     ("Clip 0 6", _on_x("Clip", 0.0, 6.0)),
     ("Clip other bounds", _on_x("Clip", -0.5, 0.75)),
+    (
+        "Clip 0 1 behind a conv",
+        lambda b: b.op("Clip", b.conv(b.input(*X), 6, 6), b.constant(0.0), b.constant(1.0)),
+    ),
+    ("Clip from above", _on_x("Clip", float(np.finfo(np.float32).min), 0.3)),
+    ("Clip from below", _on_x("Clip", -0.2)),
+    ("Clip with equal bounds", _on_x("Clip", 0.5, 0.5)),
+    ("LeakyRelu above 1", _after_conv("LeakyRelu", alpha=1.5)),
     ("Clip without bounds", lambda b: b.op("Clip", b.conv(b.input(*X), 6, 6))),
     ("PRelu per channel", _on_x("PRelu", np.linspace(0.1, 0.6, 6).reshape(6, 1, 1))),
     ("Sqrt of a square", lambda b: b.op("Sqrt", b.op("Pow", b.input(*X), b.constant(2.0)))),
@@ -301,6 +309,26 @@ def test_operator_equals_onnxruntime(name: str, build: Build, tmp_path: Path) ->
     path = builder.save(tmp_path / "model.onnx", *([outputs] if isinstance(outputs, str) else outputs))
 
     assert compare(path).worst < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("build", "unknown"),
+    [
+        (_after_conv("LeakyRelu", alpha=0.1), "LEAKY_RELU"),
+        (_after_conv("Neg"), "NEG"),
+        (_on_x("Clip", 0.0, 1.0), "MINIMUM"),
+        (_binary("Min", (6, 1, 1)), "MINIMUM"),
+        (_on_x("ReduceMax", axes=[3]), "REDUCE_MAX"),
+        (_on_x("GlobalMaxPool"), "REDUCE_MAX"),
+    ],
+)
+def test_operator_is_written_in_what_the_int8_quantizer_knows(
+    build: Build, unknown: str, tmp_path: Path
+) -> None:
+    builder = OnnxBuilder()
+    output = build(builder)
+    assert isinstance(output, str)
+    assert unknown not in compare(builder.save(tmp_path / "model.onnx", output)).conversion.op_counts
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
