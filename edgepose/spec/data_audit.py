@@ -319,9 +319,9 @@ class DatasetManifest(Record, frozen=True, kw_only=True):
     """``edgepose.dataset/1``: the pictures of a data folder with digests and licences.
 
     Attributes:
-        files: Sorted by name.
         schema: Name and version of this record.
+        files: Sorted by name.
     """
 
-    files: tuple[ManifestFile, ...]
     schema: Literal["edgepose.dataset/1"] = "edgepose.dataset/1"
+    files: tuple[ManifestFile, ...]

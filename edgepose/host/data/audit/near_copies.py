@@ -26,6 +26,8 @@ MAX_HASH_DISTANCE = 16
 MIN_CORRELATION = 0.6
 # Saving again and rescaling leave more than this; a person who moved before a still background less.
 SAME_PICTURE_CORRELATION = 0.97
+# Frames of one camera are all alike; the closest few of each join them all and keep the work linear.
+_MOST_CANDIDATES = 8
 _BLUR_SIGMA_PX = 4.0
 _MARGIN_PX = 3
 _SCALES = (1.0, 0.96, 0.92, 0.88, 0.84, 0.8)
@@ -49,7 +51,10 @@ class NearPair:
 
 
 def pairs_between(mine: Sequence[PictureFacts], others: Sequence[PictureFacts]) -> Iterator[NearPair]:
-    """Every picture of ``mine`` that is nearly one of ``others``; flat pictures are left out."""
+    """Every picture of ``mine`` that is nearly one of ``others``.
+
+    Flat pictures are left out; each picture is held against the eight others with the closest hashes.
+    """
     codes = np.array([other.code for other in others], np.uint64)
     for index, picture in enumerate(mine):
         if len(codes):
@@ -57,7 +62,10 @@ def pairs_between(mine: Sequence[PictureFacts], others: Sequence[PictureFacts]) 
 
 
 def pairs_within(pictures: Sequence[PictureFacts]) -> Iterator[NearPair]:
-    """Every pair of nearly equal pictures, ``first < second``; flat pictures are left out."""
+    """Pairs of nearly equal pictures, ``first < second``, enough to join every group.
+
+    Flat pictures are left out; each picture is held against the eight later ones with the closest hashes.
+    """
     codes = np.array([picture.code for picture in pictures], np.uint64)
     for index, picture in enumerate(pictures[:-1]):
         distances = hash_distances(picture.code, codes[index + 1 :])
@@ -99,7 +107,7 @@ def detail_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> f
         second: uint8 (64, 64).
 
     Returns:
-        -1 to 1; 1 for the same picture.
+        -1 to 1; 1 for the same picture. The search ends where the same picture is certain.
     """
     details = (_details(first), _details(second))
     best = -1.0
@@ -109,7 +117,9 @@ def detail_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> f
             side = round((THUMBNAIL_SIDE_PX - 2 * _MARGIN_PX) * scale)
             template = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
             best = max(best, float(cv2.matchTemplate(outer, template, cv2.TM_CCOEFF_NORMED).max()))
-    return min(best, 1.0)
+            if best >= SAME_PICTURE_CORRELATION:
+                return min(best, 1.0)
+    return best
 
 
 def _details(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -126,7 +136,8 @@ def _verified(
 ) -> Iterator[NearPair]:
     if picture.is_flat:
         return
-    for place in np.flatnonzero(distances <= MAX_HASH_DISTANCE):
+    close = np.flatnonzero(distances <= MAX_HASH_DISTANCE)
+    for place in close[np.argsort(distances[close], kind="stable")][:_MOST_CANDIDATES]:
         other = others[offset + int(place)]
         if other.is_flat:
             continue

@@ -19,6 +19,8 @@ from edgepose.spec.data_audit import (
 # A bin under this share (or under one picture or person) counts as missing.
 _MIN_SHARE = 0.02
 _MAX_BIN_SHARE = 0.95
+# A group where fewer are known says little about what is missing.
+_FEWEST_KNOWN = 16
 _MAX_RANGE_RATIO = 1.5
 _MAX_WORD_SHARE = 0.05
 _MIN_TEACHER_OKS = 0.5
@@ -90,7 +92,12 @@ def parity_problems(parity: PreprocessParity | None) -> list[str]:
 def missing_slices(slices: Sequence[SliceCount], balance: Sequence[GroupBalance]) -> list[str]:
     """Bins that are empty or nearly so, and groups that lie in one bin."""
     known = {group.group: group.known for group in balance}
-    found = []
+    found = [
+        f"more persons to judge poses by: {name} is known of {count} only"
+        for name, count in known.items()
+        if 0 < count < _FEWEST_KNOWN
+    ]
+    slices = [entry for entry in slices if known[entry.group] >= _FEWEST_KNOWN]
     for entry in slices:
         words = _MISSING_WORDS.get((entry.group, entry.name))
         if words is not None and entry.share < _MIN_SHARE:
