@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgepose.cli.options import PATH, json_option, optional_profile_option, spec_option
-from edgepose.cli.output import progress_bar, write_report
+from edgepose.cli.output import progress_bar, say, write_report
 
 
 @click.group(name="data", epilog="Example: edgepose data audit images/ --against val/")
@@ -81,9 +81,9 @@ def audit(  # noqa: PLR0917 - one argument an option
             progress=progress,
         )
         report = audit_folder(request)
+    write_report(report, json_target, describe_audit(report))
     if manifest is not None:
         write_folder_manifest(folder, manifest)
-    if render is not None:
-        write_contact_sheet(report, folder, render)
-    write_report(report, json_target, describe_audit(report))
+    if render is not None and not write_contact_sheet(report, folder, render):
+        say(f"No label looks wrong, so {render} was not written.")
     refuse_unfit_report(report)

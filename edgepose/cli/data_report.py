@@ -34,8 +34,11 @@ def _head(report: DataAuditReport) -> Iterator[str]:
     yield f"unreadable         {counts.unreadable}{_listed(report.unreadable_files)}"
     yield f"other files        {counts.other_files}"
     yield f"exact copies       {counts.exact_duplicates}{_listed(_equations(report.duplicate_groups))}"
-    near = report.near_duplicate_groups
-    yield f"nearly the same    {len(near)} groups{_listed(_equations(near), most=3)}"
+    for words, groups in (
+        ("near copies        ", report.near_duplicate_groups),
+        ("same scenes        ", report.same_scene_groups),
+    ):
+        yield f"{words}{len(groups)} groups{_listed(_equations(groups), most=3)}"
     yield f"show nothing       {len(report.pictures.flat_files)}{_listed(report.pictures.flat_files)}"
     if counts.has_labels:
         yield f"labels             {counts.labels_without_image} without picture"

@@ -65,14 +65,15 @@ class Leak(Record, frozen=True, kw_only=True):
     Attributes:
         file: Name in the audited folder.
         other: Name in the other folder.
-        kind: ``same_bytes``, or ``near_copy`` (rescaled, recompressed, brightened, slightly cropped).
+        kind: ``same_bytes``, ``near_copy`` (rescaled, recompressed, brightened, slightly cropped), or
+            ``same_scene`` (alike, yet another picture: no problem by itself).
         correlation: Of the aligned details, 1 for the same picture.
         hash_distance: Hamming distance of the perceptual hashes, 0 to 63.
     """
 
     file: str
     other: str
-    kind: Literal["same_bytes", "near_copy"]
+    kind: Literal["same_bytes", "near_copy", "same_scene"]
     correlation: float
     hash_distance: int
 
@@ -242,7 +243,8 @@ class DataAuditReport(Record, frozen=True, kw_only=True):
         counts: What the folder holds.
         unreadable_files: Their names.
         duplicate_groups: File names that hold the same bytes, one tuple per content.
-        near_duplicate_groups: File names of nearly the same picture, one tuple per scene.
+        near_duplicate_groups: File names of nearly the same picture, one tuple per picture.
+        same_scene_groups: File names of pictures that look alike, copies among them, one tuple per scene.
         distinct_pictures: Pictures that are neither copies nor resaved copies of another, nor flat.
         minimum_pictures: Fewest of them for a fit folder.
         brightness_low: Darkest picture's mean grey value, 0 to 255.
@@ -260,7 +262,7 @@ class DataAuditReport(Record, frozen=True, kw_only=True):
         missing: What would make it better, in words.
         against: The other folder, or None.
         leaked_files: Pictures of this folder whose bytes are in the other one too.
-        leaks: Pictures of this folder that are in the other one, same bytes and near copies.
+        leaks: Pictures of this folder that are in the other one, or of the same scene.
         teacher: Agreement with a teacher, where one was given.
         parity: Preprocessing, where a model was given.
         ranges: Stability of activation ranges, where a model was given.
@@ -273,6 +275,7 @@ class DataAuditReport(Record, frozen=True, kw_only=True):
     unreadable_files: tuple[str, ...]
     duplicate_groups: tuple[tuple[str, ...], ...]
     near_duplicate_groups: tuple[tuple[str, ...], ...]
+    same_scene_groups: tuple[tuple[str, ...], ...]
     distinct_pictures: int
     minimum_pictures: int
     brightness_low: float

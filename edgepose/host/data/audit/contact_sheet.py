@@ -27,20 +27,23 @@ _ROWS = 4
 _LEFT, _RIGHT, _MIDDLE = (230, 159, 0), (86, 180, 233), (240, 240, 240)
 
 
-def write_contact_sheet(report: DataAuditReport, folder: Path, target: Path) -> None:
+def write_contact_sheet(report: DataAuditReport, folder: Path, target: Path) -> int:
     """Draws up to 24 persons, surest first, each in the picture around the box.
 
     Args:
         report: Of the same folder.
         folder: The data folder.
-        target: PNG to write.
+        target: PNG to write; it is not written where no label looks wrong.
+
+    Returns:
+        Number of persons drawn.
 
     Raises:
-        ConfigError: There is no suspicious label, a picture vanished, or the file cannot be written.
+        ConfigError: A picture vanished, or the file cannot be written.
     """
     errors = [error for error in report.label_errors if error.annotation_id is not None]
     if not errors:
-        raise ConfigError(f"{folder} has no label that looks wrong, so there is nothing to draw.")
+        return 0
     images = folder / "images" if (folder / "images").is_dir() else folder
     dataset = read_coco(folder / ANNOTATIONS_FILE_NAME, images)
     persons = {person.annotation_id: person for person in labelled_persons(dataset)}
@@ -49,6 +52,7 @@ def write_contact_sheet(report: DataAuditReport, folder: Path, target: Path) -> 
     if not encoded:
         raise ConfigError("OpenCV cannot write PNG here.", "Reinstall opencv-python-headless.")
     write_whole(target, [data.tobytes()])
+    return len(tiles)
 
 
 def _sheet(tiles: Sequence[Image]) -> Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgepose.errors import ConfigError
-from edgepose.host.data.audit.near_copies import SAME_PICTURE_CORRELATION, NearPair, grouped, pairs_within
+from edgepose.host.data.audit.near_copies import NearPair, grouped, pairs_within
 from edgepose.host.data.audit.picture_facts import PictureFacts, picture_facts
 from edgepose.host.data.data_folder import DataFolder
 
@@ -72,7 +72,7 @@ def unfit_because(
 
 def distinct_pictures(pictures: Sequence[PictureFacts], pairs: Sequence[NearPair]) -> int:
     """Number of pictures that show something, the same picture saved again counted once."""
-    same = [pair for pair in pairs if pair.correlation >= SAME_PICTURE_CORRELATION]
+    same = [pair for pair in pairs if pair.same_picture]
     groups = grouped(len(pictures), same)
     return sum(not pictures[group[0]].is_flat for group in groups)
 

@@ -19,7 +19,13 @@ from edgepose.host.data.audit.label_teacher import TeacherFindings, ask_teacher
 from edgepose.host.data.audit.leakage import facts_of, leaks_between
 from edgepose.host.data.audit.manifest import licences_of, make_manifest
 from edgepose.host.data.audit.model_findings import ModelFindings, ask_model
-from edgepose.host.data.audit.near_copies import NearPair, grouped, pairs_within
+from edgepose.host.data.audit.near_copies import (
+    COPY_CORRELATION,
+    SCENE_CORRELATION,
+    NearPair,
+    grouped,
+    pairs_within,
+)
 from edgepose.host.data.audit.picture_facts import PictureFacts, picture_facts
 from edgepose.host.data.audit.request import AuditRequest
 from edgepose.host.data.coco import CocoDataset, read_coco
@@ -137,6 +143,7 @@ def _report(request: AuditRequest, seen: _Evidence) -> DataAuditReport:
         *verdict.missing_slices(slices, balance),
         *verdict.missing_persons(figures, len(looked_at)),
         *verdict.missing_quality(seen.errors, len(seen.labelled), teacher, ranges),
+        *verdict.shared_scenes(seen.leaks, str(request.against)),
         *verdict.missing_licences(licences),
     ]
     return DataAuditReport(
@@ -145,7 +152,8 @@ def _report(request: AuditRequest, seen: _Evidence) -> DataAuditReport:
         counts=seen.folder.counts,
         unreadable_files=tuple(path.name for path in seen.folder.unreadable),
         duplicate_groups=_exact_copies(seen.folder),
-        near_duplicate_groups=_near_copies(seen),
+        near_duplicate_groups=_alike(seen, COPY_CORRELATION),
+        same_scene_groups=_alike(seen, SCENE_CORRELATION),
         distinct_pictures=distinct_pictures(seen.pictures, seen.pairs),
         minimum_pictures=request.minimum,
         brightness_low=float(brightness.min()),
@@ -186,9 +194,9 @@ def _exact_copies(folder: DataFolder) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(group) for group in names.values() if len(group) > 1)
 
 
-def _near_copies(seen: _Evidence) -> tuple[tuple[str, ...], ...]:
-    """Groups of nearly the same picture that are not only the same bytes."""
-    groups = grouped(len(seen.pictures), seen.pairs)
+def _alike(seen: _Evidence, least: float) -> tuple[tuple[str, ...], ...]:
+    """Groups of pictures that correlate at least so much and are not only the same bytes."""
+    groups = grouped(len(seen.pictures), [pair for pair in seen.pairs if pair.correlation >= least])
     return tuple(
         tuple(seen.pictures[index].path.name for index in group)
         for group in groups

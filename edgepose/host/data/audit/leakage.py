@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from edgepose.errors import ConfigError
-from edgepose.host.data.audit.near_copies import SAME_PICTURE_CORRELATION, pairs_between
+from edgepose.host.data.audit.near_copies import COPY_CORRELATION, pairs_between
 from edgepose.host.data.audit.picture_facts import PictureFacts, picture_facts
 from edgepose.host.data.data_folder import DataFolder, open_data_folder
 from edgepose.inference.image_file import list_image_files
@@ -28,7 +29,7 @@ def facts_of(folder: DataFolder) -> list[PictureFacts]:
 
 
 def leaks_between(mine: Sequence[PictureFacts], others: Sequence[PictureFacts]) -> tuple[Leak, ...]:
-    """The pictures of ``mine`` that are in ``others``: same bytes or near copies.
+    """The pictures of ``mine`` that are in ``others``: same bytes, near copies, same scenes.
 
     Each picture is named once, with its closest counterpart.
     """
@@ -62,13 +63,18 @@ def refuse_leak(calibration: Path, evaluation_images: Path) -> None:
     mine = facts_of(open_data_folder(calibration))
     files = list_image_files(evaluation_images)
     others = [picture_facts(path, sha) for path, sha in _digests(files)]
-    leaks = [leak for leak in leaks_between(mine, others) if leak.correlation >= SAME_PICTURE_CORRELATION]
-    if not leaks:
+    name_of = {other.sha256: other.path.name for other in others}
+    shared = {p.path.name: name_of[p.sha256] for p in mine if p.sha256 in name_of}
+    for pair in pairs_between(mine, others):
+        if pair.same_picture:
+            shared.setdefault(mine[pair.first].path.name, others[pair.second].path.name)
+    if not shared:
         return
-    named = "; ".join(_pair(leak) for leak in leaks[:_SHOWN])
-    more = f" and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
+    names = [name if name == other else f"{name} = {other}" for name, other in sorted(shared.items())]
+    named = "; ".join(names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     raise ConfigError(
-        f"{len(leaks)} of {len(mine)} calibration pictures in {calibration} are evaluation pictures in "
+        f"{len(names)} of {len(mine)} calibration pictures in {calibration} are evaluation pictures in "
         f"{evaluation_images} too, so the accuracy would be no measurement: {named}{more}.",
         "Take them out of one of the folders; `edgepose data audit CALIBRATION --against IMAGES` lists all.",
     )
@@ -84,11 +90,15 @@ def _leak(mine: PictureFacts, other: PictureFacts, correlation: float, distance:
     return Leak(
         file=mine.path.name,
         other=other.path.name,
-        kind="same_bytes" if mine.sha256 == other.sha256 else "near_copy",
+        kind=_kind(mine, other, correlation),
         correlation=round(correlation, 4),
         hash_distance=distance,
     )
 
 
-def _pair(leak: Leak) -> str:
-    return leak.file if leak.file == leak.other else f"{leak.file} = {leak.other}"
+def _kind(
+    mine: PictureFacts, other: PictureFacts, correlation: float
+) -> Literal["same_bytes", "near_copy", "same_scene"]:
+    if mine.sha256 == other.sha256:
+        return "same_bytes"
+    return "near_copy" if correlation >= COPY_CORRELATION else "same_scene"

@@ -49,7 +49,8 @@ _MISSING_WORDS = {
 
 
 def leak_problems(leaks: Sequence[Leak], against: str) -> list[str]:
-    """A sentence where pictures are in both folders."""
+    """A sentence where pictures are in both folders; pictures of one scene alone are no problem."""
+    leaks = [leak for leak in leaks if leak.kind != "same_scene"]
     if not leaks:
         return []
     same = sum(leak.kind == "same_bytes" for leak in leaks)
@@ -57,6 +58,15 @@ def leak_problems(leaks: Sequence[Leak], against: str) -> list[str]:
     kinds = [f"{n} {what}" for n, what in ((same, "with the same bytes"), (near, "as near copies")) if n]
     files = ", ".join(leak.file for leak in leaks[:5]) + (" and more" if len(leaks) > 5 else "")
     return [f"{len(leaks)} pictures are in {against} too, {' and '.join(kinds)}: {files}."]
+
+
+def shared_scenes(leaks: Sequence[Leak], against: str) -> list[str]:
+    """Advice where pictures of both folders look alike without being copies."""
+    alike = [leak for leak in leaks if leak.kind == "same_scene"]
+    if not alike:
+        return []
+    first = alike[0]
+    return [f"other scenes than in {against}: {len(alike)} look alike, first {first.file} and {first.other}"]
 
 
 def label_problems(errors: Sequence[LabelError]) -> list[str]:

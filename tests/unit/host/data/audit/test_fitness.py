@@ -69,14 +69,16 @@ def test_sixteen_different_pictures_are_enough(tmp_path: Path) -> None:
     refuse_unfit(open_data_folder(write_pictures(tmp_path / "data", 16)), 16)
 
 
-def test_frames_of_a_still_camera_are_different_pictures(tmp_path: Path) -> None:
+@pytest.mark.parametrize("height_px", [40, 80, 160])
+def test_frames_of_a_still_camera_are_different_pictures(tmp_path: Path, height_px: int) -> None:
     """A person who moves before the same background is what a device will see."""
     (tmp_path / "data").mkdir()
     background = draw_scene(3, (256, 192)).image
     for index in range(16):
         frame = background.copy()
         figure = draw_scene(100 + index, (256, 192)).image[20:180, 90:170]
-        frame[20:180, 5 + 10 * index : 85 + 10 * index] = figure
+        small = cv2.resize(figure, (height_px // 2, height_px), interpolation=cv2.INTER_AREA)
+        frame[20 : 20 + height_px, 5 + 10 * index : 5 + 10 * index + height_px // 2] = small
         cv2.imwrite(str(tmp_path / "data" / f"{index}.png"), frame)
     refuse_unfit(open_data_folder(tmp_path / "data"), 16)
 

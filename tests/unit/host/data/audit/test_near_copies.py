@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgepose.host.data.audit.near_copies import (
-    SAME_PICTURE_CORRELATION,
+    COPY_CORRELATION,
     NearPair,
     grouped,
     pairs_between,
@@ -45,6 +45,7 @@ def test_resaved_copies_are_found_and_only_they(tmp_path: Path, pictures: list[P
     mine = facts(tmp_path / "mine", [resaved(picture, how, rng) for picture in pictures])
     pairs = list(pairs_between(mine, facts(tmp_path / "other", pictures)))
     assert [(pair.first, pair.second) for pair in pairs] == [(i, i) for i in range(PICTURES)]
+    assert min(pair.correlation for pair in pairs) >= COPY_CORRELATION
 
 
 @pytest.mark.parametrize(("how", "same"), [("half", True), ("jpeg30", True), ("crop5", False)])
@@ -53,7 +54,7 @@ def test_the_same_picture_is_told_from_a_cut_one(
 ) -> None:
     copies = facts(tmp_path / "copies", [resaved(pictures[0], how, np.random.default_rng(0))])
     (pair,) = pairs_between(copies, facts(tmp_path / "other", pictures[:1]))
-    assert (pair.correlation >= SAME_PICTURE_CORRELATION) == same
+    assert pair.same_picture == same
 
 
 def test_different_pictures_are_no_pair(tmp_path: Path, pictures: list[Picture]) -> None:
@@ -67,7 +68,7 @@ def test_flat_pictures_are_no_copies_of_each_other(tmp_path: Path) -> None:
 
 
 def test_pairs_join_into_groups() -> None:
-    pairs = [NearPair(first, second, 1.0, 0) for first, second in ((3, 4), (0, 4), (1, 5))]
+    pairs = [NearPair(first, second, 1.0, 0, True) for first, second in ((3, 4), (0, 4), (1, 5))]
     assert grouped(6, pairs) == [[0, 3, 4], [1, 5], [2]]
     assert grouped(2, []) == [[0], [1]]
 
