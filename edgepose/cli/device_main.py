@@ -13,6 +13,7 @@ _COMMANDS = {
     "status": ("edgepose.cli.status", "Show what is installed in this device root."),
     "verify": ("edgepose.cli.device_verify", "Check the installed files, or a bundle, against the manifest."),
     "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),
+    "calibrate": ("edgepose.cli.device_calibrate", "Set a float model's ranges here; export no picture."),
     "health": ("edgepose.cli.device_health", "Replay the golden frames through the installed model."),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from edgepose.errors import ConfigError
 from edgepose.inference.bundle_model import unpacked_bundle
 from edgepose.inference.detector import PersonDetector
 from edgepose.inference.machine import this_is_the_device
-from edgepose.inference.open_model import RuntimeOptions, open_backend, open_detector, open_pipeline
+from edgepose.inference.open_model import RuntimeOptions, load_pose_spec, open_backend, open_detector
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.spec.bundle_manifest import BundleManifest
+from edgepose.spec.device_profile import Precision
+from edgepose.spec.model_spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,25 @@ class EstimatorChoice:
     threads: int | None = None
 
 
+@dataclass(frozen=True)
+class ChosenModels:
+    """The files of a run, verified, not opened yet.
+
+    Attributes:
+        model: The pose model.
+        spec: Its spec.
+        options: How to run it.
+        open_detector: Opens the person detector, or gives None where there is none.
+        precision: Precision of the pose model where a manifest says it.
+    """
+
+    model: Path
+    spec: ModelSpec
+    options: RuntimeOptions
+    open_detector: Callable[[], PersonDetector | None]
+    precision: Precision | None = None
+
+
 def open_estimator(choice: EstimatorChoice) -> FrameEstimator:
     """Opens the models of a run.
 
@@ -50,19 +73,33 @@ def open_estimator(choice: EstimatorChoice) -> FrameEstimator:
         DeployError: Nothing is installed in the root.
         DeviceError: The delegate is missing, or the model is not compiled for it.
     """
+    with chosen_models(choice) as models:
+        pipeline = PosePipeline(open_backend(models.model, models.options), models.spec)
+        return FrameEstimator(pipeline, models.open_detector())
+
+
+@contextmanager
+def chosen_models(choice: EstimatorChoice) -> Iterator[ChosenModels]:
+    """Finds and verifies the models of a run; the files of a bundle are there for the time of the block.
+
+    Raises:
+        EdgeposeError: As ``open_estimator``, but for what opening a model raises.
+    """
     _check(choice)
     if choice.model is not None:
-        pipeline = open_pipeline(choice.model, choice.spec, RuntimeOptions(choice.threads or 1))
-        return FrameEstimator(pipeline, _given_detector(choice, choice.threads or 1))
-    if choice.bundle is not None:
+        options = RuntimeOptions(choice.threads or 1)
+        spec = load_pose_spec(choice.model, choice.spec)
+        yield ChosenModels(choice.model, spec, options, lambda: _given_detector(choice, options.threads))
+    elif choice.bundle is not None:
         with unpacked_bundle(choice.bundle) as (manifest, folder):
-            return _from_manifest(manifest, folder, choice, None)
-    from edgepose.device.install.installed import installed_model
-    from edgepose.device.install.layout import engine_cache_beside
+            yield _from_manifest(manifest, folder, choice, None)
+    else:
+        from edgepose.device.install.installed import installed_model
+        from edgepose.device.install.layout import engine_cache_beside
 
-    installed = installed_model(choice.root)
-    cache = engine_cache_beside(installed.folder)
-    return _from_manifest(installed.manifest, installed.folder, choice, cache)
+        installed = installed_model(choice.root)
+        cache = engine_cache_beside(installed.folder)
+        yield _from_manifest(installed.manifest, installed.folder, choice, cache)
 
 
 def _check(choice: EstimatorChoice) -> None:
@@ -84,20 +121,28 @@ def _given_detector(choice: EstimatorChoice, threads: int) -> PersonDetector | N
 
 def _from_manifest(
     manifest: BundleManifest, folder: Path, choice: EstimatorChoice, engine_cache: Path | None
-) -> FrameEstimator:
+) -> ChosenModels:
     on_device = this_is_the_device(manifest.profile.hardware)
     check_accelerator(manifest, on_device=on_device)
     options = _options(manifest, choice.threads, engine_cache, on_device=on_device)
-    model = folder / manifest.model_file(on_device=on_device)
-    pipeline = PosePipeline(open_backend(model, options), manifest.model.spec)
-    detector = _given_detector(choice, options.threads)
-    if detector is None and manifest.detector is not None:
+
+    def open_detector_of_it() -> PersonDetector | None:
+        detector = _given_detector(choice, options.threads)
+        if detector is not None or manifest.detector is None:
+            return detector
         on_cpu = RuntimeOptions(options.threads)
         precision = manifest.detector.precision
         on_delegate = RuntimeOptions.for_detector(manifest.profile.runtime, precision, engine_cache)
         backend = open_backend(folder / manifest.detector.file, on_delegate if on_device else on_cpu)
-        detector = PersonDetector(backend, manifest.detector.spec)
-    return FrameEstimator(pipeline, detector)
+        return PersonDetector(backend, manifest.detector.spec)
+
+    return ChosenModels(
+        model=folder / manifest.model_file(on_device=on_device),
+        spec=manifest.model.spec,
+        options=options,
+        open_detector=open_detector_of_it,
+        precision=manifest.model.precision,
+    )
 
 
 def _options(

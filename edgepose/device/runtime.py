@@ -78,7 +78,7 @@ def run(
         DeviceError: A camera or an accelerator failed.
     """
     address = parse_source(request.source)
-    _refuse_overwriting(request, address)
+    refuse_overwriting(request.models, address, (request.output, request.render))
     # OpenCV's own pool only adds memory and switches for pictures as small as a model's input.
     cv2.setNumThreads(request.models.threads or 1)
     with ExitStack() as opened:
@@ -156,17 +156,18 @@ def _closer(sink: PoseSink) -> Callable[[object, object, object], None]:
     return close
 
 
-def _refuse_overwriting(request: RunRequest, address: SourceAddress) -> None:
+def refuse_overwriting(
+    models: EstimatorChoice, address: SourceAddress, outputs: Sequence[Path | None]
+) -> None:
     """Outputs replace what is there, so they must not name an input or each other.
 
     Raises:
         ConfigError: One does.
     """
-    models = request.models
     inputs = [models.model, models.spec, models.bundle, models.detector, models.detector_spec]
     taken = [Path(address.location), *inputs] if address.kind == "path" else inputs
     used = {path.resolve() for path in taken if path is not None}
-    for output in (request.output, request.render):
+    for output in outputs:
         if output is None or output == Path("-"):
             continue
         if output.resolve() in used:

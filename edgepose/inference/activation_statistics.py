@@ -1,19 +1,41 @@
-"""What the activations of a float model look like on calibration crops, channel by channel."""
+"""What the activations of a float model look like on calibration crops, channel by channel.
+
+The one way to these figures: the host calibrates with it and so does a device, so the same frames on the same
+runtime give the same bits. The order of the crops counts, because means are carried on from crop to crop.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+Result = TypeVar("Result")
+
+# Wider than the layers of any pose network. A longer last axis is space laid out flat, and figures for each
+# of its places would be a mean picture: such a tensor gets one figure for all of them.
+MOST_CHANNELS = 2048
+# Rows of a tensor are laid side by side until they are this long: reductions over short rows cost their
+# overhead for every row. Measured on x86-64: 512 to 2048 are equally good.
+_ROW_LENGTH = 1024
+_LARGEST_BYTE = 255
 
 
 class RunsAndKeeps(Protocol):
-    """A model that keeps its intermediate tensors."""
+    """A model that keeps its intermediate tensors.
+
+    Attributes:
+        channel_axis: Axis of the channels in a feature map: -1 (TFLite) or 1 (ONNX).
+        input_name: Name of the input tensor.
+    """
+
+    channel_axis: int
+    input_name: str
 
     def run(self, values: NDArray[Any]) -> None:
         """Runs the model on stored input values."""
@@ -23,8 +45,8 @@ class RunsAndKeeps(Protocol):
         """Names of the float tensors of the last run."""
         ...
 
-    def tensor(self, name: str) -> NDArray[np.float32]:
-        """One tensor of the last run."""
+    def look_at(self, name: str, look: Callable[[NDArray[np.float32]], Result]) -> Result:
+        """Lets ``look`` read one tensor of the last run in place; it must not keep the array."""
         ...
 
 
@@ -40,6 +62,7 @@ class ChannelStatistics:
         mean: Mean value.
         mean_square: Mean of the squared values.
         active: Share of values above 0.
+        crops: Number of crops.
     """
 
     low: Vector
@@ -62,53 +85,102 @@ class ChannelStatistics:
         self.highest = np.maximum(self.highest, other.highest)
 
 
-def channel_statistics(values: NDArray[np.float32], axis: int) -> ChannelStatistics:
-    """Statistics of one tensor of one crop, per channel along ``axis``."""
-    rows = values.reshape(-1, values.shape[-1]) if axis == values.ndim - 1 else _rows(values, axis)
-    low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
-    return ChannelStatistics(
-        low=low,
-        high=high,
-        lowest=low,
-        highest=high,
-        mean=rows.mean(axis=0, dtype=np.float64),
-        mean_square=np.einsum("nc,nc->c", rows, rows).astype(np.float64) / len(rows),
-        active=np.count_nonzero(rows > 0, axis=0) / len(rows),
-    )
+class StatisticsCollector:
+    """Statistics of every tensor, one crop after the other.
+
+    Args:
+        model: The float model.
+    """
+
+    def __init__(self, model: RunsAndKeeps) -> None:
+        self._model = model
+        self.statistics: dict[str, ChannelStatistics] = {}
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Runs the model on one crop's input tensor and takes all its tensors in."""
+        model = self._model
+        model.run(values)
+        # Values that are not finite are refused by who takes the figures, in better words than a warning.
+        with np.errstate(invalid="ignore", over="ignore"):
+            self._take(model.input_name, self._of(values.astype(np.float32, copy=False)))
+            for name in model.names():
+                self._take(name, model.look_at(name, self._of))
+
+    def _of(self, values: NDArray[np.float32]) -> ChannelStatistics:
+        return channel_statistics(values, channel_axis_of(values.ndim, self._model.channel_axis))
+
+    def _take(self, name: str, new: ChannelStatistics) -> None:
+        if name in self.statistics:
+            self.statistics[name].add(new)
+        else:
+            self.statistics[name] = new
 
 
-def collect_statistics(
-    model: RunsAndKeeps,
-    inputs: Iterable[NDArray[Any]],
-    axis_of: Callable[[str], int],
-    input_name: str,
-) -> dict[str, ChannelStatistics]:
+def collect_statistics(model: RunsAndKeeps, inputs: Iterable[NDArray[Any]]) -> dict[str, ChannelStatistics]:
     """Runs a model on every input.
 
     Args:
         model: The float model.
-        inputs: Its input tensors.
-        axis_of: Channel axis of a tensor.
-        input_name: The name under which the input itself is looked at.
+        inputs: Its input tensors; their order counts.
+
+    Returns:
+        Of the input and of every float tensor, by name.
     """
-    found: dict[str, ChannelStatistics] = {}
+    collector = StatisticsCollector(model)
     for values in inputs:
-        model.run(values)
-        _take(found, input_name, channel_statistics(values.astype(np.float32), axis_of(input_name)))
-        for name in model.names():
-            _take(found, name, channel_statistics(model.tensor(name), axis_of(name)))
-    return found
+        collector.add(values)
+    return collector.statistics
 
 
-def _take(found: dict[str, ChannelStatistics], name: str, new: ChannelStatistics) -> None:
-    if name in found:
-        found[name].add(new)
-    else:
-        found[name] = new
+def channel_axis_of(rank: int, channel_axis: int) -> int:
+    """The channel axis of a tensor, counted from 0; the last one where it is no feature map."""
+    return channel_axis % rank if rank == 4 else rank - 1
+
+
+def channel_statistics(values: NDArray[np.float32], axis: int) -> ChannelStatistics:
+    """Statistics of one tensor of one crop, per channel along ``axis``.
+
+    A tensor of more than ``MOST_CHANNELS`` has the figures of the whole tensor in every entry.
+    """
+    rows = _rows(values, axis)
+    channels = rows.shape[1]
+    if channels <= MOST_CHANNELS:
+        return _statistics(rows)
+    whole = _statistics(rows.reshape(-1, 1))
+    figures = (whole.low, whole.high, whole.mean, whole.mean_square, whole.active)
+    low, high, mean, mean_square, active = (np.repeat(figure, channels) for figure in figures)
+    return ChannelStatistics(low, high, low, high, mean, mean_square, active)
+
+
+def _statistics(rows: NDArray[np.float32]) -> ChannelStatistics:
+    """Of (N, C). Sums go down the columns in float32, then on in float64: a few hundred rows each."""
+    count, channels = rows.shape
+    side_by_side = _rows_side_by_side(count, channels)
+    wide = rows.reshape(count // side_by_side, side_by_side * channels)
+    apart = (side_by_side, channels)
+    low = wide.min(axis=0).reshape(apart).min(axis=0).astype(np.float64)
+    high = wide.max(axis=0).reshape(apart).max(axis=0).astype(np.float64)
+    total = wide.sum(axis=0).reshape(apart).sum(axis=0, dtype=np.float64)
+    power = np.einsum("nc,nc->c", wide, wide).reshape(apart).sum(axis=0, dtype=np.float64)
+    # Bytes are added without a cast where none can overflow.
+    narrow = np.uint8 if len(wide) <= _LARGEST_BYTE else np.uint32
+    positive = np.add.reduce((wide > 0).view(np.uint8), axis=0, dtype=narrow)
+    active = positive.reshape(apart).sum(axis=0, dtype=np.int64)
+    return ChannelStatistics(low, high, low, high, total / count, power / count, active / count)
+
+
+@lru_cache(maxsize=1024)
+def _rows_side_by_side(count: int, channels: int) -> int:
+    """A divisor of ``count``: how many rows make one of about ``_ROW_LENGTH`` numbers."""
+    wanted = max(_ROW_LENGTH // channels, 1)
+    above = (number for number in range(wanted, 4 * wanted) if count % number == 0)
+    below = (number for number in range(min(wanted, count), 0, -1) if count % number == 0)
+    return next(above, None) or next(below)
 
 
 def _rows(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """(N, C), contiguous."""
     if values.ndim == 0:
         return values.reshape(1, 1)
-    moved = np.moveaxis(values, axis, -1)
-    return np.ascontiguousarray(moved).reshape(-1, moved.shape[-1])
+    moved = np.ascontiguousarray(np.moveaxis(values, axis, -1))
+    return moved.reshape(-1, moved.shape[-1])

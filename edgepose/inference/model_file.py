@@ -14,6 +14,7 @@ from typing import Literal
 from flatbuffers import encode, number_types, table
 
 from edgepose.errors import ConfigError, ModelError
+from edgepose.inference.protobuf_wire import protobuf_fields
 from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_from_json
 from edgepose.spec.shipped_specs import detector_spec_for, find_spec
 from edgepose.trust.digests import sha256_of_path
@@ -121,7 +122,7 @@ def _check_onnx(path: Path, data: bytes) -> None:
     seen: set[int] = set()
     whole = True
     try:
-        seen.update(field for field, _ in _protobuf_fields(data))
+        seen.update(field for field, _ in protobuf_fields(data))
     except ValueError:
         whole = False
         seen.update(_fields_before_damage(data))
@@ -138,7 +139,7 @@ def _check_onnx(path: Path, data: bytes) -> None:
 
 def _fields_before_damage(data: bytes) -> Iterator[int]:
     try:
-        for field, _ in _protobuf_fields(data):
+        for field, _ in protobuf_fields(data):
             yield field
     except ValueError:
         return
@@ -147,51 +148,13 @@ def _fields_before_damage(data: bytes) -> Iterator[int]:
 def _onnx_metadata(path: Path, data: bytes) -> dict[str, str]:
     entries = {}
     try:
-        for field, value in _protobuf_fields(data):
+        for field, value in protobuf_fields(data):
             if field == _ONNX_METADATA and isinstance(value, bytes):
-                pair = {number: text for number, text in _protobuf_fields(value) if isinstance(text, bytes)}
+                pair = {number: text for number, text in protobuf_fields(value) if isinstance(text, bytes)}
                 entries[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
     except ValueError as problem:  # not a message, or not UTF-8
         raise ModelError(f"The metadata of {path} are damaged.", "Copy or export it again.") from problem
     return entries
-
-
-def _protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yields (field number, value) of one protobuf message (the wire format of protobuf.dev).
-
-    Raises:
-        ValueError: The bytes are not a whole message.
-    """
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        field, wire_type = tag >> 3, tag & 7
-        if wire_type == 0:
-            value, position = _varint(data, position)
-            yield field, value
-            continue
-        if wire_type == 2:
-            length, position = _varint(data, position)
-        elif wire_type in {1, 5}:
-            length = 8 if wire_type == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire_type}")
-        if field == 0 or position + length > len(data):
-            raise ValueError(f"field {field} reaches past the end")
-        yield field, data[position : position + length]
-        position += length
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data) and shift < 70:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if not byte & 0x80:
-            return value, position
-        shift += 7
-    raise ValueError("unfinished varint")
 
 
 def _tflite_metadata(path: Path, data: bytes) -> dict[str, str]:

@@ -90,8 +90,8 @@ def open_pipeline(
     Raises:
         EdgeposeError: As ``load_spec``, ``open_backend`` and ``PosePipeline`` raise.
     """
-    spec = load_spec(path, spec_file)
-    return PosePipeline(open_backend(path, options), _pose_spec(path, spec), score_threshold)
+    spec = load_pose_spec(path, spec_file)
+    return PosePipeline(open_backend(path, options), spec, score_threshold)
 
 
 def open_detector(
@@ -109,7 +109,14 @@ def open_detector(
     return PersonDetector(open_backend(path, options), spec, score_threshold)
 
 
-def _pose_spec(path: Path, spec: ModelSpec) -> ModelSpec:
+def load_pose_spec(path: Path, spec_file: Path | None = None) -> ModelSpec:
+    """The spec of a pose model, from the file or from ``spec_file``.
+
+    Raises:
+        ModelError: The file is damaged, or its spec is.
+        ConfigError: There is no spec, it is wrong, or it is a detector's.
+    """
+    spec = load_spec(path, spec_file)
     if spec.paradigm == "detector":
         raise ConfigError(
             f"{path.name} is a person detector, expected a pose model.", "Give it with --detector instead."

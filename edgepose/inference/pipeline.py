@@ -114,7 +114,12 @@ class PosePipeline:
 
 def confident(poses: Poses, min_pose_score: float) -> Poses:
     """Keeps the persons whose mean keypoint score reaches ``min_pose_score``."""
-    return poses.select(poses.keypoint_scores.mean(axis=1) >= min_pose_score)
+    return poses.select(are_confident(poses, min_pose_score))
+
+
+def are_confident(poses: Poses, min_pose_score: float) -> NDArray[np.bool_]:
+    """Which persons reach ``min_pose_score``, bool (N,)."""
+    return np.asarray(poses.keypoint_scores.mean(axis=1) >= min_pose_score)
 
 
 def _stacked(parts: Sequence[Poses]) -> Poses:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import importlib.metadata
 import os
 import sys
@@ -14,13 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from edgepose.errors import DeviceError, MissingDependencyError, ModelError
+from edgepose.errors import DeviceError, ModelError
 from edgepose.inference.backend import BackendInfo, Tensor, TensorInfo
+from edgepose.inference.backends.litert_runtime import import_runtime
 
-_RUNTIMES = (
-    ("ai_edge_litert.interpreter", "ai-edge-litert"),
-    ("tflite_runtime.interpreter", "tflite-runtime"),
-)
 _BUILT_IN = frozenset({"cpu", "xnnpack"})
 _EDGETPU_OP = "edgetpu-custom-op"
 
@@ -46,7 +42,7 @@ class LiteRtBackend:
     def __init__(
         self, path: Path, threads: int, delegate: str = "xnnpack", delegate_library: str | None = None
     ) -> None:
-        module, self._package = _import_runtime()
+        module, self._package = import_runtime()
         options: dict[str, Any] = {"model_path": os.fspath(path), "num_threads": threads}
         if delegate != "xnnpack":
             # Else XNNPACK takes what an external delegate leaves, and would be counted as that delegate.
@@ -115,18 +111,6 @@ class LiteRtBackend:
             ops_on_cpu=total - delegated,
             threads=threads,
         )
-
-
-def _import_runtime() -> tuple[Any, str]:
-    for module_name, package in _RUNTIMES:
-        try:
-            return importlib.import_module(module_name), package
-        except ModuleNotFoundError:
-            continue
-    raise MissingDependencyError(
-        "No LiteRT runtime is installed; a .tflite model needs ai-edge-litert (or tflite-runtime).",
-        "Run: pip install ai-edge-litert",
-    )
 
 
 def _load_delegate(module: Any, delegate: str, library: str | None) -> object:
