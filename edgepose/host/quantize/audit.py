@@ -24,7 +24,7 @@ class AuditedOp:
     Attributes:
         op: Op name.
         name: Its first output tensor (TFLite) or its node name (ONNX).
-        tensors: Its output tensors.
+        tensors: Its output tensors; where an activation is one op with it, also that one's name and output.
     """
 
     op: str

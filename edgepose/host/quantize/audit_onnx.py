@@ -3,7 +3,9 @@
 In QDQ form every op is written in float between DequantizeLinear and QuantizeLinear, and the runtime
 fuses the three into an integer kernel, where it has one. An op counts as integer when there is such a
 kernel, all its float inputs come from DequantizeLinear and all its float outputs go to QuantizeLinear; an
-activation right behind an op (Conv, Relu, QuantizeLinear) is fused with it.
+activation right behind an op (Conv, Relu, QuantizeLinear) is fused with it. In a file of signed activations,
+which is made for TensorRT, so is the addition behind a convolution. Stored biases may be float: they are
+added to the sum of products.
 """
 
 from __future__ import annotations
@@ -13,22 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.host.quantize.audit import AuditedOp, OpAudit
-
-_CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
-_FUSED_ACTIVATIONS = frozenset({"Relu", "Clip"})
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-# What ONNX Runtime fuses with its Q and DQ nodes, or moves them past (the rules of its QDQ transformer),
-# and ConvTranspose, which TensorRT does. Anything else between them runs in float without a word.
-_INTEGER_KERNELS = frozenset(
-    {
-        *("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Mul", "Concat", "Split", "Where", "Softmax"),
-        *("AveragePool", "GlobalAveragePool", "MaxPool", "LeakyRelu", "Relu", "Clip", "Sigmoid", "ArgMax"),
-        *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Tile", "Slice", "Gather"),
-        *("Resize", "DepthToSpace", "SpaceToDepth", "Pad", "GatherElements", "Identity", "Dropout"),
-    }
+from edgepose.host.quantize.qdq.integer_ops import (
+    CONVERSIONS,
+    FUSED_ACTIVATIONS,
+    INTEGER_KERNELS,
+    WEIGHTED,
+    data_positions,
 )
-# Stored inputs that are parameters, not data: first position that does not count, by op.
-_PARAMETERS_FROM = {"Resize": 1, "Clip": 1, "Pad": 1, "Upsample": 1, "Dropout": 1}
+
+_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 
 
 def audit_onnx(path: Path) -> OpAudit:
@@ -44,7 +39,7 @@ def audit_onnx(path: Path) -> OpAudit:
     nodes = list(model.graph.node)
     return OpAudit(
         ops=dict(Counter(node.op_type for node in nodes).most_common()),
-        float_ops=tuple(_entry(node) for node in nodes if reader.computes_in_float(node)),
+        float_ops=tuple(reader.unit(node) for node in nodes if reader.computes_in_float(node)),
         wide_weights=tuple(_entry(node) for node in nodes if reader.stores_float32_weights(node)),
         integer_only=not reader.float_tensors,
     )
@@ -68,7 +63,7 @@ class _GraphReader:
         self.float_tensors |= {
             name
             for node in graph.node
-            if node.op_type not in _CONVERSIONS
+            if node.op_type not in CONVERSIONS
             for name in node.input
             if self._stored.get(name) in float_types
         }
@@ -77,22 +72,34 @@ class _GraphReader:
         for node in graph.node:
             for name in node.input:
                 self._readers[name].append(node)
-        self._float32 = TensorProto.FLOAT
+        self._float32, self._int8 = TensorProto.FLOAT, TensorProto.INT8
 
     def computes_in_float(self, node: Any) -> bool:
         """Whether a node works on values that no DequantizeLinear and QuantizeLinear encloses."""
-        if node.op_type in _CONVERSIONS or self._casts_stored_weights(node) or node.op_type == "Constant":
+        if node.op_type in CONVERSIONS or self._casts_stored_weights(node) or node.op_type == "Constant":
             return False
-        data = node.input[: _PARAMETERS_FROM.get(node.op_type, len(node.input))]
+        data = [node.input[i] for i in data_positions(node.op_type, len(node.input))]
+        if node.op_type in WEIGHTED:
+            data = [*data[:2], *(name for name in data[2:] if name not in self._stored)]
         inputs = [name for name in data if name in self.float_tensors]
         outputs = [name for name in node.output if name in self.float_tensors]
-        if (inputs or outputs) and node.op_type not in _INTEGER_KERNELS:
+        if (inputs or outputs) and node.op_type not in INTEGER_KERNELS:
             return True
         return not (all(map(self._is_dequantized, inputs)) and all(map(self._is_quantized, outputs)))
 
+    def unit(self, node: Any) -> AuditedOp:
+        """What is said about a float node; an activation that is fused with it goes by its names too."""
+        names = list(node.output)
+        before_it = [self._producer[name] for name in node.input[:1] if name in self._producer]
+        for one in (*before_it, *self._readers[node.output[0]]):
+            before, after = (one, node) if one in before_it else (node, one)
+            if after.op_type in FUSED_ACTIVATIONS and self._is_fused(before, before.output[0]):
+                names += [name for name in (one.name, *one.output) if name]
+        return AuditedOp(node.op_type, node.name or node.output[0], tuple(names))
+
     def stores_float32_weights(self, node: Any) -> bool:
         """Whether a weighted node reads float32 weights straight from the file."""
-        if node.op_type not in _WEIGHTED or len(node.input) < 2:
+        if node.op_type not in WEIGHTED or len(node.input) < 2:
             return False
         return any(self._stored.get(name) == self._float32 for name in node.input[:2])
 
@@ -108,14 +115,26 @@ class _GraphReader:
         return self._is_fused(producer, name)
 
     def _is_fused(self, producer: Any, name: str) -> bool:
-        """Whether ``name`` only leads from an op to the activation that is fused with it."""
+        """Whether ``name`` only leads from an op to the activation or addition that is fused with it."""
         readers = self._readers[name]
-        return (
-            len(readers) == 1
-            and readers[0].op_type in _FUSED_ACTIVATIONS
-            and producer.op_type not in _FUSED_ACTIVATIONS
-            and producer.op_type not in _CONVERSIONS
-        )
+        if len(readers) != 1 or producer.op_type in CONVERSIONS:
+            return False
+        if readers[0].op_type in FUSED_ACTIVATIONS:
+            return producer.op_type not in FUSED_ACTIVATIONS
+        return self._is_fused_sum(producer, readers[0], name)
+
+    def _is_fused_sum(self, producer: Any, reader: Any, name: str) -> bool:
+        """Whether TensorRT adds ``name`` to the other, dequantized summand within the convolution."""
+        if reader.op_type != "Add" or producer.op_type not in _CONVOLUTIONS:
+            return False
+        others = [self._producer.get(other) for other in reader.input if other != name]
+        sources = [self._producer.get(producer.input[0]), *others]
+        return len(others) == 1 and all(map(self._dequantizes_signed, sources))
+
+    def _dequantizes_signed(self, node: Any | None) -> bool:
+        if node is None or node.op_type != "DequantizeLinear" or len(node.input) < 3:
+            return False
+        return bool(self._stored.get(node.input[2]) == self._int8)
 
     def _is_quantized(self, name: str) -> bool:
         readers = self._readers[name]
@@ -123,4 +142,4 @@ class _GraphReader:
             return False
         if all(reader.op_type == "QuantizeLinear" for reader in readers):
             return True
-        return len(readers) == 1 and readers[0].op_type in _FUSED_ACTIVATIONS
+        return self._is_fused(self._producer[name], name)

@@ -1,4 +1,4 @@
-"""ONNX: onnxruntime's quantizer in QDQ form, dynamic quantization, and float16."""
+"""ONNX: int8 in QDQ form by our own placement, dynamic quantization by onnxruntime, and float16."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Any
 
 from edgepose.errors import ConfigError, MissingDependencyError, ModelError
 from edgepose.host.quantize.onnx_float16 import compute_in_float16, store_weights_as_float16
+from edgepose.host.quantize.onnx_preparation import prepare_onnx
+from edgepose.host.quantize.qdq.writer import Ranges, quantize_with_ranges
 from edgepose.host.quantize.representative import RepresentativeInputs
+from edgepose.host.quantize.tensor_ranges import TensorRanges, collect_ranges
+from edgepose.host.quantize.tensors_onnx import OnnxTensors
 from edgepose.host.quantize.tflite_quantizer import Progress
 from edgepose.spec.recipe import QuantizationRecipe
-
-# DequantizeLinear has one scale per channel from this opset on.
-_PER_CHANNEL_OPSET = 13
-# Ops that only move values; the quantizer leaves them in float unless told.
-_LAYOUT_OPS = ("SpaceToDepth", "DepthToSpace", "Flatten", "Expand", "Tile")
 
 
 def quantize_onnx(
@@ -39,7 +38,7 @@ def quantize_onnx(
         MissingDependencyError: onnx or onnxruntime is not installed.
         ConfigError: The recipe excludes something that the model does not have, or asks for integer
             inputs and outputs, which a QDQ file does not have.
-        ModelError: The quantizer cannot handle the model.
+        ModelError: The model cannot be prepared, or the quantizer cannot handle it.
     """
     try:
         import onnx
@@ -60,114 +59,85 @@ def quantize_onnx(
         if recipe.activation_bits == 16:
             return compute_in_float16(model, recipe)
         return store_weights_as_float16(model, recipe)
-    with TemporaryDirectory() as folder, _library_log_discarded():
-        prepared, target = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"
-        _prepare(source, prepared)
-        excluded = _excluded_nodes(onnx.load(prepared), recipe)
-        try:
-            if recipe.kind == "static":
-                _quantize_static(prepared, target, recipe, _Reader(inputs, progress), excluded)
-            else:
-                _quantize_dynamic(prepared, target, recipe, excluded)
-        except (ValueError, RuntimeError, LookupError, NotImplementedError, AttributeError) as problem:
-            reason = (str(problem).strip().splitlines() or [repr(problem)])[0].rstrip(".")
-            raise ModelError(
-                f"onnxruntime cannot apply recipe '{recipe.name}' to {source.name}: {reason}."
-            ) from problem
-        return _without_tool_traces(target)
+    with _library_log_discarded():
+        prepared = prepare_onnx(source)
+    _excluded_nodes(prepared, recipe)
+    if recipe.kind == "static":
+        return quantize_onnx_with_ranges(
+            prepared, recipe, measured_ranges(prepared, recipe, inputs, progress)
+        )
+    return _quantize_dynamic(prepared, recipe, source.name)
 
 
-class _Reader:
-    """Calibration inputs as onnxruntime's quantizer asks for them."""
+def quantize_onnx_with_ranges(prepared: Any, recipe: QuantizationRecipe, ranges: Ranges) -> bytes:
+    """Quantizes a prepared model from ranges that are known already.
 
-    def __init__(self, inputs: RepresentativeInputs, progress: Progress) -> None:
-        self._inputs, self._progress = inputs, progress
-        self.rewind()
+    Args:
+        prepared: What ``prepare_onnx`` gave, perhaps with other constants; it is not changed.
+        recipe: A static recipe.
+        ranges: Least and greatest value per float tensor, measured on this very model.
 
-    def rewind(self) -> None:
-        """Starts again from the first crop."""
-        self._iterator, self._done = iter(self._inputs), 0
+    Returns:
+        The quantized file.
 
-    def get_next(self) -> dict[str, Any] | None:
-        """The next feed, or None after the last."""
-        values = next(self._iterator, None)
-        if values is None:
-            return None
-        self._done += 1
-        self._progress(self._done, len(self._inputs))
-        return {self._inputs.tensor_name: values}
+    Raises:
+        ConfigError: The recipe excludes something that the model does not have.
+        ModelError: A range is missing or not finite, or no op at all can compute in integers.
+    """
+    _excluded_nodes(prepared, recipe)
+    result = quantize_with_ranges(prepared, recipe, ranges)
+    if not result.integer_ops:
+        reasons = {op.reason for op in result.float_ops}
+        raise ModelError(
+            f"Recipe '{recipe.name}' leaves every op in float: {'; '.join(sorted(reasons)[:3])}.",
+            "Give a float32 model, or use --recipe float16.",
+        )
+    return result.model
 
 
-def _prepare(source: Path, target: Path) -> None:
-    """Fuses batch normalization and infers shapes, which quantization needs."""
+def measured_ranges(
+    prepared: Any, recipe: QuantizationRecipe, inputs: RepresentativeInputs, progress: Progress
+) -> TensorRanges:
+    """Ranges of all float tensors of a prepared model on calibration crops, by the recipe's method."""
     import onnx
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    model = onnx.load(source)
-    opset = max(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
-    if opset < _PER_CHANNEL_OPSET:
-        source = target.with_name("upgraded.onnx")
-        onnx.save(onnx.version_converter.convert_version(model, _PER_CHANNEL_OPSET), source)
-    # Symbolic inference is for dynamic shapes; edgepose fixes every size.
-    quant_pre_process(source, target, skip_symbolic_shape=True)
-
-
-def _quantize_static(
-    source: Path, target: Path, recipe: QuantizationRecipe, reader: _Reader, excluded: list[str]
-) -> None:
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
-
-    CalibrationDataReader.register(_Reader)
-    quantize_static(
-        source,
-        target,
-        reader,
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=sorted({*QLinearOpsRegistry, *QDQRegistry, *_LAYOUT_OPS}),
-        per_channel=recipe.per_channel,
-        # Signed is what TensorRT wants, with zero point 0. For everything else unsigned: ONNX Runtime fuses
-        # all ops then, and on x86 leaves a third of the signed ones in float.
-        activation_type=QuantType.QInt8 if recipe.symmetric_activations else QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=excluded,
-        calibrate_method=CalibrationMethod.MinMax,
-        extra_options={
-            # All crops are merged in one step, so this is their plain mean.
-            "CalibMovingAverage": recipe.range_method == "average",
-            "ActivationSymmetric": recipe.symmetric_activations,
-            "WeightSymmetric": True,
-            # Ops such as MaxPool or Transpose would otherwise stay float before the first convolution.
-            "ForceQuantizeNoInputCheck": True,
-        },
-    )
+    if recipe.range_method == "none":
+        raise ConfigError(f"Recipe '{recipe.name}' is static and names no range_method.")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "prepared.onnx"
+        onnx.save(prepared, path)
+        tensors = OnnxTensors(path)
+    return collect_ranges(tensors, inputs, recipe.range_method, lambda done: progress(done, len(inputs)))
 
 
-def _quantize_dynamic(source: Path, target: Path, recipe: QuantizationRecipe, excluded: list[str]) -> None:
+def _quantize_dynamic(prepared: Any, recipe: QuantizationRecipe, source_name: str) -> bytes:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    has_convolution = any(node.op_type == "Conv" for node in onnx.load(source).graph.node)
-    if recipe.per_channel and has_convolution:
+    if recipe.per_channel and any(node.op_type == "Conv" for node in prepared.graph.node):
         raise ModelError(
             f"Recipe '{recipe.name}' asks for one weight scale per channel; onnxruntime's dynamic "
             "convolution has one per tensor and says nothing (measured on TinyPose-256: 0 AP).",
             "Use --recipe static_wi8_ai8 or float16 for ONNX models.",
         )
-    # onnxruntime's ConvInteger kernel takes unsigned weights only.
-    quantize_dynamic(
-        source,
-        target,
-        per_channel=recipe.per_channel,
-        weight_type=QuantType.QUInt8,
-        nodes_to_exclude=excluded,
-    )
+    with TemporaryDirectory() as folder, _library_log_discarded():
+        before, after = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"
+        onnx.save(prepared, before)
+        try:
+            # onnxruntime's ConvInteger kernel takes unsigned weights only.
+            quantize_dynamic(
+                before,
+                after,
+                per_channel=recipe.per_channel,
+                weight_type=QuantType.QUInt8,
+                nodes_to_exclude=_excluded_nodes(prepared, recipe),
+            )
+        except (ValueError, RuntimeError, LookupError, NotImplementedError, AttributeError) as problem:
+            reason = (str(problem).strip().splitlines() or [repr(problem)])[0].rstrip(".")
+            raise ModelError(
+                f"onnxruntime cannot apply recipe '{recipe.name}' to {source_name}: {reason}."
+            ) from problem
+        return bytes(onnx.load(after).SerializeToString(deterministic=True))
 
 
 def _excluded_nodes(model: Any, recipe: QuantizationRecipe) -> list[str]:
@@ -184,17 +154,6 @@ def _excluded_nodes(model: Any, recipe: QuantizationRecipe) -> list[str]:
             )
         names.extend(found)
     return names
-
-
-def _without_tool_traces(path: Path) -> bytes:
-    """The file without the quantizer's own notes, which say nothing about the model."""
-    import onnx
-
-    model = onnx.load(path)
-    kept = [entry for entry in model.metadata_props if entry.key != "onnx.infer"]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    return bytes(model.SerializeToString(deterministic=True))
 
 
 @contextlib.contextmanager

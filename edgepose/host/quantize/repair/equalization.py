@@ -65,6 +65,9 @@ def equalized_constants(network: Network, found: Equalization) -> dict[str, NDAr
         if isinstance(step, Weighted):
             changed.update(_scaled_layer(network, step, found))
         elif isinstance(step, Sum) and step.constant is not None:
+            if step.output not in found.classes.of_channel:
+                # No scale for each channel, so all its classes are fixed.
+                continue
             axis = network.axis_of(step.output)
             constant = network.constants[step.constant]
             vector = found.scales[found.classes.of_channel[step.output]]

@@ -87,11 +87,7 @@ class _Tying:
             case Elementwise():
                 ids[step.output] = ids[step.source]
             case Sum():
-                shape = self._network.shapes[step.output]
-                first, *others = (np.broadcast_to(ids[name], shape) for name in step.sources)
-                for other in others:
-                    self._tie(first, other)
-                ids[step.output] = first
+                self._sum(step)
             case Product():
                 self._fix(ids[step.gate])
                 ids[step.output] = np.broadcast_to(ids[step.source], self._network.shapes[step.output])
@@ -104,6 +100,19 @@ class _Tying:
                     self._fix(ids[name])
                 for name in step.outputs:
                     self._fix(self._new(name))
+
+    def _sum(self, step: Sum) -> None:
+        shape = self._network.shapes[step.output]
+        first, *others = (np.broadcast_to(self._ids[name], shape) for name in step.sources)
+        for other in others:
+            self._tie(first, other)
+        self._ids[step.output] = first
+        has_vector = (
+            first.ndim > 0 and _one_per_channel(first, self._network.axis_of(step.output)) is not None
+        )
+        if step.constant is not None and not has_vector:
+            # The stored summand could not follow.
+            self._fix(first)
 
     def _new(self, name: str, axis: int | None = None) -> Ids:
         """Fresh numbers for the channels of a tensor."""
