@@ -24,6 +24,7 @@ MOST_CHANNELS = 2048
 # overhead for every row. Measured on x86-64: 512 to 2048 are equally good.
 _ROW_LENGTH = 1024
 _LARGEST_BYTE = 255
+_AVERAGED = ("low", "high", "mean", "mean_square", "active", "whole_low", "whole_high")
 
 
 class RunsAndKeeps(Protocol):
@@ -62,6 +63,9 @@ class ChannelStatistics:
         mean: Mean value.
         mean_square: Mean of the squared values.
         active: Share of values above 0.
+        whole_low: (1,): mean over the crops of the smallest value of the whole tensor, which lies further out
+            than any channel's ``low`` where the channels peak on different crops.
+        whole_high: (1,): the same of the greatest value.
         crops: Number of crops.
     """
 
@@ -72,13 +76,15 @@ class ChannelStatistics:
     mean: Vector
     mean_square: Vector
     active: Vector
+    whole_low: Vector
+    whole_high: Vector
     crops: int = 1
 
     def add(self, other: ChannelStatistics) -> None:
         """Takes the statistics of one more crop in."""
         self.crops += 1
         share = 1.0 / self.crops
-        for name in ("low", "high", "mean", "mean_square", "active"):
+        for name in _AVERAGED:
             known = getattr(self, name)
             setattr(self, name, known + (getattr(other, name) - known) * share)
         self.lowest = np.minimum(self.lowest, other.lowest)
@@ -149,7 +155,9 @@ def channel_statistics(values: NDArray[np.float32], axis: int) -> ChannelStatist
     whole = _statistics(rows.reshape(-1, 1))
     figures = (whole.low, whole.high, whole.mean, whole.mean_square, whole.active)
     low, high, mean, mean_square, active = (np.repeat(figure, channels) for figure in figures)
-    return ChannelStatistics(low, high, low, high, mean, mean_square, active)
+    return ChannelStatistics(
+        low, high, low, high, mean, mean_square, active, whole.whole_low, whole.whole_high
+    )
 
 
 def _statistics(rows: NDArray[np.float32]) -> ChannelStatistics:
@@ -166,7 +174,17 @@ def _statistics(rows: NDArray[np.float32]) -> ChannelStatistics:
     narrow = np.uint8 if len(wide) <= _LARGEST_BYTE else np.uint32
     positive = np.add.reduce((wide > 0).view(np.uint8), axis=0, dtype=narrow)
     active = positive.reshape(apart).sum(axis=0, dtype=np.int64)
-    return ChannelStatistics(low, high, low, high, total / count, power / count, active / count)
+    return ChannelStatistics(
+        low=low,
+        high=high,
+        lowest=low,
+        highest=high,
+        mean=total / count,
+        mean_square=power / count,
+        active=active / count,
+        whole_low=low.min(keepdims=True),
+        whole_high=high.max(keepdims=True),
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -26,6 +26,8 @@ def to_tensor_ranges(statistics: Mapping[str, ChannelStatistics]) -> tuple[Tenso
             mean=_plain(of.mean),
             mean_square=_plain(of.mean_square),
             active=_plain(of.active),
+            whole_low=float(of.whole_low[0]),
+            whole_high=float(of.whole_high[0]),
         )
         for name, of in statistics.items()
     )
@@ -42,6 +44,8 @@ def to_statistics(record: ActivationRanges) -> dict[str, ChannelStatistics]:
             mean=np.array(tensor.mean),
             mean_square=np.array(tensor.mean_square),
             active=np.array(tensor.active),
+            whole_low=np.array([tensor.whole_low]),
+            whole_high=np.array([tensor.whole_high]),
             crops=record.crops,
         )
         for tensor in record.tensors

@@ -35,6 +35,8 @@ class TensorRanges(Record, frozen=True, kw_only=True):
         mean: Mean value.
         mean_square: Mean of the squared values.
         active: Share of values above 0.
+        whole_low: Mean over the crops of the smallest value of the whole tensor.
+        whole_high: Mean over the crops of the greatest value of the whole tensor.
     """
 
     name: str
@@ -45,12 +47,15 @@ class TensorRanges(Record, frozen=True, kw_only=True):
     mean: Figures
     mean_square: Figures
     active: Figures
+    whole_low: float
+    whole_high: float
 
     def __post_init__(self) -> None:
         vectors = (self.low, self.high, self.lowest, self.highest, self.mean, self.mean_square, self.active)
         if len({len(vector) for vector in vectors}) != 1:
             raise ValueError(f"tensor '{self.name}' has figures for unlike numbers of channels")
-        if not all(math.isfinite(value) for vector in vectors for value in vector):
+        whole = (self.whole_low, self.whole_high)
+        if not all(math.isfinite(value) for vector in (*vectors, whole) for value in vector):
             raise ValueError(f"tensor '{self.name}' has a figure that is not finite")
         if any(low > high for low, high in zip(self.lowest, self.highest, strict=True)):
             raise ValueError(f"tensor '{self.name}' has a range whose lowest value is above its highest")
