@@ -16,6 +16,7 @@ import pytest
 from edgepose.device.capture.video_source import VideoSource
 from edgepose.device.frame_estimator import FrameEstimator
 from edgepose.errors import ConfigError, ModelError
+from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.quantize.device_ranges import read_ranges
@@ -30,6 +31,7 @@ from edgepose.inference.open_model import open_backend, open_detector, open_pipe
 from edgepose.spec.device_profile import find_profile
 from edgepose.spec.recipe import RECIPES
 from tests.support.bundle_fixtures import bundle_folder  # noqa: F401 (a fixture)
+from tests.support.bundled_models import request_for
 
 pytestmark = pytest.mark.slow
 
@@ -200,6 +202,10 @@ def test_a_float_bundle_calibrates_and_an_int8_model_is_refused(
     assert not (tmp_path / "no.json").exists()
     with pytest.raises(ModelError, match="is quantized"):
         open_float_tensors(int8)
+    bundle = build_bundle(request_for(int8, tmp_path / "int8.epb"))
+    result = _calibrate(marker_set / "images", "--bundle", bundle, "--output", tmp_path / "no.json")
+    assert result.returncode == 5, result.stderr
+    assert "install a float bundle" in " ".join(result.stderr.split())
 
 
 def _int8(model: Path, data: Path, output: Path) -> Path:
