@@ -9,14 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from numpy.typing import NDArray
+
 from edgepose.errors import ConfigError, MissingDependencyError, ModelError
 from edgepose.host.quantize.onnx_float16 import compute_in_float16, store_weights_as_float16
 from edgepose.host.quantize.onnx_preparation import prepare_onnx
 from edgepose.host.quantize.qdq.writer import Ranges, quantize_with_ranges
 from edgepose.host.quantize.representative import RepresentativeInputs
-from edgepose.host.quantize.tensor_ranges import TensorRanges, collect_ranges
-from edgepose.host.quantize.tensors_onnx import OnnxTensors
+from edgepose.host.quantize.tensor_ranges import TensorRanges, ranges_of
 from edgepose.host.quantize.tflite_quantizer import Progress
+from edgepose.inference.activation_statistics import collect_statistics
+from edgepose.inference.backends.onnxruntime_tensors import OnnxTensors
 from edgepose.spec.recipe import QuantizationRecipe
 
 
@@ -107,7 +110,13 @@ def measured_ranges(
         path = Path(folder) / "prepared.onnx"
         onnx.save(prepared, path)
         tensors = OnnxTensors(path)
-    return collect_ranges(tensors, inputs, recipe.range_method, lambda done: progress(done, len(inputs)))
+
+    def counted() -> Iterator[NDArray[Any]]:
+        for done, values in enumerate(inputs):
+            yield values
+            progress(done + 1, len(inputs))
+
+    return ranges_of(collect_statistics(tensors, counted()), recipe.range_method)
 
 
 def _quantize_dynamic(prepared: Any, recipe: QuantizationRecipe, source_name: str) -> bytes:

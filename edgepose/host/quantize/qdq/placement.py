@@ -147,20 +147,26 @@ class _Placing:
 
     def _leave_moves_between_float_ops(self) -> None:
         """Rounding around a reshape whose neighbours are float would only cost accuracy."""
-        changed = True
-        while changed:
-            changed = False
-            for node in self._nodes:
-                if node.op_type not in SAME_SCALE or not self._is_integer(node):
-                    continue
-                readers = [r for name in node.output for r in self._graph.readers[name]]
-                producer = self._graph.producers.get(node.input[0])
-                outward = any(name in self._graph.outputs for name in node.output)
-                if producer is None or self._is_integer(producer) or not (readers or outward):
-                    continue
-                if not any(self._is_integer(reader) for reader in readers):
-                    self._reasons[node.output[0]] = "it stands between ops that stay in float"
-                    changed = True
+        kept: set[str] = set()
+        before = self._graph.producers
+        for forward in (True, False):
+            ahead = [n for n in self._nodes if self._is_integer(n) and n.op_type not in SAME_SCALE]
+            while ahead:
+                node = ahead.pop()
+                names = node.output if forward else node.input
+                near = (
+                    [r for name in names for r in self._graph.readers[name]]
+                    if forward
+                    else [before[name] for name in names if name in before]
+                )
+                for other in near:
+                    moves = other.op_type in SAME_SCALE and other.output[0] not in kept
+                    if moves and self._is_value(other.output[0]) and self._is_integer(other):
+                        kept.add(other.output[0])
+                        ahead.append(other)
+        for node in self._nodes:
+            if node.op_type in SAME_SCALE and node.output[0] not in kept:
+                self._reasons.setdefault(node.output[0], "it stands between ops that stay in float")
 
     # --- which tensors --------------------------------------------------------------------------------
 

@@ -150,9 +150,9 @@ class _Tying:
         of_channel = {}
         for name, ids in self._ids.items():
             axis = self._network.axis_of(name) if ids.ndim else 0
-            vector = _one_per_channel(ids, axis) if ids.ndim else None
+            vector = _one_per_channel(ids, axis, class_of) if ids.ndim else None
             if vector is not None:
-                of_channel[name] = class_of[vector]
+                of_channel[name] = vector
         return ScaleClasses(len(numbers), fixed, of_channel, tuple(self._clipped))
 
 
@@ -192,9 +192,12 @@ def _collapsed(ids: Ids) -> Ids:
     return np.broadcast_to(view.copy(), ids.shape)
 
 
-def _one_per_channel(ids: Ids, axis: int) -> Ids | None:
+def _one_per_channel(ids: Ids, axis: int, class_of: Ids | None = None) -> Ids | None:
+    """The one number of each channel, or None; what was tied counts as one if its classes are given."""
     rows = np.moveaxis(_small(ids, axis), axis, 0)
     rows = rows.reshape(rows.shape[0], -1)
+    if class_of is not None:
+        rows = np.where(rows == PADDING, PADDING, class_of[rows])
     vector: Ids = rows.max(axis=1)
     same = ((rows == vector[:, None]) | (rows == PADDING)).all() and (vector != PADDING).all()
     return vector if same else None

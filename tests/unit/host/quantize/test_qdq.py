@@ -1,0 +1,210 @@
+"""QDQ of our own: every op family in integers, placed for TensorRT or for ONNX Runtime's CPU."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+
+from edgepose.errors import ModelError
+from edgepose.host.quantize.audit_onnx import audit_onnx
+from edgepose.host.quantize.qdq.scales import activation_scale, bias_scale, weight_scale
+from edgepose.host.quantize.qdq.writer import QdqResult, quantize_with_ranges
+from edgepose.host.quantize.tensor_ranges import TensorRanges, ranges_of
+from edgepose.inference.activation_statistics import collect_statistics
+from edgepose.inference.backends.onnxruntime_tensors import OnnxTensors
+from edgepose.spec.recipe import RECIPES, ExcludedTensor, QuantizationRecipe
+from tests.support.onnx_networks import FAMILIES, random_inputs, random_network
+
+CPU, TENSORRT = RECIPES["static_wi8_ai8"], RECIPES["static_wi8_ai8_symmetric"]
+# Ops without an integer kernel in these families, by the reason that the writer must give.
+FLOAT = {
+    "scale": {"Div"},
+    "leaky": {"PRelu"},
+    "reduce": {"ReduceMean"},
+    "normalized": {"HardSigmoid"},
+    "sum": {"Sub"},
+}
+
+
+def ranges_for(model: onnx.ModelProto, folder: Path) -> TensorRanges:
+    path = folder / "float.onnx"
+    onnx.save(model, path)
+    return ranges_of(collect_statistics(OnnxTensors(path), random_inputs(4, 1)), "minmax")
+
+
+def quantized(
+    model: onnx.ModelProto, recipe: QuantizationRecipe, folder: Path
+) -> tuple[QdqResult, onnx.ModelProto]:
+    written = quantize_with_ranges(model, recipe, ranges_for(model, folder))
+    loaded = onnx.load_from_string(written.model)
+    onnx.checker.check_model(loaded, full_check=True)
+    return written, loaded
+
+
+def run(model: onnx.ModelProto, *, optimized_to: Path | None = None) -> list[Any]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if optimized_to is not None:
+        options.optimized_model_filepath = str(optimized_to)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return [session.run(["heatmaps"], {"image": values})[0] for values in random_inputs(4, 1)]
+
+
+def signal_to_noise_db(model: onnx.ModelProto, other: onnx.ModelProto) -> float:
+    expected, found = np.array(run(model)), np.array(run(other))
+    return float(10 * np.log10(np.square(expected).sum() / np.square(expected - found).sum()))
+
+
+def producers(model: onnx.ModelProto) -> dict[str, Any]:
+    return {name: node for node in model.graph.node for name in node.output}
+
+
+def excluding(recipe: QuantizationRecipe, *names: str) -> QuantizationRecipe:
+    excluded = tuple(ExcludedTensor(name=name, reason="test") for name in names)
+    return msgspec.structs.replace(recipe, excluded=excluded)
+
+
+@pytest.mark.parametrize("recipe", [CPU, TENSORRT], ids=["cpu", "tensorrt"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_int8_stays_near_float_and_the_audit_agrees(
+    family: str, recipe: QuantizationRecipe, tmp_path: Path
+) -> None:
+    model = random_network(family, 0)
+    written, loaded = quantized(model, recipe, tmp_path)
+    assert {op.op for op in written.float_ops} == FLOAT.get(family, set())
+    assert all(op.reason for op in written.float_ops)
+    assert signal_to_noise_db(model, loaded) > 15
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(written.model)
+    audit = audit_onnx(path)
+    assert {op.name for op in audit.float_ops} == {op.name for op in written.float_ops}
+    assert audit.wide_weights == ()
+
+
+@pytest.mark.parametrize("family", ["shuffle", "gather", "clip", "pool", "dense"])
+def test_onnxruntime_fuses_everything_for_the_cpu(family: str, tmp_path: Path) -> None:
+    _, loaded = quantized(random_network(family, 0), CPU, tmp_path)
+    run(loaded, optimized_to=tmp_path / "optimized.onnx")
+    ops = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    assert ops["QLinearConv"] >= 4
+    assert not {"Conv", "FusedConv", "Relu", "Clip", "Add", "Concat"} & set(ops)
+    assert (ops["QuantizeLinear"], ops["DequantizeLinear"]) == (1, 1)
+
+
+def test_nothing_stands_between_a_convolution_and_its_relu(tmp_path: Path) -> None:
+    for recipe in (CPU, TENSORRT):
+        _, loaded = quantized(random_network("shuffle", 0), recipe, tmp_path)
+        writes = producers(loaded)
+        relus = [node for node in loaded.graph.node if node.op_type == "Relu"]
+        assert [writes[node.input[0]].op_type for node in relus] == ["Conv"] * 2
+
+
+def test_symmetric_files_are_what_tensorrt_reads(tmp_path: Path) -> None:
+    _, loaded = quantized(random_network("sum", 0), TENSORRT, tmp_path)
+    stored = {entry.name: entry for entry in loaded.graph.initializer}
+    for node in loaded.graph.node:
+        if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
+            zero = onnx.numpy_helper.to_array(stored[node.input[2]])
+            assert zero.dtype == np.int8
+            assert not zero.any()
+        if node.op_type == "Conv":
+            assert stored[node.input[2]].data_type == onnx.TensorProto.FLOAT
+
+
+def test_residual_sum_takes_the_convolution_unrounded_for_tensorrt_only(tmp_path: Path) -> None:
+    model = random_network("sum", 0)
+    fed: dict[bool, list[str]] = {}
+    for recipe in (CPU, TENSORRT):
+        _, loaded = quantized(model, recipe, tmp_path)
+        writes = producers(loaded)
+        first = next(node for node in loaded.graph.node if node.op_type == "Add")
+        fed[recipe.symmetric_activations] = sorted(writes[name].op_type for name in first.input)
+    assert fed == {False: ["DequantizeLinear"] * 2, True: ["Conv", "DequantizeLinear"]}
+
+
+def test_concatenated_and_moved_tensors_share_one_scale(tmp_path: Path) -> None:
+    _, loaded = quantized(random_network("split", 0), CPU, tmp_path)
+    writes = producers(loaded)
+    concat = next(node for node in loaded.graph.node if node.op_type == "Concat")
+    split = next(node for node in loaded.graph.node if node.op_type == "Split")
+    scales = {writes[name].input[1] for name in (*concat.input, split.input[0])}
+    assert len(scales) == 1
+
+
+def test_names_are_kept_and_the_same_call_gives_the_same_bytes(tmp_path: Path) -> None:
+    model = random_network("attention", 0)
+    before = model.SerializeToString(deterministic=True)
+    ranges = ranges_for(model, tmp_path)
+    one, other = (quantize_with_ranges(model, CPU, ranges).model for _ in range(2))
+    assert one == other
+    assert model.SerializeToString(deterministic=True) == before
+    graph = onnx.load_from_string(one).graph
+    assert ([i.name for i in graph.input], [o.name for o in graph.output]) == (["image"], ["heatmaps"])
+
+
+def test_excluded_convolution_and_its_relu_stay_float_together(tmp_path: Path) -> None:
+    model = random_network("gather", 0)
+    convolution, relu = model.graph.node[0], model.graph.node[1]
+    for name in (convolution.name, convolution.output[0], relu.output[0]):
+        written, loaded = quantized(model, excluding(CPU, name), tmp_path)
+        assert {op.op for op in written.float_ops} == {"Conv", "Relu"}
+        assert producers(loaded)[relu.input[0]].op_type == "Conv"
+        path = tmp_path / "int8.onnx"
+        path.write_bytes(written.model)
+        assert all(name in {op.name, *op.tensors} for op in audit_onnx(path).float_ops)
+
+
+def test_moves_between_float_ops_are_not_rounded(tmp_path: Path) -> None:
+    model = random_network("shuffle", 0)
+    nodes = {node.op_type: node for node in model.graph.node}
+    around = [n.name for n in model.graph.node if n.op_type == "Conv"][1:3]
+    written, _ = quantized(model, excluding(CPU, *around), tmp_path)
+    assert nodes["Transpose"].name in {op.name for op in written.float_ops}
+    alone, _ = quantized(model, excluding(CPU, around[0]), tmp_path)
+    assert nodes["Transpose"].name not in {op.name for op in alone.float_ops}
+
+
+def test_missing_range_is_refused(tmp_path: Path) -> None:
+    model = random_network("sum", 0)
+    ranges = ranges_for(model, tmp_path)
+    del ranges["image"]
+    with pytest.raises(ModelError, match="'image' is to be rounded and has no range"):
+        quantize_with_ranges(model, CPU, ranges)
+
+
+def test_range_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    model = random_network("sum", 0)
+    ranges = ranges_for(model, tmp_path) | {"image": (0.0, float("inf"))}
+    with pytest.raises(ModelError, match="finite"):
+        quantize_with_ranges(model, CPU, ranges)
+
+
+def test_scales_represent_zero_exactly_and_do_not_divide_by_zero() -> None:
+    scale = activation_scale(0.5, 2.0, symmetric=False)
+    assert float(scale.scale) * 255 == pytest.approx(2.0)
+    assert int(scale.zero_point) == 0
+    assert int(activation_scale(-1.0, 3.0, symmetric=False).quantize(np.zeros(1))[0]) == 64
+    for symmetric in (False, True):
+        assert float(activation_scale(0.0, 0.0, symmetric=symmetric).scale) > 0
+    assert float(activation_scale(-4.0, 1.0, symmetric=True).scale) == pytest.approx(4 / 127)
+
+
+def test_bias_of_a_dead_channel_still_fits_into_int32() -> None:
+    weights, bias = np.array([[1.0], [1e-12]]), np.array([0.5, 0.3])
+    input_scale = activation_scale(0.0, 6.0, symmetric=False)
+    scale = weight_scale(weights, 0, bias, float(input_scale.scale))
+    of_bias = bias_scale(input_scale, scale)
+    found = of_bias.quantize(bias) * of_bias.scale.astype(np.float64)
+    np.testing.assert_allclose(found, bias, rtol=1e-3)
+    plain = bias_scale(input_scale, weight_scale(weights, 0))
+    assert not np.allclose(plain.quantize(bias) * plain.scale.astype(np.float64), bias, rtol=1e-3)
