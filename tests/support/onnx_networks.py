@@ -141,6 +141,13 @@ def _reduced(b: Builder, x: str) -> str:
     return str(b.op("Squeeze", b.op("Unsqueeze", y, b.ints(2, 3, 4)), b.ints(4)))
 
 
+def _batch_normalized(b: Builder, x: str) -> str:
+    """After a sum, where no convolution can take it in."""
+    y = b.op("Add", x, b.op("Relu", x))
+    variance = b.store(b.random.uniform(0.5, 2.0, 8).astype(np.float32))
+    return str(b.op("BatchNormalization", y, b.normal(8), b.normal(8), b.normal(8), variance, epsilon=1e-3))
+
+
 def _normalized(b: Builder, x: str) -> str:
     return str(b.op("Softmax", b.op("HardSigmoid", x), axis=1))
 
@@ -163,19 +170,24 @@ FAMILIES: dict[str, Callable[[Builder, str], str]] = {
     "reduce": _reduced,
     "normalized": _normalized,
 }
+# Only after preparation is there anything in it for the writers.
+UNPREPARED: dict[str, Callable[[Builder, str], str]] = {
+    "batch_normalization": _batch_normalized,
+    "mean": lambda b, x: str(b.op("ReduceMean", x, axes=[-1, -2])),
+}
 
 
 def random_network(family: str, seed: int) -> onnx.ModelProto:
     """Depthwise and dense convolutions around one op family.
 
     Args:
-        family: Key of ``FAMILIES``.
+        family: Key of ``FAMILIES`` or ``UNPREPARED``.
         seed: Of the weights.
     """
     b = Builder(seed)
     x = b.op("Relu", b.conv("image", 4, 8, size=3))
     x = b.conv(x, 8, 8, size=3, group=8)
-    x = FAMILIES[family](b, x)
+    x = (FAMILIES | UNPREPARED)[family](b, x)
     x = b.op("Relu", b.conv(x, 8, 8, size=3, group=2))
     return b.model(b.conv(x, 8, 5))
 

@@ -78,6 +78,9 @@ class _GraphReader:
         """Whether a node works on values that no DequantizeLinear and QuantizeLinear encloses."""
         if node.op_type in CONVERSIONS or self._casts_stored_weights(node) or node.op_type == "Constant":
             return False
+        head = self._fused_head(node)
+        if head is not None:
+            return self.computes_in_float(head)
         data = [node.input[i] for i in data_positions(node.op_type, len(node.input))]
         if node.op_type in WEIGHTED:
             data = [*data[:2], *(name for name in data[2:] if name not in self._stored)]
@@ -122,6 +125,11 @@ class _GraphReader:
         if readers[0].op_type in FUSED_ACTIVATIONS:
             return producer.op_type not in FUSED_ACTIVATIONS
         return self._is_fused_sum(producer, readers[0], name)
+
+    def _fused_head(self, node: Any) -> Any | None:
+        """The op that an activation is one with."""
+        head = self._producer.get(node.input[0]) if node.op_type in FUSED_ACTIVATIONS else None
+        return head if head is not None and self._is_fused(head, node.input[0]) else None
 
     def _is_fused_sum(self, producer: Any, reader: Any, name: str) -> bool:
         """Whether TensorRT adds ``name`` to the other, dequantized summand within the convolution."""

@@ -19,7 +19,8 @@ def prepare_onnx(source: Path) -> Any:
     """Reads a float model, fuses batch normalization, folds constants and infers sizes.
 
     Batch normalization that has no convolution before it becomes a depthwise 1x1 convolution of the same
-    result, which has an integer kernel everywhere.
+    result, and subtraction of a constant, division by one and the mean over space become Add, Mul and
+    GlobalAveragePool: these have integer kernels everywhere.
 
     Args:
         source: The float file; it is not touched.
@@ -48,6 +49,7 @@ def prepare_onnx(source: Path) -> Any:
         reason = (str(problem).strip().splitlines() or [repr(problem)])[0].rstrip(".")
         raise ModelError(f"{source.name} cannot be prepared for quantization: {reason}.") from problem
     _normalization_to_convolution(model)
+    _to_ops_with_integer_kernels(model)
     _drop_tool_traces(model)
     return model
 
@@ -75,6 +77,40 @@ def _normalization_to_convolution(model: Any) -> None:
         changed = True
     if changed:
         _drop_unused_constants(model)
+
+
+def _to_ops_with_integer_kernels(model: Any) -> None:
+    graph, twins = OnnxGraph(model), []
+    for node in model.graph.node:
+        if (
+            node.op_type in {"Sub", "Div"}
+            and graph.is_stored(node.input[1])
+            and graph.is_float32(node.input[1])
+        ):
+            twins += _with_inverse_constant(graph, node)
+        elif node.op_type == "ReduceMean" and _averages_space(graph, node):
+            node.op_type = "GlobalAveragePool"
+            del node.input[1:], node.attribute[:]
+    model.graph.initializer.extend(twins)
+    _drop_unused_constants(model)
+
+
+def _with_inverse_constant(graph: OnnxGraph, node: Any) -> list[Any]:
+    from onnx import numpy_helper
+
+    values = graph.stored(node.input[1])
+    if node.op_type == "Div" and not values.all():
+        return []
+    node.op_type, values = ("Add", -values) if node.op_type == "Sub" else ("Mul", 1.0 / values)
+    node.input[1] = f"{node.output[0]}/inverse"
+    return [numpy_helper.from_array(np.asarray(values, np.float32), node.input[1])]
+
+
+def _averages_space(graph: OnnxGraph, node: Any) -> bool:
+    stored = len(node.input) > 1 and graph.is_stored(node.input[1])
+    axes = graph.stored(node.input[1]).reshape(-1) if stored else attribute(node, "axes", ())
+    is_map = len(graph.shape(node.input[0]) or ()) == 4 and {int(axis) % 4 for axis in axes} == {2, 3}
+    return is_map and bool(attribute(node, "keepdims", 1))
 
 
 def _drop_unused_constants(model: Any) -> None:

@@ -53,7 +53,7 @@ def find_equalization(network: Network, statistics: Mapping[str, ChannelStatisti
     """
     classes = find_scale_classes(network)
     problem = _Problem(network, classes, statistics)
-    scales = _minimize(problem, classes, _upper_bounds(classes, statistics))
+    scales = _minimize(problem, classes, _bounds(classes, statistics))
     before, after = problem.value(np.zeros(classes.count))[0], problem.value(scales)[0]
     return Equalization(np.exp(scales), classes, float((before - after) * 10.0 / np.log(10.0)))
 
@@ -94,23 +94,32 @@ def _ends(step: Weighted, classes: ScaleClasses) -> tuple[NDArray[np.int64], NDA
     return classes.of_channel[step.source], classes.of_channel[step.output]
 
 
-def _upper_bounds(classes: ScaleClasses, statistics: Mapping[str, ChannelStatistics]) -> Vector:
+def _bounds(classes: ScaleClasses, statistics: Mapping[str, ChannelStatistics]) -> tuple[Vector, Vector]:
     """A clip (ReLU6) bounds the scale: what it did not cut in calibration it must not cut afterwards.
 
     A channel that the clip does cut keeps its scale.
     """
-    bounds = np.full(classes.count, _LARGEST_LOG_SCALE)
+    upper = np.full(classes.count, _LARGEST_LOG_SCALE)
+    lower = -upper
     for name, clip in classes.clipped:
         ids, known = classes.of_channel.get(name), statistics.get(name)
-        if ids is None or known is None:
+        if ids is None:
+            # Its classes are fixed.
+            continue
+        if known is None:
+            lower[ids] = upper[ids] = 0.0
             continue
         room = np.full(len(ids), _LARGEST_LOG_SCALE)
+        floor = -room
         for limit, reached in ((clip.high, known.highest), (clip.low and -clip.low, -known.lowest)):
             if limit:
                 inside = reached < limit * (1.0 - 1e-4)
                 room = np.minimum(room, np.where(inside, np.log(limit / np.maximum(reached, _TINY)), 0.0))
-        np.minimum.at(bounds, ids, room)
-    return bounds
+                # Scaled down, a value that was cut would be cut no more.
+                floor = np.where(inside, floor, 0.0)
+        np.minimum.at(upper, ids, room)
+        np.maximum.at(lower, ids, floor)
+    return lower, upper
 
 
 @dataclass(frozen=True)
@@ -261,7 +270,7 @@ def _smooth_maximum(values: Vector, groups: _Groups) -> tuple[Vector, Vector]:
     return top * total ** (1.0 / _SHARPNESS), relative / total[groups.of]
 
 
-def _minimize(problem: _Problem, classes: ScaleClasses, upper: Vector) -> Vector:
+def _minimize(problem: _Problem, classes: ScaleClasses, bounds: tuple[Vector, Vector]) -> Vector:
     """Adam (Kingma and Ba, 2015) with a falling rate; fixed classes stay at 0."""
     logs = np.zeros(classes.count)
     first, second = np.zeros_like(logs), np.zeros_like(logs)
@@ -275,5 +284,5 @@ def _minimize(problem: _Problem, classes: ScaleClasses, upper: Vector) -> Vector
         second = 0.999 * second + 0.001 * gradient**2
         rate = _RATE * 0.5 * (1.0 + np.cos(np.pi * step / _STEPS))
         moved = first / (1.0 - 0.9**step) / (np.sqrt(second / (1.0 - 0.999**step)) + 1e-12)
-        logs = np.clip(logs - rate * moved, -_LARGEST_LOG_SCALE, upper)
+        logs = np.clip(logs - rate * moved, *bounds)
     return best

@@ -147,12 +147,15 @@ class _Tying:
         fixed = np.zeros(len(numbers), bool)
         for ids in self._fixed:
             fixed[class_of[ids[ids != PADDING]]] = True
-        of_channel = {}
+        of_channel: dict[str, Ids] = {}
         for name, ids in self._ids.items():
             axis = self._network.axis_of(name) if ids.ndim else 0
             vector = _one_per_channel(ids, axis, class_of) if ids.ndim else None
             if vector is not None:
                 of_channel[name] = vector
+        for name in (name for name, _ in self._clipped if name not in of_channel):
+            # The bound is looked at channel by channel.
+            fixed[class_of[self._ids[name][self._ids[name] != PADDING]]] = True
         return ScaleClasses(len(numbers), fixed, of_channel, tuple(self._clipped))
 
 

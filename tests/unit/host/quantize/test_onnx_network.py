@@ -26,7 +26,7 @@ from edgepose.host.quantize.repair.onnx_network import (
 from edgepose.host.quantize.repair.scale_classes import ScaleClasses, find_scale_classes
 from edgepose.inference.activation_statistics import collect_statistics
 from edgepose.inference.backends.onnxruntime_tensors import OnnxTensors
-from tests.support.onnx_networks import FAMILIES, random_inputs, random_network
+from tests.support.onnx_networks import FAMILIES, UNPREPARED, random_inputs, random_network
 
 
 def result(model: onnx.ModelProto, values: NDArray[Any]) -> NDArray[Any]:
@@ -124,3 +124,38 @@ def test_equalized_tinypose_gives_the_same_heatmaps(shared_data: Path, tmp_path:
     write_constants(changed, equalized_constants(network, found))
     expected = result(model, crops[0])
     assert np.abs(expected - result(changed, crops[0])).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_channel_that_a_bound_cuts_keeps_its_scale(tmp_path: Path) -> None:
+    model = random_network("clip", 0)
+    split_shared_constants(model)
+    path = tmp_path / "float.onnx"
+    onnx.save(model, path)
+    network = read_network(model)
+    inputs = [values * 4 for values in random_inputs(4, 5)]
+    found = find_equalization(network, collect_statistics(OnnxTensors(path), inputs))
+    (clipped,) = found.classes.clipped
+    assert (found.scales[found.classes.of_channel[clipped[0]]] == 1).any()
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    write_constants(changed, equalized_constants(network, found))
+    assert changed != model
+    for values in inputs:
+        expected = result(model, values)
+        assert np.abs(expected - result(changed, values)).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *UNPREPARED])
+def test_preparation_keeps_the_float_output(family: str, tmp_path: Path) -> None:
+    model = random_network(family, 0)
+    path = tmp_path / "float.onnx"
+    onnx.save(model, path)
+    before = path.read_bytes()
+    prepared = prepare_onnx(path)
+    assert path.read_bytes() == before
+    assert relative_difference(model, prepared) <= 1e-5
+    left = {node.op_type for node in prepared.graph.node}
+    # A mean that drops its axes is left as it is.
+    expected = {"ReduceMean"} if family == "reduce" else set()
+    assert left & {"BatchNormalization", "ReduceMean", "Sub", "Div"} == expected
+    assert {entry.domain for entry in prepared.opset_import} == {""}
