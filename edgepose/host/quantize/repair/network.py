@@ -54,6 +54,7 @@ class Weighted:
         reads: int (O, inputs per output): which channel of ``source`` each weight reads.
         channel_axes: Axis of the channels in ``source`` and in ``output``.
         spreads: Whether every input element reaches every tap (a transposed convolution).
+        dilation: Distance of the taps, height then width.
         clip: The fused activation.
         name: Op name for reports, for example ``CONV_2D``.
     """
@@ -66,6 +67,7 @@ class Weighted:
     reads: NDArray[np.int64]
     channel_axes: tuple[int, int]
     spreads: bool = False
+    dilation: tuple[int, int] = (1, 1)
     clip: Clip = NO_CLIP
     name: str = ""
 

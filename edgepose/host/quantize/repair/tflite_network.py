@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from edgepose.host.quantize.repair.network import (
     NO_CLIP,
     RELU,
-    Array,
     Carried,
     Clip,
     Elementwise,
@@ -24,6 +23,7 @@ from edgepose.host.quantize.repair.network import (
     Weighted,
     Window,
 )
+from edgepose.host.quantize.repair.tflite_carries import CARRIES
 from edgepose.host.quantize.tflite_graph import op_name, tensor_name
 
 _ROWS_FIRST = (0, 3, 1, 2)
@@ -140,6 +140,10 @@ class _Reader:
         values = np.frombuffer(self._graph.buffers[tensor.buffer].data.tobytes(), kind)
         return values.reshape(tuple(_sequence(tensor.shape)))
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        """A tensor's static shape."""
+        return tuple(_sequence(self._tensors[index].shape))
+
     def weights(self, index: int) -> str | None:
         """Takes a stored float tensor into the network; None where it is no such thing."""
         if index < 0 or not self._is_stored(index) or self._tensors[index].type != _FLOAT32:
@@ -171,6 +175,7 @@ class _Reader:
             reads=_reads(rows, per_output, channels),
             channel_axes=(-1, -1),
             spreads=transposed,
+            dilation=_dilation(op.builtinOptions),
             clip=clip,
             name=name,
         )
@@ -199,7 +204,7 @@ class _Reader:
     def read_carried(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
         if any(self._is_stored(int(i)) for i in op.inputs[: _DATA_INPUTS.get(name, len(op.inputs))]):
             return None
-        made = _CARRIES[name](self, op)
+        made = CARRIES[name](self, op)
         if made is None:
             return None
         sources = tuple(self._names[i] for i in op.inputs if i >= 0 and not self._is_stored(int(i)))
@@ -286,7 +291,10 @@ _READERS: dict[str, _Read] = {
     ),
 }
 
-_Made = list[Callable[..., Array]] | None
+
+def _dilation(options: Any) -> tuple[int, int]:
+    """A transposed convolution's options have none."""
+    return int(getattr(options, "dilationHFactor", 1)), int(getattr(options, "dilationWFactor", 1))
 
 
 def _reads(rows: int, per_output: int, channels: int) -> NDArray[np.int64]:
@@ -296,128 +304,9 @@ def _reads(rows: int, per_output: int, channels: int) -> NDArray[np.int64]:
     return group_of_row[:, None] * per_output + np.arange(per_output)
 
 
-def _shape_of(reader: _Reader, op: Any, output: int = 0) -> tuple[int, ...]:
-    return tuple(_sequence(reader._tensors[op.outputs[output]].shape))
-
-
-def _reshape(reader: _Reader, op: Any) -> _Made:
-    shape = _shape_of(reader, op)
-    return [lambda values: values.reshape(shape)]
-
-
-def _transpose(reader: _Reader, op: Any) -> _Made:
-    order = tuple(int(axis) for axis in reader.stored(int(op.inputs[1])))
-    return [lambda values: values.transpose(order)]
-
-
-def _concatenate(_reader: _Reader, op: Any) -> _Made:
-    axis = int(op.builtinOptions.axis)
-    return [lambda *values: np.concatenate(values, axis)]
-
-
-def _slice(reader: _Reader, op: Any) -> _Made:
-    begin = reader.stored(int(op.inputs[1]))
-    shape = _shape_of(reader, op)
-    cut = tuple(slice(int(b), int(b) + size) for b, size in zip(begin, shape, strict=True))
-    return [lambda values: values[cut]]
-
-
-def _strided_slice(reader: _Reader, op: Any) -> _Made:
-    options = op.builtinOptions
-    if options.ellipsisMask or options.newAxisMask or options.shrinkAxisMask or options.offset:
-        return None
-    begin, end, strides = (reader.stored(int(i)) for i in op.inputs[1:4])
-    cut = tuple(
-        slice(
-            None if options.beginMask >> i & 1 else int(begin[i]),
-            None if options.endMask >> i & 1 else int(end[i]),
-            int(strides[i]),
-        )
-        for i in range(len(begin))
-    )
-    return [lambda values: values[cut]]
-
-
-def _split(reader: _Reader, op: Any) -> _Made:
-    axis = int(reader.stored(int(op.inputs[0])).reshape(-1)[0])
-    return _parts(reader, op, axis)
-
-
-def _split_v(reader: _Reader, op: Any) -> _Made:
-    return _parts(reader, op, int(reader.stored(int(op.inputs[2])).reshape(-1)[0]))
-
-
-def _parts(reader: _Reader, op: Any, axis: int) -> _Made:
-    sizes = [_shape_of(reader, op, i)[axis] for i in range(len(op.outputs))]
-    starts = np.cumsum([0, *sizes])
-
-    def part(start: int, size: int) -> Callable[[Array], Array]:
-        return lambda values: np.take(values, np.arange(start, start + size), axis)
-
-    return [part(int(start), size) for start, size in zip(starts[:-1], sizes, strict=True)]
-
-
-def _gather(reader: _Reader, op: Any) -> _Made:
-    indices, axis = reader.stored(int(op.inputs[1])), int(op.builtinOptions.axis)
-    if getattr(op.builtinOptions, "batchDims", 0):
-        return None
-    return [lambda values: np.take(values, indices, axis)]
-
-
-def _pad(reader: _Reader, op: Any) -> _Made:
-    if len(op.inputs) > 2 and reader.stored(int(op.inputs[2])).any():
-        return None
-    widths = [tuple(int(v) for v in pair) for pair in reader.stored(int(op.inputs[1]))]
-
-    def carry(values: Array) -> Array:
-        outside = -1 if np.issubdtype(values.dtype, np.integer) else 0
-        return np.pad(values, widths, constant_values=outside)
-
-    return [carry]
-
-
-def _space_to_depth(_reader: _Reader, op: Any) -> _Made:
-    block = int(op.builtinOptions.blockSize)
-
-    def carry(values: Array) -> Array:
-        n, h, w, c = values.shape
-        split = values.reshape(n, h // block, block, w // block, block, c)
-        return split.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // block, w // block, block * block * c)
-
-    return [carry]
-
-
-def _depth_to_space(_reader: _Reader, op: Any) -> _Made:
-    block = int(op.builtinOptions.blockSize)
-
-    def carry(values: Array) -> Array:
-        n, h, w, c = values.shape
-        split = values.reshape(n, h, w, block, block, c // block**2)
-        return split.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * block, w * block, c // block**2)
-
-    return [carry]
-
-
-_CARRIES: dict[str, Callable[[_Reader, Any], _Made]] = {
-    "RESHAPE": _reshape,
-    "SQUEEZE": _reshape,
-    "EXPAND_DIMS": _reshape,
-    "TRANSPOSE": _transpose,
-    "CONCATENATION": _concatenate,
-    "SLICE": _slice,
-    "STRIDED_SLICE": _strided_slice,
-    "SPLIT": _split,
-    "SPLIT_V": _split_v,
-    "GATHER": _gather,
-    "PAD": _pad,
-    "PADV2": _pad,
-    "MIRROR_PAD": lambda _reader, _op: None,
-    "SPACE_TO_DEPTH": _space_to_depth,
-    "DEPTH_TO_SPACE": _depth_to_space,
-}
-_READERS.update(dict.fromkeys(_CARRIES, _Reader.read_carried))
+_READERS.update(dict.fromkeys(CARRIES, _Reader.read_carried))
 # How many of an op's inputs carry data; all of them for a concatenation.
-_DATA_INPUTS = {name: 1 for name in _CARRIES if name not in {"CONCATENATION", "SPLIT"}} | {"SPLIT": 0}
+_DATA_INPUTS = {name: 1 for name in CARRIES if name not in {"CONCATENATION", "SPLIT"}} | {"SPLIT": 0}
 
 
 def _sequence(values: Any) -> list[int]:
