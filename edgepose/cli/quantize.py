@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgepose.host.quantize.request import QuantizationResult
     from edgepose.spec.device_profile import Precision
     from edgepose.spec.quantization_report import TensorError
+    from edgepose.spec.recipe import QuantizationRecipe
 
 _SHOWN_TENSORS = 20
 
@@ -34,13 +35,26 @@ _SHOWN_TENSORS = 20
 @click.argument("model", type=PATH)
 @profile_option
 @click.option("--calibration", type=PATH, metavar="DIR", help="Images of the place: DIR/images/ or DIR.")
-@click.option("--recipe", metavar="NAME|FILE", help="Recipe; the profile's by default.")
+@click.option(
+    "--ranges",
+    type=PATH,
+    metavar="FILE.json",
+    help="Ranges from `edgepose-device calibrate` set the scales; --calibration only checks then.",
+)
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    help="Carry out exactly this recipe, also one inside a quantized model; by default one is searched.",
+)
+@click.option(
+    "--save-recipe", type=PATH, metavar="FILE.json", help="Write the recipe that was used, to read and edit."
+)
 @click.option(
     "--precision",
     type=click.Choice(["int8", "float16", "float32"]),
     help="Take the profile's recipe for this precision.",
 )
-@click.option("--explain", is_flag=True, help="Show the tensors that lost most, worst first.")
+@click.option("--explain", is_flag=True, help="Say why plain int8 loses: culprits, layers, tensors.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draw of the crops.")
 @detector_option
 @detector_spec_option
@@ -51,7 +65,9 @@ def command(  # noqa: PLR0917 (one argument an option)
     model: Path,
     profile_name: str,
     calibration: Path | None,
+    ranges: Path | None,
     recipe: str | None,
+    save_recipe: Path | None,
     precision: Precision | None,
     explain: bool,
     seed: int,
@@ -63,13 +79,19 @@ def command(  # noqa: PLR0917 (one argument an option)
 ) -> None:
     """Quantize MODEL for a device profile, audit every op, compare with the float model.
 
-    The format follows the profile: TFLite or ONNX. Whether the result is good enough is what
-    `edgepose evaluate --gate` judges.
+    The format follows the profile: TFLite or ONNX. Without --recipe, what int8 breaks is repaired: ranges,
+    equalization, weight rounding, and at last parts in float where the device runs them; a model that
+    cannot be saved ends in exit 6. Whether the accuracy holds is what `edgepose evaluate --gate` judges.
     """
     from dataclasses import replace
 
     from edgepose.host.quantize.quantization import quantize_model
-    from edgepose.host.quantize.recipe_choice import find_recipe, recipe_for
+    from edgepose.host.quantize.recipe_choice import (
+        check_recipe_target,
+        find_recipe,
+        recipe_for,
+        write_recipe,
+    )
     from edgepose.host.quantize.request import QuantizationRequest
     from edgepose.host.sources.artifact import open_artifact
     from edgepose.inference.open_model import open_detector
@@ -81,21 +103,38 @@ def command(  # noqa: PLR0917 (one argument an option)
     chosen = recipe_for(profile, precision) if recipe is None else find_recipe(recipe)
     request = QuantizationRequest.for_profile(profile, open_artifact(model, spec_file), chosen, output)
     finder = None if detector is None else open_detector(detector, detector_spec)
+    if save_recipe is not None:
+        check_recipe_target(save_recipe)
     say(f"Quantizing {model.name} with {chosen.name} to {request.target} ...")
     with progress_bar("calibrating") as progress:
         result = quantize_model(
-            replace(request, calibration=calibration, detector=finder, seed=seed, progress=progress, say=say)
+            replace(
+                request,
+                calibration=calibration,
+                ranges=ranges,
+                detector=finder,
+                seed=seed,
+                progress=progress,
+                say=say,
+                repair=recipe is None and chosen.kind == "static" and calibration is not None,
+                explain=explain,
+            )
         )
+    if save_recipe is not None:
+        write_recipe(save_recipe, result.report.recipe)
     write_report(result.report, json_target, _describe(result, explain=explain))
 
 
 def _describe(result: QuantizationResult, *, explain: bool) -> str:
+    from edgepose.host.quantize.delegates.check import describe_delegate
+
     report = result.report
     ops, float_ops = sum(report.model.ops.values()), sum(report.model.float_ops.values())
     agreement = "not measured" if report.agreement_oks is None else f"{report.agreement_oks:.4f}"
     size_mib = report.model.size_bytes / 2**20
     written = f"{result.artifact.path}: {report.model.format}, {report.model.precision}, {size_mib:.2f} MiB"
     lines = [
+        _describe_recipe(report.recipe),
         f"{written}, {float_ops} of {ops} ops in float",
         f"agreement with the float model (mean OKS, {report.agreement_crops} held-out poses): {agreement}",
     ]
@@ -106,9 +145,20 @@ def _describe(result: QuantizationResult, *, explain: bool) -> str:
             f"{data.audit.unreadable} unreadable, {data.audit.images_without_label} without label, "
             f"{data.audit.labels_without_image} labels without picture"
         )
+    if report.delegate_check is not None:
+        lines.append(describe_delegate(report.delegate_check))
     if explain:
         lines += ["", _explain(result)]
     return "\n".join(lines)
+
+
+def _describe_recipe(recipe: QuantizationRecipe) -> str:
+    parts = [f"ranges by {recipe.range_method}"] if recipe.kind == "static" else []
+    parts += ["equalized"] if recipe.equalize else []
+    parts += ["pixels on the int8 grid"] if recipe.exact_input else []
+    parts += ["weights rounded by their inputs"] if recipe.round_weights else []
+    parts += [f"{len(recipe.excluded)} ops in float"] if recipe.excluded else []
+    return f"recipe: {recipe.name}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _explain(result: QuantizationResult) -> str:

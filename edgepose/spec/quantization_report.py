@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from edgepose.spec.delegate_report import DelegateReport
 from edgepose.spec.model_report import ModelInspection
 from edgepose.spec.recipe import QuantizationRecipe
 from edgepose.spec.records import Record
@@ -37,6 +40,7 @@ class CalibrationReport(Record, frozen=True, kw_only=True):
         images: Number of pictures drawn to calibrate.
         crops: Number of crops drawn to calibrate.
         held_out_crops: Crops of other pictures, used to compare float and quantized model.
+        selection_crops: Crops that chose between repairs; 0 where nothing was searched.
         boxes_from: ``labels``, ``detector`` or ``whole_image``.
         seed: Seed of the draw.
         audit: What the folder holds.
@@ -46,6 +50,7 @@ class CalibrationReport(Record, frozen=True, kw_only=True):
     images: int
     crops: int
     held_out_crops: int
+    selection_crops: int
     boxes_from: str
     seed: int
     audit: DataFolderCounts
@@ -76,6 +81,60 @@ class TensorError(Record, frozen=True, kw_only=True):
     starved_channels: int
 
 
+class RepairStep(Record, frozen=True, kw_only=True):
+    """One candidate of the repair.
+
+    Attributes:
+        name: What was tried.
+        agreement_oks: Mean OKS with the float model on the selection crops (a detector: one minus the
+            relative error of its outputs); None where the candidate could not be quantized.
+        kept: Whether it was the best until then.
+    """
+
+    name: str
+    agreement_oks: float | None
+    kept: bool
+
+
+class LayerSensitivity(Record, frozen=True, kw_only=True):
+    """What rounding one layer alone costs, everything else in float.
+
+    Attributes:
+        layer: The tensor that the layer writes.
+        op: Op that writes it; ``input`` where it is the model's input.
+        oks_loss: 1 less the mean OKS between the keypoints of both models (a detector: less the mean best
+            IoU of the boxes); None where the float model finds nothing to compare.
+        sqnr_db: Signal to noise of the worst output in decibels; None where all outputs are equal.
+    """
+
+    layer: str
+    op: str
+    oks_loss: float | None
+    sqnr_db: float | None
+
+
+class Culprit(Record, frozen=True, kw_only=True):
+    """A tensor that int8 hurts, and why.
+
+    Attributes:
+        tensor: Its name in the float model.
+        op: Op that writes it.
+        kind: ``outlier_channel``: few channels set the scale of all; ``dead_range``: most of the range is
+            hardly used; ``shared_scale``: tensors of unlike ranges are joined under one scale;
+            ``unsupported_op``: stays in float; ``sensitive``: none of these, and yet it costs.
+        reason: The same in words, with figures.
+        oks_loss: What rounding the layer alone costs; None where not measured.
+        sqnr_db: Signal to noise of the worst output then; None where not measured.
+    """
+
+    tensor: str
+    op: str
+    kind: Literal["outlier_channel", "dead_range", "shared_scale", "unsupported_op", "sensitive"]
+    reason: str
+    oks_loss: float | None = None
+    sqnr_db: float | None = None
+
+
 class QuantizationReport(Record, frozen=True, kw_only=True):
     """``edgepose quantize --json``.
 
@@ -87,6 +146,8 @@ class QuantizationReport(Record, frozen=True, kw_only=True):
         agreement_oks: Mean OKS with the float parent on held-out crops; None where not measured.
         agreement_crops: Number of crops behind ``agreement_oks``.
         seconds: Duration of the whole call.
+        repair: Every candidate of the repair, in order; empty where the recipe was given.
+        delegate_check: What the device's delegate takes of the file; None where there is no rule to check.
         schema: Name and version of this record.
     """
 
@@ -97,4 +158,6 @@ class QuantizationReport(Record, frozen=True, kw_only=True):
     agreement_oks: float | None
     agreement_crops: int
     seconds: float
+    repair: tuple[RepairStep, ...] = ()
+    delegate_check: DelegateReport | None = None
     schema: str = "edgepose.quantization/1"

@@ -3,7 +3,7 @@
 The split is by picture and by content: pictures are ordered by ``sha256(seed:file digest)``, so it depends
 neither on file names nor on the order of a folder, copies of one picture count once and never stand on
 both sides. The first fifth (at most ``MAX_HELD_OUT``) is held out to compare the float and the quantized
-model; the rest calibrates.
+model; the rest calibrates. Crops that calibration has no use for choose between repairs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from edgepose.spec.lineage import CalibrationRecord
 from edgepose.trust.digests import sha256_of_bytes, sha256_of_list
 
 MAX_HELD_OUT = 32
+MAX_SELECTION = 96
+# Fewer cannot tell one candidate from another; the held-out crops choose then.
+_FEWEST_SELECTION = 8
 _HELD_OUT_SHARE = 5
 
 
@@ -58,11 +61,14 @@ class CalibrationSet:
         samples: Crops that set the ranges.
         held_out: Crops of other pictures, never used to calibrate.
         boxes_from: ``labels``, ``detector`` or ``whole_image``.
+        selection: Crops that neither calibrate nor are held out, to choose between candidates; the
+            held-out ones where the folder has no more.
     """
 
     samples: tuple[CropSample, ...]
     held_out: tuple[CropSample, ...]
     boxes_from: str
+    selection: tuple[CropSample, ...] = ()
 
     @property
     def record(self) -> CalibrationRecord:
@@ -106,7 +112,8 @@ def calibration_crops(
     boxes_of, boxes_from = _box_source(folder, detector, whole_images=whole_images)
     candidates = [image for image in folder.images if not _known_to_be_empty(image, boxes_from)]
     held_out, calibrating = split_images(candidates, seed)
-    samples = _draw(calibrating, count, seed, boxes_of)
+    drawn = _draw(calibrating, count + MAX_SELECTION, seed, boxes_of)
+    samples, spare = drawn[:count], drawn[count:]
     kept = _draw(held_out, MAX_HELD_OUT, seed, boxes_of)
     if not samples or not kept:
         raise ConfigError(
@@ -114,7 +121,7 @@ def calibration_crops(
             f"(boxes from {boxes_from}); both are needed.",
             "Add pictures with persons, labels (person_keypoints.json), or another --detector.",
         )
-    return CalibrationSet(samples, kept, boxes_from)
+    return CalibrationSet(samples, kept, boxes_from, spare if len(spare) >= _FEWEST_SELECTION else kept)
 
 
 def split_images(

@@ -132,11 +132,19 @@ def _prepare(
         asked = QuantizationRequest.for_profile(request.profile, current, plan.recipe, output)
         detector = open_detector(request.detector, request.detector_spec) if request.detector else None
         result = quantize_model(
-            replace(asked, calibration=request.calibration, detector=detector, seed=request.seed)
+            replace(
+                asked,
+                calibration=request.calibration,
+                detector=detector,
+                seed=request.seed,
+                repair=plan.repair,
+                say=request.say,
+            )
         )
         size = result.artifact.size_bytes
         note(
-            f"{plan.recipe.name}, {size / 2**20:.2f} MiB ({size / current.size_bytes:.0%} of float), "
+            f"{result.report.recipe.name}, {size / 2**20:.2f} MiB "
+            f"({size / current.size_bytes:.0%} of float), "
             f"{sum(result.report.model.float_ops.values())} ops in float"
         )
     return _Shipped(result.artifact, parent, tuple(result.report.tensor_errors))

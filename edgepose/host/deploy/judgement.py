@@ -13,6 +13,7 @@ from edgepose.host.deploy.plan import DeployPlan, DeployRequest
 from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agreement_oks
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
 from edgepose.host.evaluate.gate import Evidence, judge
+from edgepose.host.quantize.tensor_errors import worst_tensors_text
 from edgepose.host.sources.artifact import ModelArtifact
 from edgepose.host.sources.inspect import inspect_model
 from edgepose.inference.image_file import read_image_rgb
@@ -21,7 +22,6 @@ from edgepose.spec.evaluation_report import EvaluationReport, GateResult
 from edgepose.spec.quantization_report import TensorError
 
 Note = Callable[[str], None]
-_SHOWN_TENSORS = 5
 
 
 def measure_and_judge(
@@ -80,10 +80,8 @@ def require_pass_with_culprits(gate: GateResult, worst: tuple[TensorError, ...])
     if slices:
         listed = ", ".join(f"{s.name.split(':', 1)[1].split('_interval')[0]} {s.value:+.3f}" for s in slices)
         reasons.append(f"Slices over their budget: {listed}.")
-    culprits = [error for error in worst if error.sqnr_db is not None][:_SHOWN_TENSORS]
-    if culprits:
-        tensors = "; ".join(f"{error.name} ({error.sqnr_db:.1f} dB)" for error in culprits)
-        reasons.append(f"Worst tensors by signal to quantization noise: {tensors}.")
+    if text := worst_tensors_text(worst):
+        reasons.append(text)
     raise GateFailedError(
         "\n  ".join([f"The gate of profile '{gate.profile}' failed; the device was not touched.", *reasons]),
         "Try another --recipe, --precision float16, or more calibration pictures.",

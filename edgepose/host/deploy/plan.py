@@ -65,6 +65,7 @@ class DeployPlan:
         convert: Whether the source has to change its format or be folded first.
         quantize: Whether the recipe changes anything.
         steps: In words, in order.
+        repair: Whether a recipe that keeps the accuracy is searched; a named one is carried out as it is.
     """
 
     precision: Precision
@@ -72,6 +73,7 @@ class DeployPlan:
     convert: bool
     quantize: bool
     steps: tuple[str, ...]
+    repair: bool = False
 
 
 def make_plan(
@@ -105,9 +107,9 @@ def make_plan(
             "The gate has no data: expected --annotations with --images, or --calibration, found neither.",
             "Nothing ships that was not judged.",
         )
-    return DeployPlan(
-        precision, recipe, convert, quantize, _steps(request, recipe, target, (convert, quantize))
-    )
+    steps = _steps(request, recipe, target, (convert, quantize))
+    repair = quantize and recipe.kind == "static" and request.recipe is None
+    return DeployPlan(precision, recipe, convert, quantize, steps, repair)
 
 
 def _precision(request: DeployRequest, source: ModelArtifact) -> Precision:
@@ -150,6 +152,7 @@ def _steps(
     request: DeployRequest, recipe: QuantizationRecipe, target: str, work: tuple[bool, bool]
 ) -> tuple[str, ...]:
     convert, quantize = work
+    repair = " and what repairs it" if recipe.kind == "static" and request.recipe is None else ""
     judge = (
         "evaluate: paired AP against the float parent"
         if request.has_labels
@@ -157,7 +160,7 @@ def _steps(
     )
     steps = [
         f"convert to {target}, parity of every output" if convert else "",
-        f"quantize: {recipe.name}, audit of ops and types" if quantize else "",
+        f"quantize: {recipe.name}{repair}, audit of ops and types" if quantize else "",
         judge,
         "gate against the profile's budgets",
         "detector: convert, compare its boxes with the float parent's" if request.detector else "",

@@ -71,13 +71,13 @@ def mean_agreement_oks(
         expected = confident(float_pipeline.estimate(image, boxes), float_pipeline.spec.min_pose_score)
         if len(expected):
             shipped = shipped_pipeline.estimate(image, boxes)
-            found.extend(_best_oks(expected, shipped, box, float_pipeline.spec.min_pose_score))
+            found.extend(best_oks(expected, shipped, box, float_pipeline.spec.min_pose_score))
     if not found:
         return AgreementReport(None, None, 0, seen)
     return AgreementReport(float(np.mean(found)), float(np.min(found)), len(found), seen)
 
 
-def _best_oks(
+def best_oks(
     expected: Poses, shipped: Poses, box: NDArray[np.floating] | None, min_score: float
 ) -> list[float]:
     """OKS of each expected pose with the shipped pose that was matched to it, 0 without."""

@@ -9,54 +9,32 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from numpy.typing import NDArray
-
 from edgepose.errors import ConfigError, MissingDependencyError, ModelError
 from edgepose.host.quantize.onnx_float16 import compute_in_float16, store_weights_as_float16
 from edgepose.host.quantize.onnx_preparation import prepare_onnx
 from edgepose.host.quantize.qdq.writer import Ranges, quantize_with_ranges
-from edgepose.host.quantize.representative import RepresentativeInputs
-from edgepose.host.quantize.tensor_ranges import TensorRanges, ranges_of
-from edgepose.host.quantize.tflite_quantizer import Progress
-from edgepose.inference.activation_statistics import collect_statistics
-from edgepose.inference.backends.onnxruntime_tensors import OnnxTensors
 from edgepose.spec.recipe import QuantizationRecipe
 
 
-def quantize_onnx(
-    source: Path, recipe: QuantizationRecipe, inputs: RepresentativeInputs, progress: Progress
-) -> bytes:
-    """Quantizes a float ONNX model.
+def quantize_onnx(source: Path, recipe: QuantizationRecipe) -> bytes:
+    """Quantizes a float ONNX model without calibration.
 
     Args:
         source: The float file.
-        recipe: ``static``, ``dynamic`` or ``cast``.
-        inputs: Input tensors for calibration; only a static recipe reads them.
-        progress: Called with (done, total) crops.
+        recipe: ``dynamic`` or ``cast``; a static one goes through ``quantize_onnx_with_ranges``.
 
     Returns:
         The quantized file. Inputs and outputs keep the parent's names.
 
     Raises:
         MissingDependencyError: onnx or onnxruntime is not installed.
-        ConfigError: The recipe excludes something that the model does not have, or asks for integer
-            inputs and outputs, which a QDQ file does not have.
+        ConfigError: The recipe excludes something that the model does not have.
         ModelError: The model cannot be prepared, or the quantizer cannot handle it.
     """
-    try:
-        import onnx
-        import onnxruntime.quantization  # noqa: F401
-    except ModuleNotFoundError as problem:
-        raise MissingDependencyError(
-            f"{problem.name} is not installed; it is needed to quantize ONNX models.",
-            "Run: pip install 'edgepose[convert]'",
-        ) from problem
-    if recipe.integer_io:
-        raise ConfigError(
-            f"Recipe '{recipe.name}' asks for integer inputs and outputs; ONNX models keep float ones here.",
-            "Use --recipe static_wi8_ai8 or static_wi8_ai8_symmetric.",
-        )
+    require_onnx_tools()
     if recipe.kind == "cast":
+        import onnx
+
         model = onnx.load(source)
         _excluded_nodes(model, recipe)
         if recipe.activation_bits == 16:
@@ -65,11 +43,23 @@ def quantize_onnx(
     with _library_log_discarded():
         prepared = prepare_onnx(source)
     _excluded_nodes(prepared, recipe)
-    if recipe.kind == "static":
-        return quantize_onnx_with_ranges(
-            prepared, recipe, measured_ranges(prepared, recipe, inputs, progress)
-        )
     return _quantize_dynamic(prepared, recipe, source.name)
+
+
+def require_onnx_tools() -> None:
+    """Checks that the tools for ONNX are there.
+
+    Raises:
+        MissingDependencyError: onnx or onnxruntime is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime.quantization  # noqa: F401
+    except ModuleNotFoundError as problem:
+        raise MissingDependencyError(
+            f"{problem.name} is not installed; it is needed to quantize ONNX models.",
+            "Run: pip install 'edgepose[convert]'",
+        ) from problem
 
 
 def quantize_onnx_with_ranges(prepared: Any, recipe: QuantizationRecipe, ranges: Ranges) -> bytes:
@@ -84,9 +74,15 @@ def quantize_onnx_with_ranges(prepared: Any, recipe: QuantizationRecipe, ranges:
         The quantized file.
 
     Raises:
-        ConfigError: The recipe excludes something that the model does not have.
+        ConfigError: The recipe excludes something that the model does not have, or asks for integer
+            inputs and outputs, which a QDQ file does not have.
         ModelError: A range is missing or not finite, or no op at all can compute in integers.
     """
+    if recipe.integer_io:
+        raise ConfigError(
+            f"Recipe '{recipe.name}' asks for integer inputs and outputs; ONNX models keep float ones here.",
+            "Use --recipe static_wi8_ai8 or static_wi8_ai8_symmetric.",
+        )
     _excluded_nodes(prepared, recipe)
     result = quantize_with_ranges(prepared, recipe, ranges)
     if not result.integer_ops:
@@ -96,27 +92,6 @@ def quantize_onnx_with_ranges(prepared: Any, recipe: QuantizationRecipe, ranges:
             "Give a float32 model, or use --recipe float16.",
         )
     return result.model
-
-
-def measured_ranges(
-    prepared: Any, recipe: QuantizationRecipe, inputs: RepresentativeInputs, progress: Progress
-) -> TensorRanges:
-    """Ranges of all float tensors of a prepared model on calibration crops, by the recipe's method."""
-    import onnx
-
-    if recipe.range_method == "none":
-        raise ConfigError(f"Recipe '{recipe.name}' is static and names no range_method.")
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "prepared.onnx"
-        onnx.save(prepared, path)
-        tensors = OnnxTensors(path)
-
-    def counted() -> Iterator[NDArray[Any]]:
-        for done, values in enumerate(inputs):
-            yield values
-            progress(done + 1, len(inputs))
-
-    return ranges_of(collect_statistics(tensors, counted()), recipe.range_method)
 
 
 def _quantize_dynamic(prepared: Any, recipe: QuantizationRecipe, source_name: str) -> bytes:

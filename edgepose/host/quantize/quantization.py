@@ -10,20 +10,22 @@ import importlib.metadata
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgepose import __version__
-from edgepose.errors import ConfigError, ModelError
+from edgepose.errors import ConfigError, GateFailedError, ModelError
 from edgepose.host.bundle.golden import golden_for_child
+from edgepose.host.data.audit.fitness import refuse_unfit
 from edgepose.host.data.calibration_set import CalibrationSet, calibration_crops
 from edgepose.host.data.data_folder import DataFolder, open_data_folder
 from edgepose.host.evaluate.agreement import AgreementReport
 from edgepose.host.quantize.audit import audit_model, refuse_silent_float
+from edgepose.host.quantize.delegates.check import check_delegate
 from edgepose.host.quantize.representative import RepresentativeInputs
 from edgepose.host.quantize.request import QuantizationRequest, QuantizationResult
-from edgepose.host.quantize.tensor_errors import measure_tensor_errors
+from edgepose.host.quantize.tensor_errors import measure_tensor_errors, worst_tensors_text
 from edgepose.host.quantize.verification import (
     agreement_with_parent,
     neutral_input,
@@ -43,7 +45,12 @@ from edgepose.spec.lineage import (
     lineage_to_json,
 )
 from edgepose.spec.model_spec import SPEC_METADATA_KEY, spec_to_json
-from edgepose.spec.quantization_report import CalibrationReport, QuantizationReport, TensorError
+from edgepose.spec.quantization_report import (
+    CalibrationReport,
+    QuantizationReport,
+    RepairStep,
+    TensorError,
+)
 from edgepose.spec.recipe import QuantizationRecipe
 
 _PRECISION = {"static": "int8", "dynamic": "int8", "cast": "float16"}
@@ -63,6 +70,15 @@ class _Data:
 
 
 @dataclass(frozen=True)
+class _Made:
+    """The quantized bytes, the recipe that gives them, and what was tried before."""
+
+    data: bytes
+    recipe: QuantizationRecipe
+    steps: tuple[RepairStep, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Comparison:
     """The quantized file against its parent."""
 
@@ -73,13 +89,14 @@ class _Comparison:
 def quantize_model(request: QuantizationRequest) -> QuantizationResult:
     """Quantizes a model and writes it with its spec and its history inside.
 
-    The same request gives the same bytes.
+    The same request gives the same bytes, and so does the recipe that a repair found.
 
     Raises:
         ConfigError: The request, the data folder or the recipe cannot be used.
         MissingDependencyError: A quantizer is not installed.
         ModelError: The source is damaged, not float or gives NaN; or the result keeps float ops that the
             recipe does not exclude, does not load, or gives values that are not finite.
+        GateFailedError: No repair keeps enough of the float model; nothing is written.
     """
     started_ns = time.monotonic_ns()
     _check_request(request)
@@ -87,22 +104,48 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
     with _folder_beside(request.output) as folder:
         parent = _in_target_format(request, folder)
         draft = folder / request.output.name
-        parent_backend = open_backend(parent.path)
-        draft.write_bytes(_quantized_bytes(request, parent, parent_backend, data))
-        comparison = _verify(request, parent, parent_backend, draft, data)
+        backend = open_backend(parent.path)
+        made = _quantized(request, parent, backend, data)
+        request = replace(request, recipe=made.recipe)
+        draft.write_bytes(made.data)
+        comparison = _verify(request, parent, backend, draft, data)
+        _require_agreement(request, made, comparison)
         write_metadata(draft, _metadata(request, parent, data, comparison))
         model = inspect_model(draft)
+        delegate = (
+            None if request.delegate_profile is None else check_delegate(request.delegate_profile, draft)
+        )
         _publish(draft, request.output)
     report = QuantizationReport(
         model=model,
         recipe=request.recipe,
-        calibration=None if data is None else _calibration_report(request, data),
+        calibration=None if data is None else _calibration_report(request, data, made.steps),
         tensor_errors=comparison.tensor_errors,
         agreement_oks=_mean_oks(comparison),
         agreement_crops=comparison.agreement.poses if comparison.agreement else 0,
         seconds=(time.monotonic_ns() - started_ns) / 1e9,
+        repair=made.steps,
+        delegate_check=delegate,
     )
     return QuantizationResult(open_artifact(request.output), report)
+
+
+def _require_agreement(request: QuantizationRequest, made: _Made, comparison: _Comparison) -> None:
+    """A repair that is not enough ships nothing. A recipe that was named is carried out as it is."""
+    agreement = comparison.agreement
+    if not made.steps or agreement is None or agreement.mean_oks is None:
+        return
+    if agreement.mean_oks >= request.min_agreement_oks:
+        return
+    tried = "; ".join(
+        f"{step.name} {step.agreement_oks:.3f}" for step in made.steps if step.agreement_oks is not None
+    )
+    raise GateFailedError(
+        f"No repair keeps enough of {request.source.path.name} in int8: OKS {agreement.mean_oks:.4f} with "
+        f"the float model on {agreement.poses} held-out poses, expected {request.min_agreement_oks} or more. "
+        f"Nothing was written.\n  Tried: {tried}.\n  {worst_tensors_text(comparison.tensor_errors)}",
+        "Use --precision float16 where the profile runs it, or a model with unlike ranges apart.",
+    )
 
 
 def _check_request(request: QuantizationRequest) -> None:
@@ -112,10 +155,11 @@ def _check_request(request: QuantizationRequest) -> None:
             f"{source.path.name} is {source.precision} already; quantization starts from a float model.",
             "Give the float model that it was made from.",
         )
-    if recipe.kind == "static" and request.calibration is None:
+    if recipe.kind == "static" and request.calibration is None and request.ranges is None:
         raise ConfigError(
             f"Recipe '{recipe.name}' sets ranges from images, and no data folder is given.",
-            "Add --calibration DIR with pictures of the place where the device will work.",
+            "Add --calibration DIR with pictures of the place where the device will work, or --ranges FILE "
+            "from edgepose-device calibrate.",
         )
     output = request.output
     if output.is_dir() or not output.parent.is_dir():
@@ -135,12 +179,14 @@ def _open_data(request: QuantizationRequest) -> _Data | None:
         request.detector,
         whole_images=not request.source.spec.uses_person_boxes,
     )
-    if request.recipe.kind == "static" and crops.distinct_images < request.min_calibration_images:
-        raise ConfigError(
-            f"{folder.path} gives {crops.distinct_images} different usable pictures "
-            f"(boxes from {crops.boxes_from}), expected at least {request.min_calibration_images}.",
-            "Add pictures of the place where the device will work.",
-        )
+    if request.recipe.kind == "static":
+        refuse_unfit(folder, request.min_calibration_images)
+        if crops.distinct_images < request.min_calibration_images:
+            raise ConfigError(
+                f"{folder.path} gives {crops.distinct_images} different usable pictures "
+                f"(boxes from {crops.boxes_from}), expected at least {request.min_calibration_images}.",
+                "Add pictures of the place where the device will work.",
+            )
     return _Data(folder, crops)
 
 
@@ -168,22 +214,28 @@ def _has_open_size(source: ModelArtifact) -> bool:
     return any(size < 1 for tensor in inspect_model(source.path).inputs for size in tensor.shape)
 
 
-def _quantized_bytes(
+def _quantized(
     request: QuantizationRequest, parent: ModelArtifact, backend: Backend, data: _Data | None
-) -> bytes:
+) -> _Made:
     samples = () if data is None else data.crops.samples
     inputs = RepresentativeInputs(parent.spec.input, backend.input, samples)
     probes = inputs.first(_CHECKED_INPUTS) or [neutral_input(parent.spec, backend)]
     refuse_non_finite(backend, probes, f"The float model {parent.path.name}")
-    if request.recipe.kind == "none" or (request.recipe.kind == "cast" and parent.precision == "float16"):
-        return parent.path.read_bytes()
+    recipe = request.recipe
+    if recipe.kind == "none" or (recipe.kind == "cast" and parent.precision == "float16"):
+        return _Made(parent.path.read_bytes(), recipe)
+    if recipe.kind == "static":
+        from edgepose.host.quantize.static_quantization import quantize_static
+
+        found = quantize_static(request, parent, backend, None if data is None else data.crops)
+        return _Made(found.data, found.recipe, found.steps)
     if request.target == "tflite":
         from edgepose.host.quantize.tflite_quantizer import quantize_tflite
 
-        return quantize_tflite(parent.path.read_bytes(), request.recipe, inputs, request.progress)
+        return _Made(quantize_tflite(parent.path.read_bytes(), recipe), recipe)
     from edgepose.host.quantize.onnx_quantizer import quantize_onnx
 
-    return quantize_onnx(parent.path, request.recipe, inputs, request.progress)
+    return _Made(quantize_onnx(parent.path, recipe), recipe)
 
 
 def _verify(
@@ -239,13 +291,16 @@ def _mean_oks(comparison: _Comparison) -> float | None:
     return None if agreement is None or agreement.mean_oks is None else round(agreement.mean_oks, 6)
 
 
-def _calibration_report(request: QuantizationRequest, data: _Data) -> CalibrationReport:
+def _calibration_report(
+    request: QuantizationRequest, data: _Data, steps: tuple[RepairStep, ...]
+) -> CalibrationReport:
     record = data.crops.record
     return CalibrationReport(
         digest=record.digest,
         images=record.images,
         crops=record.crops,
         held_out_crops=len(data.crops.held_out),
+        selection_crops=len(data.crops.selection) if steps else 0,
         boxes_from=record.boxes_from,
         seed=request.seed,
         audit=data.folder.counts,

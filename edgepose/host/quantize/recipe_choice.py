@@ -8,12 +8,13 @@ from edgepose.errors import ConfigError
 from edgepose.spec.device_profile import DeviceProfile, Precision
 from edgepose.spec.recipe import RECIPES, QuantizationRecipe
 from edgepose.spec.records import read_json, read_toml
+from edgepose.spec.whole_file import write_whole
 
 _READERS = {".toml": read_toml, ".json": read_json}
 
 
 def find_recipe(name_or_file: str) -> QuantizationRecipe:
-    """Returns a built-in recipe by name, or reads one from a TOML or JSON file.
+    """Returns a built-in recipe by name, or reads one from a TOML or JSON file or a quantized model.
 
     Raises:
         ConfigError: The name is unknown, or the file is no recipe.
@@ -21,11 +22,13 @@ def find_recipe(name_or_file: str) -> QuantizationRecipe:
     if name_or_file in RECIPES:
         return RECIPES[name_or_file]
     path = Path(name_or_file)
+    if path.suffix.lower() not in _READERS and path.is_file():
+        return _recipe_inside(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise ConfigError(
             f"Recipe '{name_or_file}' is unknown; expected one of {', '.join(RECIPES)}.",
-            "A path to your own recipe ending in .toml or .json works too.",
+            "A path to your own recipe ending in .toml or .json, or to a quantized model, works too.",
         )
     recipe = reader(path, QuantizationRecipe)
     _check(recipe, str(path))
@@ -70,3 +73,36 @@ def _check(recipe: QuantizationRecipe, where: str) -> None:
 
 def _any_of(values: tuple[int, ...]) -> str:
     return " or ".join(map(str, values))
+
+
+def _recipe_inside(model: Path) -> QuantizationRecipe:
+    from edgepose.host.sources.artifact import open_artifact
+
+    lineage = open_artifact(model).lineage
+    if lineage is None or lineage.recipe is None:
+        raise ConfigError(f"{model} has no recipe inside; expected a model that edgepose quantized.")
+    return lineage.recipe
+
+
+def check_recipe_target(path: Path) -> None:
+    """Checks that a recipe can be written there, before the long work.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if path.suffix.lower() != ".json" or path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"Cannot write the recipe to {path}: expected a name ending in .json in a folder.")
+
+
+def write_recipe(path: Path, recipe: QuantizationRecipe) -> None:
+    """Writes a recipe as JSON; ``--recipe FILE`` reads it.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    import msgspec
+
+    try:
+        write_whole(path, [msgspec.json.format(msgspec.json.encode(recipe), indent=2) + b"\n"])
+    except OSError as problem:
+        raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem

@@ -34,6 +34,11 @@ class QuantizationRequest:
         integer_only: Whether the device needs integer inputs and outputs too.
         min_calibration_images: Fewest different pictures with a usable crop.
         seed: Draw of the crops.
+        repair: Whether to search for a recipe that keeps the accuracy, from ``recipe`` on.
+        min_agreement_oks: A searched recipe that agrees less with the float model fails the gate.
+        ranges: Statistics that a device sent, instead of calibration pictures.
+        explain: Whether every layer's sensitivity is measured, not only the suspects'.
+        delegate_profile: Whose delegate the file is checked against, or None.
         compared_crops: On how many crops the tensors are compared; 0 skips it.
         progress: Called with (done, total) calibration crops.
         say: Told what a conversion does, a line at a time.
@@ -48,6 +53,11 @@ class QuantizationRequest:
     integer_only: bool = False
     min_calibration_images: int = 2
     seed: int = 0
+    repair: bool = False
+    min_agreement_oks: float = 0.0
+    ranges: Path | None = None
+    explain: bool = False
+    delegate_profile: DeviceProfile | None = None
     compared_crops: int = 2
     progress: Progress = field(default=_silent)
     say: Callable[[str], None] = field(default=lambda _line: None)
@@ -64,6 +74,8 @@ class QuantizationRequest:
             output=output,
             integer_only=profile.quantization.integer_only,
             min_calibration_images=profile.quantization.min_calibration_images,
+            min_agreement_oks=profile.budgets.min_agreement_oks,
+            delegate_profile=profile,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -95,6 +95,13 @@ def measure_tensor_errors(
                 statistics.add(expected, actual, reference.channel_axis)
     errors = [_error(name, statistics) for name, statistics in found.items()]
     return tuple(sorted(errors, key=lambda e: (math.inf if e.sqnr_db is None else e.sqnr_db, e.name)))
+
+
+def worst_tensors_text(errors: Sequence[TensorError], most: int = 5) -> str:
+    """The tensors that lose most, in a sentence; empty where none was compared."""
+    worst = [error for error in errors if error.sqnr_db is not None][:most]
+    listed = "; ".join(f"{error.name} ({error.sqnr_db:.1f} dB)" for error in worst)
+    return f"Worst tensors by signal to quantization noise: {listed}." if worst else ""
 
 
 def _reader_of(path: Path) -> Callable[[Path], KeptTensors]:

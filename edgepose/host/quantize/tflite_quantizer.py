@@ -6,14 +6,14 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import MissingDependencyError, ModelError
-from edgepose.host.quantize.representative import RepresentativeInputs
+from edgepose.host.quantize.tensor_ranges import TensorRanges
 from edgepose.host.quantize.tflite_graph import (
     first_signature,
     read_tflite,
@@ -26,16 +26,13 @@ from edgepose.spec.recipe import QuantizationRecipe
 Progress = Callable[[int, int], None]
 
 
-def quantize_tflite(
-    model: bytes, recipe: QuantizationRecipe, inputs: RepresentativeInputs, progress: Progress
-) -> bytes:
+def quantize_tflite(model: bytes, recipe: QuantizationRecipe, ranges: TensorRanges | None = None) -> bytes:
     """Quantizes a float TFLite model.
 
     Args:
         model: The float file.
         recipe: ``static``, ``dynamic`` or ``cast``.
-        inputs: Input tensors for calibration; only a static recipe reads them.
-        progress: Called with (done, total) crops.
+        ranges: Least and greatest value of every float tensor; a static recipe needs them.
 
     Returns:
         The quantized file. Outputs keep the parent's names.
@@ -56,14 +53,10 @@ def quantize_tflite(
     if recipe.kind == "cast":
         refuse_weights_beyond_float16(graph)
     refuse_unknown_exclusions(graph, recipe)
-    signature, input_name = first_signature(graph)
-    plan = _recipe_manager(recipe)
-    ranges = None
+    first_signature(graph)
     with _library_chatter_discarded():
-        if recipe.kind == "static":
-            merge = _widest if recipe.range_method == "minmax" else _mean
-            ranges = _calibrate(model, plan, signature, _counted(inputs, input_name, progress), merge)
-        quantized = _quantize(model, plan, ranges, recipe.name)
+        found = None if ranges is None else _as_the_library_has_them(ranges)
+        quantized = _quantize(model, _recipe_manager(recipe), found, recipe.name)
     return with_parent_output_names(graph, quantized)
 
 
@@ -117,54 +110,11 @@ def _static_config(recipe: QuantizationRecipe, granularity: Any) -> Any:
     )
 
 
-Range = dict[str, Any]
-MergeRanges = Callable[[Range, Range], Range]
-
-
-def _widest(known: Range, new: Range) -> Range:
-    """The least and greatest value of all crops."""
-    return {"min": np.minimum(known["min"], new["min"]), "max": np.maximum(known["max"], new["max"])}
-
-
-def _mean(known: Range, new: Range) -> Range:
-    """The running mean over the crops of each crop's least and greatest value."""
-    crops = known.get("crops", 1) + 1
-    merged = {key: known[key] + (new[key] - known[key]) / crops for key in ("min", "max")}
-    return {**merged, "crops": crops}
-
-
-def _calibrate(
-    model: bytes,
-    plan: Any,
-    signature: str,
-    inputs: Iterable[dict[str, NDArray[Any]]],
-    merge: MergeRanges,
-) -> dict[str, Range]:
-    """Runs the float model on every input and returns each tensor's range."""
-    from ai_edge_quantizer import calibrator
-
-    # The runtime's own profiler tracks the ranges: the same figures as reading every tensor back, in a
-    # tenth of the time. The library's own way to merge crops forgets the early ones.
-    engine = calibrator.Calibrator(
-        model,
-        num_threads=1,
-        mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
-        qsv_update_func=merge,
-    )
-    for values in inputs:
-        engine.calibrate({signature: [values]}, plan)
-    ranges = {
-        name: {key: np.asarray(entry[key], np.float32) for key in ("min", "max")}
-        for name, entry in engine.get_model_qsvs().items()
+def _as_the_library_has_them(ranges: TensorRanges) -> dict[str, dict[str, NDArray[np.float32]]]:
+    return {
+        name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
+        for name, (low, high) in ranges.items()
     }
-    broken = [name for name, entry in ranges.items() if not all(np.isfinite(v).all() for v in entry.values())]
-    if broken:
-        raise ModelError(
-            f"The float model gives NaN or infinity in tensor '{broken[0]}' ({len(broken)} tensors in all) "
-            "on calibration images, so it has no range.",
-            "Repair the float model first.",
-        )
-    return ranges
 
 
 def _quantize(model: bytes, plan: Any, ranges: dict[str, Any] | None, recipe_name: str) -> bytes:
@@ -180,14 +130,6 @@ def _quantize(model: bytes, plan: Any, ranges: dict[str, Any] | None, recipe_nam
             "Exclude the op it names in a recipe file of your own, or use --recipe float16.",
         ) from problem
     return bytes(result.quantized_model)
-
-
-def _counted(
-    inputs: RepresentativeInputs, name: str, progress: Progress
-) -> Iterator[dict[str, NDArray[Any]]]:
-    for done, values in enumerate(inputs, start=1):
-        yield {name: values}
-        progress(done, len(inputs))
 
 
 @contextlib.contextmanager

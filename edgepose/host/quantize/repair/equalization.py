@@ -8,7 +8,7 @@ the same, because what one layer scales up the next one scales down.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from edgepose.inference.activation_statistics import ChannelStatistics
 Vector = NDArray[np.float64]
 
 _ACTIVATION_STEPS, _WEIGHT_STEPS = 255.0, 127.0
-_STEPS, _RATE = 400, 0.03
+_STEPS, _RATE = 200, 0.06
 # Power of the smooth maximum, a power of two: 16 equal channels count as 1.09 times their range.
 _SHARPNESS = 32
 # Scales beyond this are of no use and only eat float precision.
@@ -75,6 +75,34 @@ def equalized_constants(network: Network, found: Equalization) -> dict[str, NDAr
             along = vector.reshape([-1 if i == axis else 1 for i in range(rank)])
             changed[step.constant] = (constant * along[(0,) * (rank - constant.ndim)]).astype(np.float32)
     return changed
+
+
+def scaled_statistics(
+    statistics: Mapping[str, ChannelStatistics], found: Equalization
+) -> dict[str, ChannelStatistics]:
+    """What the statistics become, where the pictures are not at hand to measure them anew.
+
+    The whole tensor's mean extremes cannot be told exactly from its channels'; the widest channel's stand in.
+    """
+    scaled = dict(statistics)
+    for name, ids in found.classes.of_channel.items():
+        known = statistics.get(name)
+        if known is None or len(known.low) != len(ids):
+            continue
+        scale = found.scales[ids]
+        low, high = known.low * scale, known.high * scale
+        scaled[name] = replace(
+            known,
+            low=low,
+            high=high,
+            lowest=known.lowest * scale,
+            highest=known.highest * scale,
+            mean=known.mean * scale,
+            mean_square=known.mean_square * scale**2,
+            whole_low=low.min(keepdims=True),
+            whole_high=high.max(keepdims=True),
+        )
+    return scaled
 
 
 def _scaled_layer(network: Network, step: Weighted, found: Equalization) -> dict[str, NDArray[np.float32]]:

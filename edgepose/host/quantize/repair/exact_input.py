@@ -68,12 +68,23 @@ def put_pixels_on_grid(graph: Any, spec: InputSpec, *, symmetric: bool = False) 
     if front is None:
         return None
     mean, std = np.array(spec.mean), np.array(spec.std)
-    zero_level = (LEVELS + 1) // 2 if symmetric else round(float(mean.mean()))
+    zero_level = zero_level_of(spec, symmetric=symmetric)
     front.make_padding_explicit()
     pixels = front.insert_affine(std, mean - zero_level)
     front.fold(std, mean - zero_level)
-    held_in_float = (*front.padded, pixels)
-    return ExactInput({pixels: (-float(zero_level), float(LEVELS - zero_level))}, held_in_float)
+    return ExactInput({pixels: grid_range(zero_level, symmetric=symmetric)}, (*front.padded, pixels))
+
+
+def zero_level_of(spec: InputSpec, *, symmetric: bool) -> int:
+    """The grey level that becomes 0: near the mean colour, which padding is."""
+    return (LEVELS + 1) // 2 if symmetric else round(float(np.mean(spec.mean)))
+
+
+def grid_range(zero_level: int, *, symmetric: bool) -> tuple[float, float]:
+    """The range that gives a step of exactly 1; int8 has one code more below a symmetric one, for -128."""
+    if symmetric:
+        return -float(LEVELS // 2), float(LEVELS // 2)
+    return -float(zero_level), float(LEVELS - zero_level)
 
 
 class _Front:

@@ -1,0 +1,224 @@
+"""A float model under repair, in the format of the device: TFLite or ONNX, behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.host.quantize.audit import OpAudit
+from edgepose.host.quantize.repair.exact_input import ExactInput
+from edgepose.host.quantize.repair.network import Network
+from edgepose.host.quantize.tensor_ranges import TensorRanges
+from edgepose.inference.kept_tensors import KeptTensors, open_float_tensors
+from edgepose.spec.model_spec import InputSpec
+from edgepose.spec.recipe import QuantizationRecipe
+
+Constants = Mapping[str, NDArray[np.float32]]
+
+
+class FloatModel(Protocol):
+    """One float model; every change gives a new one."""
+
+    @property
+    def network(self) -> Network:
+        """What the repair works on."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """The file."""
+        ...
+
+    def with_constants(self, constants: Constants) -> FloatModel:
+        """The same model with other stored values."""
+        ...
+
+    def with_pixels_on_grid(
+        self, spec: InputSpec, *, symmetric: bool
+    ) -> tuple[FloatModel, ExactInput] | None:
+        """The same model with its input on the int8 grid; None where its front is not understood."""
+        ...
+
+    def ops_writing(self, tensor: str) -> tuple[str, ...]:
+        """What a recipe must exclude so that the op behind a tensor stays in float."""
+        ...
+
+    def quantized(self, recipe: QuantizationRecipe, ranges: TensorRanges) -> bytes:
+        """The int8 file."""
+        ...
+
+    def audit(self, quantized: bytes) -> OpAudit:
+        """Which ops of an int8 file compute in float."""
+        ...
+
+
+def open_kept(model: FloatModel) -> KeptTensors:
+    """Opens a model so that all its tensors can be looked at."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "float"
+        path.write_bytes(model.data)
+        return open_float_tensors(path)
+
+
+class TfliteFloat:
+    """A float TFLite model.
+
+    Args:
+        data: The file.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @classmethod
+    def of_file(cls, path: Path) -> TfliteFloat:
+        """Reads a float file; every op gets stored operands of its own."""
+        from edgepose.host.quantize.repair.tflite_network import split_shared_constants
+        from edgepose.host.quantize.tflite_graph import first_signature, read_tflite
+
+        graph = read_tflite(path.read_bytes())
+        first_signature(graph)
+        split_shared_constants(graph)
+        return cls(_pack(graph))
+
+    @cached_property
+    def network(self) -> Network:
+        """What the repair works on."""
+        from edgepose.host.quantize.repair.tflite_network import read_network
+
+        return read_network(self._graph())
+
+    @property
+    def data(self) -> bytes:
+        """The file."""
+        return self._data
+
+    def _graph(self) -> Any:
+        from edgepose.host.quantize.tflite_graph import read_tflite
+
+        return read_tflite(self._data)
+
+    def with_constants(self, constants: Constants) -> TfliteFloat:
+        """The same model with other stored values."""
+        from edgepose.host.quantize.repair.tflite_network import write_constants
+
+        graph = self._graph()
+        write_constants(graph, dict(constants))
+        return TfliteFloat(_pack(graph))
+
+    def with_pixels_on_grid(
+        self, spec: InputSpec, *, symmetric: bool
+    ) -> tuple[FloatModel, ExactInput] | None:
+        """The same model with its input on the int8 grid."""
+        from edgepose.host.quantize.repair.exact_input import put_pixels_on_grid
+
+        graph = self._graph()
+        found = put_pixels_on_grid(graph, spec, symmetric=symmetric)
+        return None if found is None else (TfliteFloat(_pack(graph)), found)
+
+    def ops_writing(self, tensor: str) -> tuple[str, ...]:
+        """TFLite ops go by their output; activations are fused."""
+        return (tensor,)
+
+    def quantized(self, recipe: QuantizationRecipe, ranges: TensorRanges) -> bytes:
+        """The int8 file, by ai-edge-quantizer."""
+        from edgepose.host.quantize.tflite_quantizer import quantize_tflite
+
+        return quantize_tflite(self._data, recipe, ranges)
+
+    def audit(self, quantized: bytes) -> OpAudit:
+        """Which ops compute in float."""
+        from edgepose.host.quantize.audit_tflite import audit_tflite
+
+        return audit_tflite(quantized)
+
+
+def _pack(graph: Any) -> bytes:
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(graph))
+
+
+class OnnxFloat:
+    """A float ONNX model, prepared for quantization.
+
+    Args:
+        model: A ``ModelProto``, not changed from here on.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @classmethod
+    def of_file(cls, path: Path) -> OnnxFloat:
+        """Reads and prepares a float file."""
+        from edgepose.host.quantize.onnx_preparation import prepare_onnx
+        from edgepose.host.quantize.repair.onnx_network import split_shared_constants
+
+        model = prepare_onnx(path)
+        split_shared_constants(model)
+        return cls(model)
+
+    @cached_property
+    def network(self) -> Network:
+        """What the repair works on."""
+        from edgepose.host.quantize.repair.onnx_network import read_network
+
+        return read_network(self._model)
+
+    @property
+    def data(self) -> bytes:
+        """The file."""
+        return bytes(self._model.SerializeToString(deterministic=True))
+
+    def _copy(self) -> Any:
+        copy = type(self._model)()
+        copy.CopyFrom(self._model)
+        return copy
+
+    def with_constants(self, constants: Constants) -> OnnxFloat:
+        """The same model with other stored values."""
+        from edgepose.host.quantize.repair.onnx_network import write_constants
+
+        model = self._copy()
+        write_constants(model, constants)
+        return OnnxFloat(model)
+
+    def with_pixels_on_grid(
+        self, spec: InputSpec, *, symmetric: bool
+    ) -> tuple[FloatModel, ExactInput] | None:
+        """The same model with its input on the int8 grid."""
+        from edgepose.host.quantize.repair.exact_input_onnx import put_pixels_on_grid
+
+        model = self._copy()
+        found = put_pixels_on_grid(model, spec, symmetric=symmetric)
+        return None if found is None else (OnnxFloat(model), found)
+
+    def ops_writing(self, tensor: str) -> tuple[str, ...]:
+        """An activation and the op that it is fused with are two nodes here."""
+        producers = {name: node for node in self._model.graph.node for name in node.output}
+        node = producers.get(tensor)
+        if node is not None and node.op_type in {"Relu", "Clip"} and node.input[0] in producers:
+            return (tensor, node.input[0])
+        return (tensor,)
+
+    def quantized(self, recipe: QuantizationRecipe, ranges: TensorRanges) -> bytes:
+        """The int8 file in QDQ form."""
+        from edgepose.host.quantize.onnx_quantizer import quantize_onnx_with_ranges
+
+        return quantize_onnx_with_ranges(self._model, recipe, ranges)
+
+    def audit(self, quantized: bytes) -> OpAudit:
+        """Which ops compute in float."""
+        from edgepose.host.quantize.audit import audit_model
+
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "quantized.onnx"
+            path.write_bytes(quantized)
+            return audit_model(path)
