@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -75,6 +75,7 @@ class Suspect:
         kind: Why.
         reason: Why, in words.
         steps: How many of 256 steps the starved part has.
+        repeats: Whether an op only handed on what is suspected already where it came from.
     """
 
     tensor: str
@@ -82,29 +83,35 @@ class Suspect:
     kind: Kind
     reason: str
     steps: float
+    repeats: bool = False
 
 
 def find_suspects(network: Network, statistics: Statistics, ranges: TensorRanges) -> tuple[Suspect, ...]:
     """What the ranges say against the layers; the most starved first.
 
-    Where ops only hand a tensor on, only its first place is named.
+    Args:
+        network: The float network.
+        statistics: Of its tensors.
+        ranges: Of its tensors.
     """
     found: dict[str, Suspect] = {}
     written_by = writers(network)
     for layer in layers_of(network, ranges):
-        if layer.tensor not in statistics or _handed_on(layer.tensor, written_by, found):
+        if layer.tensor not in statistics:
             continue
         suspect = _shared_scale(layer, statistics, ranges) or _outlier(layer, network, statistics, ranges)
         suspect = suspect or _dead_range(layer, statistics, ranges)
-        if suspect is not None and not _repeats(suspect, layer, found):
-            found[layer.tensor] = suspect
-    return tuple(sorted(found.values(), key=lambda suspect: (suspect.steps, suspect.tensor)))
+        if suspect is not None:
+            repeats = _handed_on(layer.tensor, written_by, found) or _repeats(suspect, layer, found)
+            found[layer.tensor] = replace(suspect, repeats=repeats)
+    return tuple(sorted(found.values(), key=lambda s: (s.repeats, s.steps, s.tensor)))
 
 
 def find_culprits(
     suspects: Sequence[Suspect],
     sensitivities: Sequence[LayerSensitivity],
     float_ops: Iterable[LeftInFloat] = (),
+    weight_notes: Mapping[str, str] | None = None,
 ) -> tuple[Culprit, ...]:
     """Puts suspicion and measurement together.
 
@@ -112,20 +119,21 @@ def find_culprits(
         suspects: From ``find_suspects``.
         sensitivities: Of the layers that were measured.
         float_ops: Ops that the quantizer left in float.
+        weight_notes: What is wrong with the weights of layers, from ``starved_weights``.
 
     Returns:
         First what was measured to cost, the worst first; then what was not measured, the most starved first;
         then what stays in float.
     """
     measured = {entry.layer: entry for entry in sensitivities}
-    known = {suspect.tensor: suspect for suspect in suspects}
+    known, notes = {suspect.tensor for suspect in suspects}, weight_notes or {}
     ranked: list[tuple[tuple[float, ...], Culprit]] = []
     for suspect in suspects:
         entry = measured.get(suspect.tensor)
-        if entry is None or not _is_harmless(entry):
+        if not suspect.repeats and (entry is None or not _is_harmless(entry)):
             ranked.append((_rank(entry, suspect.steps), _accused(suspect, entry)))
     ranked.extend(
-        (_rank(entry, float(STEPS)), _sensitive(entry))
+        (_rank(entry, float(STEPS)), _sensitive(entry, notes.get(entry.layer)))
         for entry in sensitivities
         if entry.layer not in known and (entry.oks_loss or 0.0) >= _SENSITIVE_OKS
     )
@@ -238,7 +246,7 @@ def _dead_range(layer: Layer, statistics: Statistics, ranges: TensorRanges) -> S
 
 
 def _words(low: float, high: float) -> str:
-    return f"{low:.3g}..{high:.3g}"
+    return f"{low:.4g}..{high:.4g}"
 
 
 def _is_harmless(entry: LayerSensitivity) -> bool:
@@ -265,13 +273,14 @@ def _accused(suspect: Suspect, entry: LayerSensitivity | None) -> Culprit:
     )
 
 
-def _sensitive(entry: LayerSensitivity) -> Culprit:
+def _sensitive(entry: LayerSensitivity, note: str | None) -> Culprit:
     left = "" if entry.sqnr_db is None else f" and leaves {entry.sqnr_db:.1f} dB at the outputs"
     return Culprit(
         tensor=entry.layer,
         op=entry.op,
         kind="sensitive",
-        reason=f"rounding this layer alone costs {entry.oks_loss or 0.0:.3f} OKS{left}",
+        reason=f"rounding this layer alone costs {entry.oks_loss or 0.0:.3f} OKS{left}"
+        + ("" if note is None else f"; {note}"),
         oks_loss=entry.oks_loss,
         sqnr_db=entry.sqnr_db,
     )

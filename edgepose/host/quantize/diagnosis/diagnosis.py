@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from edgepose.host.quantize.diagnosis.culprits import LeftInFloat, find_culprits, find_suspects
 from edgepose.host.quantize.diagnosis.fake_quantization import open_roundable
-from edgepose.host.quantize.diagnosis.layers import choose_layers
+from edgepose.host.quantize.diagnosis.layers import choose_layers, layers_of
 from edgepose.host.quantize.diagnosis.sensitivity import Progress, measure_sensitivity
+from edgepose.host.quantize.diagnosis.starved_weights import starved_weights
 from edgepose.host.quantize.diagnosis.subject import Subject
 from edgepose.spec.quantization_report import Culprit, LayerSensitivity
 
@@ -54,9 +55,12 @@ def diagnose(
     model = open_roundable(subject.model)
     network, statistics, ranges = model.network, subject.statistics, subject.ranges
     suspects = find_suspects(network, statistics, ranges)
-    layers = choose_layers(network, statistics, ranges, most_layers, [s.tensor for s in suspects])
-    measured = measure_sensitivity(subject, model, layers, progress)
-    return Diagnosis(measured, find_culprits(suspects, measured, float_ops))
+    notes = starved_weights(network, layers_of(network, ranges), statistics)
+    first = [*(suspect.tensor for suspect in suspects if not suspect.repeats), *notes]
+    # Without crops there is nothing to measure on; what the ranges say stands by itself.
+    layers = choose_layers(network, statistics, ranges, most_layers, first) if subject.crops else ()
+    measured = measure_sensitivity(subject, model, layers, progress) if layers else ()
+    return Diagnosis(measured, find_culprits(suspects, measured, float_ops, notes))
 
 
 def describe(diagnosis: Diagnosis) -> str:

@@ -20,7 +20,8 @@ class Subject:
         spec: Its spec.
         statistics: Of every float tensor, on calibration crops.
         ranges: Least and greatest value that each tensor's scale would represent.
-        crops: Unlabelled crops that did not calibrate; the first few are used.
+        crops: Unlabelled crops that did not calibrate; the first few are used, and with none nothing is
+            measured.
         symmetric: Whether activations have zero point 0.
     """
 
