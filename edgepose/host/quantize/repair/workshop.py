@@ -118,6 +118,10 @@ class Workshop:
         stage = self.stage(recipe)
         known = self._spread(recipe) if recipe.range_method in HISTOGRAM_METHODS else None
         ranges = ranges_of(stage.statistics, recipe.range_method, known)
+        for name in stage.model.network.outputs:
+            # What is decoded is never cut: a heatmap's peak that saturates is a plateau without a place.
+            known_output = stage.statistics[name]
+            ranges[name] = float(known_output.lowest.min()), float(known_output.highest.max())
         ranges.update(stage.exact_input.ranges)
         for step in stage.model.network.steps:
             # What only moves values has the scale of what it moves.
