@@ -8,17 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.data.calibration_set import calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
 from edgepose.host.quantize.audit import AuditedOp
+from edgepose.host.quantize.diagnosis.choice import choose_layers
 from edgepose.host.quantize.diagnosis.culprits import find_culprits, find_suspects
 from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, describe, diagnose
 from edgepose.host.quantize.diagnosis.fake_quantization import open_roundable
-from edgepose.host.quantize.diagnosis.layers import choose_layers, layers_of
+from edgepose.host.quantize.diagnosis.layers import layers_of
 from edgepose.host.quantize.diagnosis.subject import Subject
 from edgepose.host.quantize.onnx_preparation import prepare_onnx
 from edgepose.host.quantize.representative import RepresentativeInputs
 from edgepose.host.quantize.tensor_ranges import ranges_of
+from edgepose.host.sources.artifact import open_artifact
 from edgepose.inference.activation_statistics import collect_statistics
 from edgepose.inference.kept_tensors import open_float_tensors
 from edgepose.inference.model_file import load_spec
@@ -68,6 +71,7 @@ def test_outlier_channel_is_named_first_with_its_channel(
     assert f"1. outlier_channel: Conv '{place}'" in describe(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shuffle_heatmap", "mobile_heatmap", "silu_heatmap", "multibranch_heatmap"])
 def test_healthy_model_has_no_outlier_no_shared_scale_and_no_dead_range(
     zoo_model: ZooModel, name: str, marker_set: Path, tmp_path: Path
@@ -75,6 +79,24 @@ def test_healthy_model_has_no_outlier_no_shared_scale_and_no_dead_range(
     found = diagnose(subject_of(zoo_model(name), ZOO[name].spec, marker_set, tmp_path), most_layers=12)
     assert set(kinds(found).values()) <= {"sensitive"}
     assert len(found.layers) == 12
+
+
+@pytest.mark.slow
+def test_tflite_file_has_the_same_culprit_as_its_onnx_source(
+    zoo_model: ZooModel, marker_set: Path, tmp_path: Path
+) -> None:
+    healthy = zoo_model("shuffle_heatmap")
+    place = plant.ill_places(healthy, folded=True)[0]
+    ill = plant.scale_channel(healthy, tmp_path / "ill.onnx", place, 3)
+    converted = tmp_path / "ill.tflite"
+    convert_model(ConversionRequest(open_artifact(ill, None), "tflite", converted))
+    expected, found = (
+        diagnose(subject_of(model, load_spec(model, None), marker_set, tmp_path), most_layers=6)
+        for model in (ill, converted)
+    )
+    assert found.culprits[0].kind == "outlier_channel"
+    assert found.culprits[0].reason == expected.culprits[0].reason
+    assert found.culprits[0].oks_loss == pytest.approx(expected.culprits[0].oks_loss, abs=0.02)
 
 
 def test_dead_channels_are_no_culprits(zoo_model: ZooModel, marker_set: Path, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ _USED_STEPS = 32
 _DEVIATIONS = 10.0
 # Measured to cost less OKS than this, and to leave more than this at the outputs: harmless.
 _HARMLESS_OKS, _HARMLESS_SQNR_DB = 0.002, 30.0
-# What costs this much OKS alone is named without any other reason.
-_SENSITIVE_OKS = 0.005
+# What costs this much alone, or less and leaves no more than this, is named without any other reason.
+_SENSITIVE_OKS, _SENSITIVE_SQNR_DB = 0.005, 20.0
 
 
 class LeftInFloat(Protocol):
@@ -135,7 +135,7 @@ def find_culprits(
     ranked.extend(
         (_rank(entry, float(STEPS)), _sensitive(entry, notes.get(entry.layer)))
         for entry in sensitivities
-        if entry.layer not in known and (entry.oks_loss or 0.0) >= _SENSITIVE_OKS
+        if entry.layer not in known and _is_sensitive(entry)
     )
     ranked.sort(key=lambda pair: (*pair[0], pair[1].tensor))
     return (*(culprit for _, culprit in ranked), *map(_unsupported, float_ops))
@@ -254,6 +254,11 @@ def _is_harmless(entry: LayerSensitivity) -> bool:
     return quiet and (entry.oks_loss or 0.0) < _HARMLESS_OKS
 
 
+def _is_sensitive(entry: LayerSensitivity) -> bool:
+    loud = entry.sqnr_db is not None and entry.sqnr_db < _SENSITIVE_SQNR_DB
+    return (entry.oks_loss or 0.0) >= (_HARMLESS_OKS if loud else _SENSITIVE_OKS)
+
+
 def _rank(entry: LayerSensitivity | None, steps: float) -> tuple[float, ...]:
     """Measured losses first, equal ones by what is left of the outputs, then by the steps that are left."""
     if entry is None:
@@ -279,7 +284,7 @@ def _sensitive(entry: LayerSensitivity, note: str | None) -> Culprit:
         tensor=entry.layer,
         op=entry.op,
         kind="sensitive",
-        reason=f"rounding this layer alone costs {entry.oks_loss or 0.0:.3f} OKS{left}"
+        reason=f"rounding this layer alone takes {entry.oks_loss or 0.0:.3f} from the agreement{left}"
         + ("" if note is None else f"; {note}"),
         oks_loss=entry.oks_loss,
         sqnr_db=entry.sqnr_db,

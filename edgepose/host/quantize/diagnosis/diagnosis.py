@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgepose.host.quantize.diagnosis.choice import choose_layers
 from edgepose.host.quantize.diagnosis.culprits import LeftInFloat, find_culprits, find_suspects
 from edgepose.host.quantize.diagnosis.fake_quantization import open_roundable
-from edgepose.host.quantize.diagnosis.layers import choose_layers, layers_of
+from edgepose.host.quantize.diagnosis.layers import layers_of
 from edgepose.host.quantize.diagnosis.sensitivity import Progress, measure_sensitivity
 from edgepose.host.quantize.diagnosis.starved_weights import starved_weights
 from edgepose.host.quantize.diagnosis.subject import Subject
@@ -75,7 +76,7 @@ def describe(diagnosis: Diagnosis) -> str:
         lines.append("  none")
     if diagnosis.layers:
         lines.append(f"Layers rounded alone ({len(diagnosis.layers)} measured), worst first:")
-        lines.append("  OKS loss  output dB  op and tensor")
+        lines.append("      loss  output dB  op and tensor")
         lines.extend(_row(entry) for entry in diagnosis.layers[:_SHOWN_LAYERS])
     return "\n".join(lines)
 
@@ -83,7 +84,7 @@ def describe(diagnosis: Diagnosis) -> str:
 def _cost(culprit: Culprit) -> str:
     if culprit.oks_loss is None:
         return "" if culprit.kind == "unsupported_op" else " (not measured alone)"
-    return f" (alone costs {culprit.oks_loss:.4f} OKS)"
+    return f" (alone takes {culprit.oks_loss:.4f} from the agreement)"
 
 
 def _row(entry: LayerSensitivity) -> str:
