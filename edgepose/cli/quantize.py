@@ -162,7 +162,13 @@ def _describe_recipe(recipe: QuantizationRecipe) -> str:
 
 
 def _explain(result: QuantizationResult) -> str:
-    errors = result.report.tensor_errors
+    from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, describe
+
+    report = result.report
+    return f"{describe(Diagnosis(report.layers, report.culprits))}\n\n{_tensor_table(report.tensor_errors)}"
+
+
+def _tensor_table(errors: tuple[TensorError, ...]) -> str:
     if not errors:
         return "No tensor was compared: that needs --calibration."
     rows = [_row(error) for error in errors[:_SHOWN_TENSORS]]

@@ -147,6 +147,8 @@ class QuantizationReport(Record, frozen=True, kw_only=True):
         agreement_crops: Number of crops behind ``agreement_oks``.
         seconds: Duration of the whole call.
         repair: Every candidate of the repair, in order; empty where the recipe was given.
+        culprits: What plain int8 hurts and why, worst first.
+        layers: Layers of the float model that were rounded alone, worst first; the suspects, or all.
         delegate_check: What the device's delegate takes of the file; None where there is no rule to check.
         schema: Name and version of this record.
     """
@@ -159,5 +161,7 @@ class QuantizationReport(Record, frozen=True, kw_only=True):
     agreement_crops: int
     seconds: float
     repair: tuple[RepairStep, ...] = ()
+    culprits: tuple[Culprit, ...] = ()
+    layers: tuple[LayerSensitivity, ...] = ()
     delegate_check: DelegateReport | None = None
     schema: str = "edgepose.quantization/1"

@@ -23,9 +23,11 @@ from edgepose.host.data.data_folder import DataFolder, open_data_folder
 from edgepose.host.evaluate.agreement import AgreementReport
 from edgepose.host.quantize.audit import audit_model, refuse_silent_float
 from edgepose.host.quantize.delegates.check import check_delegate
+from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, culprits_text
 from edgepose.host.quantize.representative import RepresentativeInputs
 from edgepose.host.quantize.request import QuantizationRequest, QuantizationResult
-from edgepose.host.quantize.tensor_errors import measure_tensor_errors, worst_tensors_text
+from edgepose.host.quantize.static_quantization import StaticResult, quantize_static
+from edgepose.host.quantize.tensor_errors import measure_tensor_errors
 from edgepose.host.quantize.verification import (
     agreement_with_parent,
     neutral_input,
@@ -76,6 +78,7 @@ class _Made:
     data: bytes
     recipe: QuantizationRecipe
     steps: tuple[RepairStep, ...] = ()
+    static: StaticResult | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
         request = replace(request, recipe=made.recipe)
         draft.write_bytes(made.data)
         comparison = _verify(request, parent, backend, draft, data)
-        _require_agreement(request, made, comparison)
+        diagnosis = _diagnosis(request, made, data)
+        _require_agreement(request, made, comparison, diagnosis)
         write_metadata(draft, _metadata(request, parent, data, comparison))
         model = inspect_model(draft)
         delegate = (
@@ -125,12 +129,25 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
         agreement_crops=comparison.agreement.poses if comparison.agreement else 0,
         seconds=(time.monotonic_ns() - started_ns) / 1e9,
         repair=made.steps,
+        culprits=diagnosis.culprits,
+        layers=diagnosis.layers,
         delegate_check=delegate,
     )
     return QuantizationResult(open_artifact(request.output), report)
 
 
-def _require_agreement(request: QuantizationRequest, made: _Made, comparison: _Comparison) -> None:
+def _diagnosis(request: QuantizationRequest, made: _Made, data: _Data | None) -> Diagnosis:
+    """Why int8 hurts this model; nothing for a recipe that sets no ranges, or where nothing is compared."""
+    if made.static is None or not request.compared_crops:
+        return Diagnosis((), ())
+    request.say("Looking for what plain int8 hurts ...")
+    crops = None if data is None else data.crops
+    return made.static.diagnosis(request.source.spec, crops, all_layers=request.explain)
+
+
+def _require_agreement(
+    request: QuantizationRequest, made: _Made, comparison: _Comparison, diagnosis: Diagnosis
+) -> None:
     """A repair that is not enough ships nothing. A recipe that was named is carried out as it is."""
     agreement = comparison.agreement
     if not made.steps or agreement is None or agreement.mean_oks is None:
@@ -143,7 +160,7 @@ def _require_agreement(request: QuantizationRequest, made: _Made, comparison: _C
     raise GateFailedError(
         f"No repair keeps enough of {request.source.path.name} in int8: OKS {agreement.mean_oks:.4f} with "
         f"the float model on {agreement.poses} held-out poses, expected {request.min_agreement_oks} or more. "
-        f"Nothing was written.\n  Tried: {tried}.\n  {worst_tensors_text(comparison.tensor_errors)}",
+        f"Nothing was written.\n  Tried: {tried}.\n  {culprits_text(diagnosis.culprits)}",
         "Use --precision float16 where the profile runs it, or a model with unlike ranges apart.",
     )
 
@@ -225,10 +242,8 @@ def _quantized(
     if recipe.kind == "none" or (recipe.kind == "cast" and parent.precision == "float16"):
         return _Made(parent.path.read_bytes(), recipe)
     if recipe.kind == "static":
-        from edgepose.host.quantize.static_quantization import quantize_static
-
         found = quantize_static(request, parent, backend, None if data is None else data.crops)
-        return _Made(found.data, found.recipe, found.steps)
+        return _Made(found.data, found.recipe, found.steps, found)
     if request.target == "tflite":
         from edgepose.host.quantize.tflite_quantizer import quantize_tflite
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgepose.host.quantize.diagnosis.choice import choose_layers
@@ -62,6 +62,13 @@ def diagnose(
     layers = choose_layers(network, statistics, ranges, most_layers, first) if subject.crops else ()
     measured = measure_sensitivity(subject, model, layers, progress) if layers else ()
     return Diagnosis(measured, find_culprits(suspects, measured, float_ops, notes))
+
+
+def culprits_text(culprits: Sequence[Culprit], most: int = 5) -> str:
+    """The worst culprits, each with its reason, for a message."""
+    if not culprits:
+        return "No single tensor stands out."
+    return "Culprits: " + "; ".join(f"'{c.tensor}' ({c.op}) {c.reason}" for c in culprits[:most]) + "."
 
 
 def describe(diagnosis: Diagnosis) -> str:

@@ -31,7 +31,7 @@ LARGEST_FLOAT_SHARE = 0.25
 # Less is within the noise of some dozen crops.
 _GAIN = 0.001
 REPAIRED_SUFFIX = "_repaired"
-_UNSUPPORTED = "this op has no int8 form here"
+UNSUPPORTED = "this op has no int8 form here"
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,12 @@ class Limits:
     Attributes:
         integer_only: No float op at all.
         aim: Agreement from which on nothing more is tried.
+        aim_before_float: Agreement from which on no part is left in float.
     """
 
     integer_only: bool
     aim: float = AIM
+    aim_before_float: float = AIM_BEFORE_FLOAT
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def search_recipe(
             search.try_recipe(name, candidate)
     if not limits.integer_only and not search.is_good_enough:
         search.try_unlike_head()
-    if not limits.integer_only and search.score < AIM_BEFORE_FLOAT:
+    if not limits.integer_only and search.score < limits.aim_before_float:
         search.try_float_regions()
     return search.result()
 
@@ -181,7 +183,7 @@ class _Search:
         ]
         if not left:
             return recipe, data
-        recipe = _excluding(recipe, [op.name for op in left], _UNSUPPORTED)
+        recipe = _excluding(recipe, [op.name for op in left], UNSUPPORTED)
         return recipe, self._workshop.quantized(recipe)
 
     def try_unlike_head(self) -> None:
@@ -200,7 +202,7 @@ class _Search:
             self._try_region(
                 region, f"{region.name} in float: {region.share:.1%} of the multiplications", base
             )
-            if self.score >= AIM_BEFORE_FLOAT:
+            if self.score >= self._limits.aim_before_float:
                 return
 
     def _try_region(self, region: Region, reason: str, base: QuantizationRecipe | None = None) -> None:
