@@ -112,7 +112,7 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
         request = replace(request, recipe=made.recipe)
         draft.write_bytes(made.data)
         comparison = _verify(request, parent, backend, draft, data)
-        diagnosis = _diagnosis(request, made, data)
+        diagnosis = _diagnosis(request, made, parent, data)
         _require_agreement(request, made, comparison, diagnosis)
         write_metadata(draft, _metadata(request, parent, data, comparison))
         model = inspect_model(draft)
@@ -136,13 +136,15 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
     return QuantizationResult(open_artifact(request.output), report)
 
 
-def _diagnosis(request: QuantizationRequest, made: _Made, data: _Data | None) -> Diagnosis:
+def _diagnosis(
+    request: QuantizationRequest, made: _Made, parent: ModelArtifact, data: _Data | None
+) -> Diagnosis:
     """Why int8 hurts this model; nothing for a recipe that sets no ranges, or where nothing is compared."""
     if made.static is None or not request.compared_crops:
         return Diagnosis((), ())
     request.say("Looking for what plain int8 hurts ...")
     crops = None if data is None else data.crops
-    return made.static.diagnosis(request.source.spec, crops, all_layers=request.explain)
+    return made.static.diagnosis(parent.spec, crops, all_layers=request.explain)
 
 
 def _require_agreement(

@@ -82,6 +82,8 @@ def float_regions(network: Network, culprits: Iterable[str], largest_share: floa
     named: dict[str, set[int]] = {
         **{f"the first {n} ops": set(range(n)) for n in _PREFIXES if n < count},
         **{f"the last {n} ops": set(range(count - n, count)) for n in _SUFFIXES if n < count},
+        # They filter each channel for itself, mostly for edges: little signal, all of the rounding.
+        "the depthwise convolutions": {i for i, step in enumerate(network.steps) if _is_depthwise(step)},
     }
     ranked = list(culprits)
     for n in _CULPRITS:
@@ -94,6 +96,7 @@ def float_regions(network: Network, culprits: Iterable[str], largest_share: floa
             sum(costs[i] for i in steps) / total,
         )
         for name, steps in named.items()
+        if steps
     ]
     fitting = [region for region in regions if region.share <= largest_share]
     return sorted(fitting, key=lambda region: (region.share, len(region.tensors)))
@@ -106,6 +109,10 @@ def _around(network: Network, tensors: set[str]) -> set[int]:
         for i, step in enumerate(network.steps)
         if tensors.intersection(outputs_of(step)) or tensors.intersection(sources_of(step))
     }
+
+
+def _is_depthwise(step: Step) -> bool:
+    return isinstance(step, Weighted) and step.reads.shape[1] == 1 and len(step.reads) > 1
 
 
 def _multiplications(network: Network, step: Step) -> float:
