@@ -84,6 +84,7 @@ class _Tying:
                 self._new(step.output, step.channel_axes[1])
             case Carried():
                 ids[step.output] = _collapsed(np.asarray(step.carry(*(ids[name] for name in step.sources))))
+                self._number_padding(step.output, self._network.axis_of(step.output))
             case Elementwise():
                 ids[step.output] = ids[step.source]
             case Sum():
@@ -106,6 +107,8 @@ class _Tying:
         first, *others = (np.broadcast_to(self._ids[name], shape) for name in step.sources)
         for other in others:
             self._tie(first, other)
+            if (_small(first, 0) == PADDING).any():
+                first = _collapsed(np.where(first == PADDING, other, first))
         self._ids[step.output] = first
         has_vector = (
             first.ndim > 0 and _one_per_channel(first, self._network.axis_of(step.output)) is not None
@@ -124,8 +127,21 @@ class _Tying:
         self._ids[name] = _spread(numbers, shape, axis)
         return self._ids[name]
 
+    def _number_padding(self, name: str, axis: int) -> None:
+        """A channel of nothing but zeros (padding along the channels) has a scale of its own."""
+        ids = self._ids[name]
+        if not ids.ndim or not (_small(ids, axis) == PADDING).any():
+            return
+        others = tuple(i for i in range(ids.ndim) if i != axis % ids.ndim)
+        empty = (ids == PADDING).all(axis=others)
+        numbers = np.full(len(empty), PADDING, np.int64)
+        numbers[empty] = np.arange(self._count, self._count + empty.sum())
+        self._count += int(empty.sum())
+        self._ids[name] = _collapsed(np.where(ids == PADDING, _spread(numbers, ids.shape, axis), ids))
+
     def _channels(self, name: str, axis: int) -> Ids:
         """One number per channel; places of a channel with several numbers are tied."""
+        self._number_padding(name, axis)
         rows = np.moveaxis(_small(self._ids[name], axis), axis, 0)
         rows = rows.reshape(rows.shape[0], -1)
         vector = rows.max(axis=1)

@@ -202,12 +202,16 @@ class _Reader:
         return steps
 
     def read_carried(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
-        if any(self._is_stored(int(i)) for i in op.inputs[: _DATA_INPUTS.get(name, len(op.inputs))]):
+        data = _DATA_INPUTS.get(name, slice(None))
+        stored = [i >= 0 and self._is_stored(int(i)) for i in op.inputs]
+        moves = [int(i) for i in op.inputs[data]]
+        # Where the values go must be known, so all but the data must be stored; and the data must not be.
+        if any(stored[data]) or sum(stored) + len(moves) != len(op.inputs):
             return None
         made = CARRIES[name](self, op)
         if made is None:
             return None
-        sources = tuple(self._names[i] for i in op.inputs if i >= 0 and not self._is_stored(int(i)))
+        sources = tuple(self._names[i] for i in moves)
         return [
             Carried(sources, self._names[output], carry, clip, name)
             for output, carry in zip(op.outputs, made, strict=True)
@@ -226,7 +230,7 @@ class _Reader:
     def read_product(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
         left, right = (int(i) for i in op.inputs)
         output = self._names[op.outputs[0]]
-        if self._is_stored(left) and not self._is_stored(right):
+        if self._is_stored(left) and name != "DIV":
             left, right = right, left
         shapes = self.network.shapes
         if self._is_stored(left):
@@ -268,6 +272,8 @@ class _Reader:
             return None
         averaged = 1
         if name in {"MEAN", "SUM"}:
+            if not self._is_stored(int(op.inputs[1])):
+                return None
             axes = {int(axis) % 4 for axis in self.stored(int(op.inputs[1])).reshape(-1)}
             if axes != {1, 2}:
                 return None
@@ -305,8 +311,8 @@ def _reads(rows: int, per_output: int, channels: int) -> NDArray[np.int64]:
 
 
 _READERS.update(dict.fromkeys(CARRIES, _Reader.read_carried))
-# How many of an op's inputs carry data; all of them for a concatenation.
-_DATA_INPUTS = {name: 1 for name in CARRIES if name not in {"CONCATENATION", "SPLIT"}} | {"SPLIT": 0}
+# Which of an op's inputs carry data; all of them for a concatenation.
+_DATA_INPUTS = {name: slice(1) for name in CARRIES if name != "CONCATENATION"} | {"SPLIT": slice(1, 2)}
 
 
 def _sequence(values: Any) -> list[int]:
