@@ -44,9 +44,10 @@ def pixel_range(spec: InputSpec) -> tuple[float, float]:
 
 
 def lies_on_grid(spec: InputSpec) -> bool:
-    """Whether every pixel level is a whole number of int8 steps already: one std, one whole mean."""
+    """Whether every pixel level is a whole number of int8 steps already: one std, one grey level as mean."""
     mean, std = np.array(spec.mean), np.array(spec.std)
-    return bool((mean == mean[0]).all() and (std == std[0]).all() and mean[0] == round(mean[0]))
+    is_level = mean[0] == round(mean[0]) and 0 <= mean[0] <= LEVELS
+    return bool((mean == mean[0]).all() and (std == std[0]).all() and is_level)
 
 
 def put_pixels_on_grid(graph: Any, spec: InputSpec, *, symmetric: bool = False) -> ExactInput | None:
@@ -62,7 +63,7 @@ def put_pixels_on_grid(graph: Any, spec: InputSpec, *, symmetric: bool = False) 
     """
     subgraph = graph.subgraphs[0]
     name = tensor_name(subgraph.tensors[subgraph.inputs[0]])
-    if lies_on_grid(spec):
+    if lies_on_grid(spec) and not symmetric:
         return ExactInput({name: pixel_range(spec)}, ())
     front = _Front.find(graph)
     if front is None:
@@ -77,7 +78,7 @@ def put_pixels_on_grid(graph: Any, spec: InputSpec, *, symmetric: bool = False) 
 
 def zero_level_of(spec: InputSpec, *, symmetric: bool) -> int:
     """The grey level that becomes 0: near the mean colour, which padding is."""
-    return (LEVELS + 1) // 2 if symmetric else round(float(np.mean(spec.mean)))
+    return (LEVELS + 1) // 2 if symmetric else min(max(round(float(np.mean(spec.mean))), 0), LEVELS)
 
 
 def grid_range(zero_level: int, *, symmetric: bool) -> tuple[float, float]:
@@ -92,7 +93,7 @@ class _Front:
 
     def __init__(self, graph: Any, pad: Any | None, convolution: Any) -> None:
         self._graph, self._subgraph = graph, graph.subgraphs[0]
-        self._pad, self._convolution = pad, convolution
+        self._pads, self._convolution = [] if pad is None else [pad], convolution
 
     @classmethod
     def find(cls, graph: Any) -> _Front | None:
@@ -105,13 +106,13 @@ class _Front:
         if len(readers) != 1 or op_name(graph, readers[0]) != "CONV_2D":
             return None
         front = cls(graph, pad, readers[0])
-        fits = len(readers[0].inputs) == 3 and front._weights().shape[-1] == 3
-        return front if fits else None
+        fits = len(readers[0].inputs) == 3 and all(front._holds_floats(int(i)) for i in readers[0].inputs[1:])
+        return front if fits and front._weights().shape[-1] == 3 else None
 
     @property
     def padded(self) -> tuple[str, ...]:
-        """The output of the PAD, where there is one."""
-        return () if self._pad is None else (self._name(self._pad.outputs[0]),)
+        """The outputs of the PADs: the model's own, the one that was added."""
+        return tuple(self._name(pad.outputs[0]) for pad in self._pads)
 
     def make_padding_explicit(self) -> None:
         """Padding with 0 must happen before the change of scale, where 0 still is the mean colour."""
@@ -132,7 +133,8 @@ class _Front:
         widths = np.array([(0, 0), *sizes, (0, 0)], np.int32)
         shape = [int(size) + int(pair.sum()) for size, pair in zip(source.shape, widths, strict=True)]
         stored = self._new_tensor("pixels/paddings", (4, 2), widths, _INT32)
-        self._pad = self._insert("PAD", [self._convolution.inputs[0], stored], "pixels/padded", shape)
+        pad = self._insert("PAD", [self._convolution.inputs[0], stored], "pixels/padded", shape)
+        self._pads.append(pad)
 
     def insert_affine(self, factor: NDArray[np.float64], offset: NDArray[np.float64]) -> str:
         """Multiplies and adds per channel, as a depthwise convolution of one pixel; returns its output."""
@@ -189,6 +191,11 @@ class _Front:
         tensor.buffer = len(self._graph.buffers) - 1
         self._subgraph.tensors.append(tensor)
         return len(self._subgraph.tensors) - 1
+
+    def _holds_floats(self, index: int) -> bool:
+        tensor = self._subgraph.tensors[index]
+        data = self._graph.buffers[tensor.buffer].data
+        return index >= 0 and tensor.type == _FLOAT32 and data is not None and len(data) > 0
 
     def _weights(self) -> NDArray[np.float32]:
         return self._values(self._convolution.inputs[1])

@@ -44,9 +44,11 @@ def put_pixels_on_grid(model: Any, spec: InputSpec, *, symmetric: bool = False) 
 
 
 def _is_plain_convolution(graph: OnnxGraph, node: Any) -> bool:
-    stored = node.op_type == "Conv" and graph.is_stored(node.input[1])
+    if node.op_type != "Conv" or len(node.input) != 3 or not all(map(graph.is_stored, node.input[1:])):
+        return False
     explicit = attribute(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"}
-    return bool(stored and explicit and attribute(node, "group", 1) == 1 and len(node.input) == 3)
+    of_colours = graph.stored(node.input[1]).ndim == 4 and graph.stored(node.input[1]).shape[1] == 3
+    return bool(explicit and of_colours and attribute(node, "group", 1) == 1)
 
 
 def _front_nodes(
