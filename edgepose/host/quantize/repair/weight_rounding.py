@@ -107,9 +107,13 @@ def _windows(network: Network, step: Weighted, source: NDArray[np.float32]) -> N
     maps = np.moveaxis(source, step.channel_axes[0], -1)
     kernel = network.constants[step.weights].transpose(step.to_matrix).shape[2:]
     if maps.ndim == 4 and len(kernel) == 2 and not step.spreads:
-        views = np.lib.stride_tricks.sliding_window_view(maps[0], kernel, axis=(0, 1))
+        # A map smaller than the kernel is padded in the network as well.
+        short = [(0, max(size - side, 0)) for size, side in zip(kernel, maps.shape[1:3], strict=True)]
+        padded = np.pad(maps[0], [*short, (0, 0)])
+        views = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(0, 1))
         every = max(1, int(np.ceil(np.sqrt(views.shape[0] * views.shape[1] / _WINDOWS))))
-        picked = views[every // 2 :: every, every // 2 :: every]
+        top, left = (min(every // 2, (places - 1) // 2) for places in views.shape[:2])
+        picked = views[top::every, left::every]
         samples = picked.reshape(-1, maps.shape[-1], kernel[0] * kernel[1])
     else:
         rows = maps.reshape(-1, maps.shape[-1])
@@ -143,12 +147,13 @@ def _codes(
     upper = _inverse_factors(moments)[group_of_row] if len(moments) > 1 else _inverse_factors(moments)
     weights, columns = weights.copy(), weights.shape[1]
     largest = np.abs(weights).argmax(axis=1)
-    kept = np.sign(np.take_along_axis(weights, largest[:, None], 1))[:, 0] * LARGEST_CODE
+    kept = np.round(np.take_along_axis(weights, largest[:, None], 1))[:, 0]
     codes = np.zeros_like(weights)
     for column in range(columns):
         code = np.clip(np.round(weights[:, column]), -LARGEST_CODE, LARGEST_CODE)
-        # The largest weight sets the step, so it keeps its code; an all-zero row has none.
-        codes[:, column] = np.where((largest == column) & (kept != 0), kept, code)
+        # The largest weight sets the step, so it keeps its code. In a transposed convolution a row is one
+        # tap of an output channel, and the largest weight of a tap that sets no step keeps a smaller one.
+        codes[:, column] = np.where(largest == column, kept, code)
         error = (weights[:, column] - codes[:, column]) / upper[:, column, column]
         weights[:, column + 1 :] -= error[:, None] * upper[:, column, column + 1 :]
     return codes
