@@ -1,4 +1,4 @@
-"""Weights rounded by what their inputs have in common: on the quantizer's grid, with less error at the output."""
+"""Weights rounded by what their inputs have in common: on the quantizer's grid, with less error."""
 
 from __future__ import annotations
 
@@ -231,9 +231,11 @@ def test_corrected_bias_keeps_the_mean_output(tmp_path: Path, model_format: str,
     rounded = rounded_constants(model.network, {}, statistics)
     axes = tuple(i for i in range(5) if i != (4 if model_format == "tflite" else 2))
     exact = outputs(model, inputs).mean(axis=axes)
-    shifts = []
-    for constants in (rounded, {step.weights: rounded[step.weights]}):
-        shifts.append(np.abs(outputs(model.with_constants(constants), inputs).mean(axis=axes) - exact).max())
+    candidates = rounded, {step.weights: rounded[step.weights]}
+    shifts = [
+        np.abs(outputs(model.with_constants(constants), inputs).mean(axis=axes) - exact).max()
+        for constants in candidates
+    ]
     # Only without a border does a window see the mean of the whole map.
     assert shifts[0] < (1e-4 if kind == "pointwise" else 0.3) * shifts[1]
 
