@@ -231,7 +231,7 @@ def _subtracted_from(b: Builder, x: Name) -> Name:
 
 
 def _scaled(b: Builder, x: Name) -> Name:
-    return b.add(b.add(x, b.normal(8), "MUL"), b.store(np.float32([3.0])), "DIV")
+    return b.add(b.add(x, b.normal(8), "MUL"), b.store(np.full(1, 3.0)), "DIV")
 
 
 def _reciprocal(b: Builder, x: Name) -> Name:
@@ -275,7 +275,7 @@ def _transposed(b: Builder, x: Name) -> Name:
 
 def _dense(b: Builder, x: Name) -> Name:
     x = b.reshape(b.pool("MAX_POOL_2D", x, (2, 2)), 1, 96)
-    settings = {"options": "FullyConnected", "fusedActivationFunction": RELU}
+    settings: dict[str, Any] = {"options": "FullyConnected", "fusedActivationFunction": RELU}
     x = b.op("FULLY_CONNECTED", x, b.normal(12, 96), b.normal(12), **settings)
     x = b.op("FULLY_CONNECTED", x, b.normal(8, 12), -1, options="FullyConnected")
     return b.reshape(x, 1, 1, 1, 8)

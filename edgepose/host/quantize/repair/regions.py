@@ -118,6 +118,8 @@ def _is_depthwise(step: Step) -> bool:
 def _multiplications(network: Network, step: Step) -> float:
     if not isinstance(step, Weighted):
         return 0.0
-    shape = network.shapes[step.output]
-    places = np.prod(shape) / shape[step.channel_axes[1]]
+    # A transposed convolution uses every weight once per place of its input, any other one of its output.
+    end, axis = (step.source, 0) if step.spreads else (step.output, 1)
+    shape = network.shapes[end]
+    places = np.prod(shape) / shape[step.channel_axes[axis]]
     return float(network.constants[step.weights].size * places)

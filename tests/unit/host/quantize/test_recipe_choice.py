@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edgepose.errors import ConfigError
-from edgepose.host.quantize.recipe_choice import find_recipe, recipe_for
+from edgepose.host.quantize.recipe_choice import check_recipe_target, find_recipe, recipe_for, write_recipe
+from edgepose.host.sources.metadata import write_metadata
 from edgepose.spec.device_profile import find_profile, load_profiles
-from edgepose.spec.recipe import RECIPES
+from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
+from edgepose.spec.recipe import RECIPES, ExcludedTensor, QuantizationRecipe
 from edgepose.spec.records import to_json
+from tests.support.tiny_networks import write_tiny_onnx, write_tiny_tflite
 
 TOML = 'name = "mine"\nkind = "static"\nweight_bits = 8\nactivation_bits = 8\n'
 
@@ -68,3 +73,54 @@ def test_every_profile_names_recipes_that_exist() -> None:
 def test_precision_that_the_profile_does_not_run_is_refused() -> None:
     with pytest.raises(ConfigError, match="runs int8, not float16"):
         recipe_for(find_profile("coral"), "float16")
+
+
+FOUND = QuantizationRecipe(
+    name="searched",
+    kind="static",
+    weight_bits=8,
+    activation_bits=8,
+    range_method="mse",
+    equalize=True,
+    exact_input=True,
+    round_weights=True,
+    sample_count=48,
+    excluded=(ExcludedTensor(name="head/conv:0", reason='one "scale" for boxes ± and scores'),),
+)
+
+
+@pytest.mark.parametrize("recipe", [FOUND, *RECIPES.values()], ids=lambda recipe: recipe.name)
+def test_written_recipe_is_found_again_as_it_was(tmp_path: Path, recipe: QuantizationRecipe) -> None:
+    path = tmp_path / "recipe.json"
+    check_recipe_target(path)
+    write_recipe(path, recipe)
+    assert find_recipe(str(path)) == recipe
+    assert path.read_bytes().endswith(b"}\n")
+    first = path.read_bytes()
+    write_recipe(path, find_recipe(str(path)))
+    assert path.read_bytes() == first
+    write_recipe(path, msgspec.structs.replace(recipe, sample_count=1))
+    assert find_recipe(str(path)) != recipe
+
+
+@pytest.mark.parametrize("write", [write_tiny_onnx, write_tiny_tflite])
+def test_recipe_inside_a_model_is_found(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    path = write(tmp_path / "model")
+    parent = ParentModel(file_name="float", sha256="0" * 64, step="source")
+    lineage = Lineage(precision="int8", parents=(parent,), tools={}, recipe=FOUND)
+    with pytest.raises(ConfigError, match="has no recipe inside; expected a model that edgepose quantized"):
+        find_recipe(str(path))
+    write_metadata(path, {LINEAGE_METADATA_KEY: lineage_to_json(lineage)})
+    assert find_recipe(str(path)) == FOUND
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "recipe", "missing/recipe.json", "folder.json"])
+def test_target_that_cannot_hold_a_recipe_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(ConfigError, match=r"expected a name ending in \.json in a folder"):
+        check_recipe_target(tmp_path / name)
+
+
+def test_recipe_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Cannot write"):
+        write_recipe(tmp_path / "missing" / "recipe.json", FOUND)
