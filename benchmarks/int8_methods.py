@@ -131,7 +131,7 @@ class Bench:
         self._calibration = arguments.data / "coco_train"
         self._evaluation = arguments.data / "coco_val"
         self._annotations = self._evaluation / "person_keypoints.json"
-        self._code = _code_digest()
+        self.code = _code_digest()
         for folder in ("cells", "files"):
             (self._work / folder).mkdir(parents=True, exist_ok=True)
         if arguments.quick:
@@ -166,7 +166,7 @@ class Bench:
     def latencies(self, model: str, cells: Sequence[Cell]) -> dict[str, Latency]:
         """Times of a model's files, by file name; measured in turn."""
         files = {c.file_name: c.sha256 for c in cells if c.model == model and c.file_name is not None}
-        rounds = 4 if self._arguments.quick else _ROUNDS
+        rounds = self.rounds
         stored = self._work / f"latency_{model}.json"
         if stored.is_file():
             kept = json.loads(stored.read_text(encoding="utf-8"))
@@ -180,13 +180,19 @@ class Bench:
 
     def _fingerprint(self, task: Task) -> str:
         parts = (
-            sha256_of_path(self.source(task.model)), self._code, str(self._samples),
+            sha256_of_path(self.source(task.model)), self.code, str(self.samples),
             sha256_of_path(self._annotations), str(self._resamples),
         )  # fmt: skip
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
-    def _samples(self) -> int:
+    def rounds(self) -> int:
+        """Rounds of timing."""
+        return 4 if self._arguments.quick else _ROUNDS
+
+    @property
+    def samples(self) -> int:
+        """Calibration crops of a draw."""
         return _QUICK_CROPS if self._arguments.quick else int(self._arguments.samples)
 
     @property
@@ -240,7 +246,7 @@ class Bench:
             return convert_directly(source, spec, self.file(f"{task.name}.tflite"))
         if task.method == FLOAT_ONNX2TF:
             return convert_by_onnx2tf(source, spec, self.file(onnx2tf_name(task.model)))
-        data = Calibration(self._calibration, self._samples, task.seed or 0)
+        data = Calibration(self._calibration, self.samples, task.seed or 0)
         if task.method == PLAIN_ONNX:
             return quantize_by_onnxruntime(source, spec, data, self.file(f"{task.name}.onnx"))
         profile = find_profile(task.profile)
@@ -252,7 +258,7 @@ class Bench:
 
     def _timed(self, model: str, names: Sequence[str], rounds: int) -> dict[str, Latency]:
         backends = {name: open_backend(self.file(name)) for name in names}
-        crop = Calibration(self._calibration, self._samples, 0).crops().held_out[:1]
+        crop = Calibration(self._calibration, self.samples, 0).crops().held_out[:1]
         for name, backend in backends.items():
             spec = load_spec(self.file(name), self._spec(model))
             run_once(backend, RepresentativeInputs(spec.input, backend.input, crop).first(1)[0])
@@ -316,10 +322,12 @@ def _described(arguments: argparse.Namespace, bench: Bench) -> dict[str, Any]:
             "Differences are against the float model on the same persons, paired bootstrap over pictures. "
             f"'{PLAIN_TFLITE}' is given edgepose's ranges (mean of each crop's extremes)."
         ),
-        "rounds": _ROUNDS,
-        "samples": arguments.samples,
+        "rounds": bench.rounds,
+        "quick": arguments.quick,
+        "code_sha256": bench.code,
+        "samples": bench.samples,
         "command": f"benchmarks/int8_methods.py DATA --work DIR {call} --seeds {seeds} "
-        f"--samples {arguments.samples}",
+        f"--samples {arguments.samples}" + (" --quick" if arguments.quick else ""),
         "versions": {
             "edgepose": __version__,
             "python": platform.python_version(),
