@@ -21,7 +21,7 @@ from edgepose.cli.output import progress_bar, say, table, write_report
 if TYPE_CHECKING:
     from edgepose.host.quantize.request import QuantizationResult
     from edgepose.spec.device_profile import Precision
-    from edgepose.spec.quantization_report import TensorError
+    from edgepose.spec.quantization_report import QuantizationReport, TensorError
     from edgepose.spec.recipe import QuantizationRecipe
 
 _SHOWN_TENSORS = 20
@@ -116,7 +116,7 @@ def command(  # noqa: PLR0917 (one argument an option)
                 seed=seed,
                 progress=progress,
                 say=say,
-                repair=recipe is None and chosen.kind == "static" and calibration is not None,
+                repair=recipe is None and chosen.kind == "static",
                 explain=explain,
             )
         )
@@ -130,13 +130,12 @@ def _describe(result: QuantizationResult, *, explain: bool) -> str:
 
     report = result.report
     ops, float_ops = sum(report.model.ops.values()), sum(report.model.float_ops.values())
-    agreement = "not measured" if report.agreement_oks is None else f"{report.agreement_oks:.4f}"
     size_mib = report.model.size_bytes / 2**20
     written = f"{result.artifact.path}: {report.model.format}, {report.model.precision}, {size_mib:.2f} MiB"
     lines = [
         _describe_recipe(report.recipe),
         f"{written}, {float_ops} of {ops} ops in float",
-        f"agreement with the float model (mean OKS, {report.agreement_crops} held-out poses): {agreement}",
+        _describe_agreement(report),
     ]
     data = report.calibration
     if data is not None:
@@ -150,6 +149,13 @@ def _describe(result: QuantizationResult, *, explain: bool) -> str:
     if explain:
         lines += ["", _explain(result)]
     return "\n".join(lines)
+
+
+def _describe_agreement(report: QuantizationReport) -> str:
+    if report.calibration is None:
+        return "agreement with the float model: not checked: no pictures (--calibration DIR checks)"
+    found = "not measured" if report.agreement_oks is None else f"{report.agreement_oks:.4f}"
+    return f"agreement with the float model (mean OKS, {report.agreement_crops} held-out poses): {found}"
 
 
 def _describe_recipe(recipe: QuantizationRecipe) -> str:

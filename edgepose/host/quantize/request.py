@@ -34,7 +34,8 @@ class QuantizationRequest:
         integer_only: Whether the device needs integer inputs and outputs too.
         min_calibration_images: Fewest different pictures with a usable crop.
         seed: Draw of the crops.
-        repair: Whether to search for a recipe that keeps the accuracy, from ``recipe`` on.
+        repair: Whether to search for a recipe that keeps the accuracy, from ``recipe`` on; without pictures,
+            to take the repairs that need ranges alone.
         min_agreement_oks: A searched recipe that agrees less with the float model fails the gate.
         ranges: Statistics that a device sent, instead of calibration pictures.
         explain: Whether every layer's sensitivity is measured, not only the suspects'.

@@ -23,7 +23,13 @@ from edgepose.host.quantize.diagnosis.subject import Subject
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat
 from edgepose.host.quantize.repair.judge import Judge
 from edgepose.host.quantize.repair.network import outputs_of
-from edgepose.host.quantize.repair.search import AIM, UNSUPPORTED, Limits, search_recipe
+from edgepose.host.quantize.repair.search import (
+    AIM,
+    UNSUPPORTED,
+    Limits,
+    recipe_without_pictures,
+    search_recipe,
+)
 from edgepose.host.quantize.repair.workshop import Stage, Workshop
 from edgepose.host.quantize.representative import RepresentativeInputs
 from edgepose.host.quantize.request import QuantizationRequest
@@ -102,6 +108,8 @@ def quantize_static(
 ) -> StaticResult:
     """Quantizes a float model by a static recipe, or searches one where the request says so.
 
+    A search without pictures has nothing to choose by: it takes the repairs that need ranges alone.
+
     Args:
         request: What to do.
         parent: The float model in the device's format.
@@ -122,10 +130,9 @@ def quantize_static(
         recipe = workshop.complete(request.recipe)
         return StaticResult(workshop.quantized(recipe), recipe, (), workshop)
     if crops is None:
-        raise ConfigError(
-            "A repair is chosen by pictures that set no range, and no data folder is given.",
-            "Add --calibration DIR, or name a --recipe.",
-        )
+        request.say("No pictures to choose a recipe by: taking the repairs that need ranges alone.")
+        recipe = recipe_without_pictures(workshop, request.recipe, _limits(request))
+        return StaticResult(workshop.quantized(recipe), recipe, (), workshop)
     judge = Judge(backend, parent.spec, crops.selection)
     request.say(f"Searching a recipe on {judge.crops} crops that set no range:")
     found = search_recipe(workshop, judge, request.recipe, _limits(request), request.say)

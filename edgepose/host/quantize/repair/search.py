@@ -32,6 +32,7 @@ LARGEST_FLOAT_SHARE = 0.25
 _GAIN = 0.001
 REPAIRED_SUFFIX = "_repaired"
 UNSUPPORTED = "this op has no int8 form here"
+UNLIKE = "joins outputs whose ranges are unlike; each keeps its own scale"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,9 @@ def search_recipe(
     """
     search = _Search(workshop, judge, limits, say)
     search.try_recipe("plain", base)
+    # It has no weights and costs next to nothing; while it drowns the scores, nothing else can be judged.
+    if not limits.integer_only and not search.is_good_enough:
+        search.try_unlike_head()
     for level in (_range_methods, _equalized, _refined, _range_methods):
         if search.is_good_enough:
             break
@@ -96,6 +100,56 @@ def search_recipe(
     if not limits.integer_only and search.score < limits.aim_before_float:
         search.try_float_regions()
     return search.result()
+
+
+def recipe_without_pictures(
+    workshop: Workshop, base: QuantizationRecipe, limits: Limits
+) -> QuantizationRecipe:
+    """The repaired recipe that needs ranges alone, where no picture can choose between candidates.
+
+    Equalization, pixels on the grid and a joint of unlike outputs in float: what costs next to nothing on the
+    device and hurts no model that it was measured on.
+
+    Args:
+        workshop: The model and its ranges.
+        base: The profile's plain recipe.
+        limits: What the device allows.
+
+    Raises:
+        ConfigError: The recipe does not fit the model.
+        ModelError: The model cannot be quantized so.
+    """
+    recipe = msgspec.structs.replace(
+        base,
+        name=base.name.removesuffix(REPAIRED_SUFFIX) + REPAIRED_SUFFIX,
+        equalize=True,
+        exact_input=not limits.integer_only,
+        range_method="average",
+    )
+    if not limits.integer_only:
+        stage = workshop.stage(recipe)
+        region = unlike_head(stage.model.network, stage.statistics)
+        if region is not None:
+            recipe = _excluding(recipe, _names_of(stage, region), UNLIKE)
+    return _carried_out(workshop, recipe, limits)[0]
+
+
+def _carried_out(
+    workshop: Workshop, recipe: QuantizationRecipe, limits: Limits
+) -> tuple[QuantizationRecipe, bytes]:
+    """Quantizes; ops without an int8 form are named as such where the device runs float ops."""
+    recipe = workshop.complete(recipe)
+    data = workshop.quantized(recipe)
+    if limits.integer_only:
+        return recipe, data
+    named = {entry.name for entry in recipe.excluded}
+    left = [
+        op for op in workshop.stage(recipe).model.audit(data).float_ops if not named & {op.name, *op.tensors}
+    ]
+    if not left:
+        return recipe, data
+    recipe = _excluding(recipe, [op.name for op in left], UNSUPPORTED)
+    return recipe, workshop.quantized(recipe)
 
 
 _Candidates = list[tuple[str, QuantizationRecipe]]
@@ -144,6 +198,7 @@ class _Search:
     def __init__(self, workshop: Workshop, judge: Judge, limits: Limits, say: Callable[[str], None]) -> None:
         self._workshop, self._judge, self._limits, self._say = workshop, judge, limits, say
         self._steps: list[RepairStep] = []
+        self._first_problem: ModelError | None = None
         self.score = -1.0
         self.best: QuantizationRecipe = None  # type: ignore[assignment]
 
@@ -155,43 +210,28 @@ class _Search:
     def try_recipe(self, name: str, candidate: QuantizationRecipe) -> bool:
         """Scores a candidate and keeps it where it is better; says whether."""
         try:
-            candidate, data = self._quantized(self._workshop.complete(candidate))
+            candidate, data = _carried_out(self._workshop, candidate, self._limits)
             score = self._judge.score(data)
         except ModelError as problem:
+            # A plain int8 file that the runtime refuses to load is what a repair may heal.
             if not self._steps:
-                raise
+                self.best, self._first_problem = candidate, problem
             self._steps.append(RepairStep(name=name, agreement_oks=None, kept=False))
             self._say(f"  {name}: not possible ({problem.message})")
             return False
-        kept = score >= self.score + (_GAIN if self._steps else 0.0)
+        kept = score >= self.score + (_GAIN if self.score >= 0 else 0.0)
         self._steps.append(RepairStep(name=name, agreement_oks=round(score, 6), kept=kept))
         self._say(f"  {name}: OKS {score:.4f} with the float model{', kept' if kept else ''}")
         if kept:
             self.best, self.score = candidate, score
         return kept
 
-    def _quantized(self, recipe: QuantizationRecipe) -> tuple[QuantizationRecipe, bytes]:
-        """Quantizes; ops without an int8 form are named as such where the device runs float ops."""
-        data = self._workshop.quantized(recipe)
-        if self._limits.integer_only:
-            return recipe, data
-        named = {entry.name for entry in recipe.excluded}
-        left = [
-            op
-            for op in self._workshop.stage(recipe).model.audit(data).float_ops
-            if not named & {op.name, *op.tensors}
-        ]
-        if not left:
-            return recipe, data
-        recipe = _excluding(recipe, [op.name for op in left], UNSUPPORTED)
-        return recipe, self._workshop.quantized(recipe)
-
     def try_unlike_head(self) -> None:
         """Gives outputs of unlike ranges a scale each, by leaving in float what joins them."""
         stage = self._workshop.stage(self.best)
         region = unlike_head(stage.model.network, stage.statistics)
         if region is not None:
-            self._try_region(region, "joins outputs whose ranges are unlike; each keeps its own scale")
+            self._try_region(region, UNLIKE)
 
     def try_float_regions(self) -> None:
         """Leaves the cheapest part in float that is enough, else the one that helps most."""
@@ -207,12 +247,19 @@ class _Search:
 
     def _try_region(self, region: Region, reason: str, base: QuantizationRecipe | None = None) -> None:
         base = base or self.best
-        model = self._workshop.stage(base).model
-        names = [name for tensor in region.tensors for name in model.ops_writing(tensor)]
+        names = _names_of(self._workshop.stage(base), region)
+        if {entry.name for entry in base.excluded}.issuperset(names):
+            return
         self.try_recipe(f"float: {region.name}", _excluding(base, names, reason))
 
     def result(self) -> Found:
-        """The best recipe; a changed one says so by its name."""
+        """The best recipe; a changed one says so by its name.
+
+        Raises:
+            ModelError: No candidate could be quantized and loaded; the plain recipe's reason.
+        """
+        if self.score < 0 and self._first_problem is not None:
+            raise self._first_problem
         recipe = self.best
         if any(step.kept for step in self._steps[1:]) or recipe.excluded:
             name = recipe.name.removesuffix(REPAIRED_SUFFIX) + REPAIRED_SUFFIX
@@ -231,6 +278,11 @@ def _worst_tensors(stage: Stage, ranges: TensorRanges) -> list[str]:
             rounding = ((max(ends[1], 0.0) - min(ends[0], 0.0)) / 255.0) ** 2 / 12.0
             found[name] = rounding / max(float(known.mean_square.mean()), 1e-30)
     return sorted(found, key=lambda name: (-found[name], name))
+
+
+def _names_of(stage: Stage, region: Region) -> list[str]:
+    """What a recipe must exclude so that a region stays in float."""
+    return [name for tensor in region.tensors for name in stage.model.ops_writing(tensor)]
 
 
 def _excluding(recipe: QuantizationRecipe, names: Sequence[str], reason: str) -> QuantizationRecipe:
