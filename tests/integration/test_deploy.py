@@ -160,7 +160,7 @@ def _root_of_something_else(tmp_path: Path) -> dict[str, object]:
         (_empty_folder, 3, "no"),
         (_folder_of_text, 3, "no"),
         (_too_few, 3, "at least"),
-        (_black_pictures, 6, "no usable data"),
+        (_black_pictures, 3, "not fit to calibrate on"),
         (_root_of_something_else, 3, "thesis.txt"),
         (lambda _: {"profile": "toaster"}, 3, "unknown"),
         (lambda _: {"model": "missing.onnx"}, 5, "missing.onnx"),

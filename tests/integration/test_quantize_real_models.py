@@ -59,7 +59,7 @@ def test_int8_tinypose_loses_accuracy_and_its_agreement_says_so(shared_data: Pat
     assert report.model.float_ops == {}
     assert report.model.precision == "int8"
     assert report.calibration is not None
-    assert (report.calibration.crops, report.calibration.boxes_from) == (128, "labels")
+    assert (report.calibration.crops, report.calibration.boxes_from) == (64, "labels")
     assert oks_ap(shared_data, result.artifact.path) < 0.55
     assert report.agreement_oks is not None
     assert report.agreement_oks < find_profile("jetson").budgets.min_agreement_oks
