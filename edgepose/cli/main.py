@@ -14,6 +14,7 @@ _COMMANDS = {
     "evaluate": ("edgepose.cli.evaluate", "Measure accuracy on labelled images."),
     "benchmark": ("edgepose.cli.benchmark", "Measure latency and memory on this machine."),
     "convert": ("edgepose.cli.convert", "Convert a model and prove that it stayed the same."),
+    "distill": ("edgepose.cli.distill_command", "Train a small student on a teacher's answers."),
     "quantize": ("edgepose.cli.quantize", "Quantize a model for a device profile."),
     "bundle": ("edgepose.cli.bundle", "Pack a model for a device profile into one file."),
     "verify": ("edgepose.cli.verify", "Check a bundle and show what it was made from."),

@@ -47,7 +47,7 @@ class HeatmapCodec:
         output = choose_output(outputs, self.output)
         # Before the axes move: a sum over memory in order costs a sixth.
         require_finite(output, "heatmaps")
-        heatmaps = self._keypoints_first(output)
+        heatmaps = self.keypoints_first(output)
         cells, scores = decode_heatmaps(heatmaps, self.subpixel)
         keypoints = (cells * self._cell_px(heatmaps.shape)).astype(np.float32)[None]
         keypoint_scores = np.clip(scores, 0, 1).astype(np.float32)[None]
@@ -69,17 +69,21 @@ class HeatmapCodec:
         """
         width, height = map_wh
         cells = keypoints_input_px / self._cell_px((0, height, width))
-        along_x = np.square(np.arange(width)[None] - cells[:, 0, None])
-        along_y = np.square(np.arange(height)[None] - cells[:, 1, None])
-        squared = along_y[:, :, None] + along_x[:, None, :]
-        targets = np.exp(-squared / (2 * sigma**2)) * visible[:, None, None]
+        along_x = np.exp(-np.square(np.arange(width)[None] - cells[:, 0, None]) / (2 * sigma**2))
+        along_y = np.exp(-np.square(np.arange(height)[None] - cells[:, 1, None]) / (2 * sigma**2))
+        # A Gaussian is the product of its sides: w + h exponentials instead of w * h.
+        targets = (along_y * visible[:, None])[:, :, None] * along_x[:, None, :]
         return targets.astype(np.float32)
 
     def _cell_px(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         return np.array([self.input_wh[0] / shape[-1], self.input_wh[1] / shape[-2]])
 
-    def _keypoints_first(self, output: Array) -> Array:
-        """(K, h, w) from either layout; the keypoint axis is the one of size K."""
+    def keypoints_first(self, output: Array) -> Array:
+        """(K, h, w) from either layout; the keypoint axis is the one of size K.
+
+        Raises:
+            ModelError: The output has another shape.
+        """
         if output.ndim == 4 and output.shape[0] == 1:
             first, last = output.shape[1] == self.keypoint_count, output.shape[3] == self.keypoint_count
             # A map as wide as there are keypoints fits both: the one shaped like the input is right.

@@ -1,0 +1,127 @@
+"""``edgepose distill``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgepose.cli.options import (
+    PATH,
+    detector_option,
+    detector_spec_option,
+    json_option,
+    spec_option,
+    threads_option,
+)
+from edgepose.cli.output import progress_bar, say, write_report
+
+
+@click.command(
+    name="distill",
+    epilog="Example: edgepose distill --teacher pose.onnx --spec pose.toml --student edgepose-s "
+    "--images photos/ -o student/",
+)
+@click.option("--teacher", type=PATH, metavar="MODEL", help="Pose model to learn from.")
+@click.option("--student", required=True, metavar="NAME", help="edgepose-n, edgepose-s or edgepose-m.")
+@click.option(
+    "--images",
+    "folders",
+    type=PATH,
+    required=True,
+    multiple=True,
+    metavar="DIR",
+    help="Pictures, with person_keypoints.json or without; may be repeated.",
+)
+@click.option(
+    "--annotations",
+    type=PATH,
+    multiple=True,
+    metavar="COCO.json",
+    help="Labels of the pictures; the nth goes with the nth --images.",
+)
+@click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Folder to write.")
+@click.option("--validate", type=PATH, metavar="DIR", help="Labelled pictures to measure on.")
+@click.option("--labels-only", is_flag=True, help="Learn from the labels alone, without a teacher.")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True)
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps instead of epochs.")
+@click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
+@click.option("--learning-rate", type=click.FloatRange(0, 1, min_open=True), default=2e-3, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--time-limit",
+    "time_limit_min",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MINUTES",
+    help="End after this much training; the learning rate falls accordingly.",
+)
+@click.option("--checkpoint-every", type=click.IntRange(1), metavar="STEPS", help="Besides every 2 minutes.")
+@click.option("--validate-every", type=click.IntRange(1), default=1000, show_default=True, metavar="STEPS")
+@click.option("--cache", type=PATH, metavar="DIR", help="Sample cache; OUT/cache by default.")
+@click.option("--licence", metavar="TEXT", help="Terms of the student's weights, for its spec.")
+@spec_option
+@detector_option
+@detector_spec_option
+@threads_option
+@json_option
+def command(  # noqa: PLR0917 - click passes all by name
+    teacher: Path | None,
+    student: str,
+    folders: tuple[Path, ...],
+    annotations: tuple[Path, ...],
+    output: Path,
+    validate: Path | None,
+    labels_only: bool,
+    epochs: float,
+    steps: int | None,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    time_limit_min: float | None,
+    checkpoint_every: int | None,
+    validate_every: int,
+    cache: Path | None,
+    licence: str | None,
+    spec_file: Path | None,
+    detector: Path | None,
+    detector_spec: Path | None,
+    threads: int | None,
+    json_target: str | None,
+) -> None:
+    """Train a small student on a teacher's answers, and on labels where there are any.
+
+    The same command again goes on from the last checkpoint in OUT.
+    """
+    from edgepose.host.distill.distillation import DistillationRequest, Observers, distil, summary
+    from edgepose.host.distill.persons import ImageSource
+
+    if labels_only == (teacher is not None):
+        raise click.UsageError("Give either --teacher or --labels-only.")
+    if annotations and len(annotations) != len(folders):
+        raise click.UsageError("Give --annotations once for each --images, or not at all.")
+    labels = annotations or (None,) * len(folders)
+    optional = {} if licence is None else {"licence": licence}
+    request = DistillationRequest(
+        student=student,
+        sources=tuple(ImageSource(*pair) for pair in zip(folders, labels, strict=True)),
+        output=output,
+        teacher=teacher,
+        teacher_spec=spec_file,
+        detector=detector,
+        detector_spec=detector_spec,
+        validation=None if validate is None else ImageSource(validate),
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        threads=threads,
+        time_limit_s=None if time_limit_min is None else time_limit_min * 60,
+        checkpoint_every=checkpoint_every,
+        validate_every=validate_every,
+        cache=cache,
+        **optional,
+    )
+    with progress_bar("teacher") as reading, progress_bar("training") as training:
+        report = distil(request, Observers(say, reading, training))
+    write_report(report, json_target, summary(report, output))

@@ -1,0 +1,342 @@
+"""Distillation from end to end: who, what they look like to the teacher, training, export, measurement."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgepose.errors import ConfigError, MissingDependencyError
+from edgepose.host.data.coco import read_coco
+from edgepose.host.distill.augmentation import AugmentationSettings
+from edgepose.host.distill.batches import BatchSettings, BatchSource
+from edgepose.host.distill.persons import ImageSource, TrainingPersons, collect_persons
+from edgepose.host.distill.sample_cache import SampleCache, open_cache
+from edgepose.host.distill.students import (
+    STUDENT_SKELETON,
+    StudentDesign,
+    student_named,
+    student_spec,
+)
+from edgepose.host.distill.targets import label_trust
+from edgepose.host.distill.teacher import CoordinateTeacher, HeatmapTeacher, open_teacher
+from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
+from edgepose.host.sources.inspect import inspect_model
+from edgepose.inference.open_model import RuntimeOptions, open_detector
+from edgepose.spec.distillation_report import (
+    DistillationData,
+    DistillationOptions,
+    DistillationReport,
+    DistillationTeacher,
+)
+from edgepose.spec.evaluation_report import EvaluationReport
+from edgepose.spec.lineage import ParentModel
+from edgepose.spec.records import to_builtins, to_json
+from edgepose.spec.whole_file import write_whole
+
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+_VERSIONS = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class DistillationRequest:
+    """What to distil.
+
+    Attributes:
+        student: Name of the student.
+        sources: Folders of pictures.
+        output: Folder for model, record, log and checkpoints.
+        teacher: The teacher model; None learns from labels alone.
+        teacher_spec: Spec of a teacher that carries none.
+        detector: Finds persons in folders without labels.
+        detector_spec: Spec of a detector that carries none.
+        validation: Labelled folder to measure on; never learned from.
+        epochs: Passes over the persons, where ``steps`` is not given.
+        steps: Steps of training.
+        batch_size: Samples a step.
+        learning_rate: Highest rate.
+        seed: Of everything random.
+        threads: CPU threads; None lets the framework choose.
+        time_limit_s: Training time after which the run ends early.
+        checkpoint_every: Steps between checkpoints on top of the clock's.
+        validate_every: Steps between validations.
+        cache: Folder of the sample cache; ``output/cache`` by default.
+        licence: Terms of the student's weights, for its spec.
+    """
+
+    student: str
+    sources: tuple[ImageSource, ...]
+    output: Path
+    teacher: Path | None = None
+    teacher_spec: Path | None = None
+    detector: Path | None = None
+    detector_spec: Path | None = None
+    validation: ImageSource | None = None
+    epochs: float = 60.0
+    steps: int | None = None
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    seed: int = 0
+    threads: int | None = None
+    time_limit_s: float | None = None
+    checkpoint_every: int | None = None
+    validate_every: int = 1000
+    cache: Path | None = None
+    licence: str = "not stated: the terms of teacher and training pictures apply"
+
+
+@dataclass(frozen=True)
+class Observers:
+    """Who is told what.
+
+    Attributes:
+        say: A line of text.
+        reading: (persons cached, persons in all).
+        training: (steps done, steps in all).
+    """
+
+    say: Say = field(default=lambda _line: None)
+    reading: Progress = field(default=lambda _done, _total: None)
+    training: Progress = field(default=lambda _done, _total: None)
+
+
+AnyTeacher = HeatmapTeacher | CoordinateTeacher
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """Everything before the first step."""
+
+    design: StudentDesign
+    teacher: AnyTeacher | None
+    data: TrainingPersons
+    cache: SampleCache
+    options: DistillationOptions
+
+
+def distil(request: DistillationRequest, observers: Observers | None = None) -> DistillationReport:
+    """Trains a student, writes it and says how good it is.
+
+    The same command again goes on from the last checkpoint in the output folder.
+
+    Raises:
+        ConfigError: Data, options or an earlier checkpoint cannot be used, or the disk is full.
+        ModelError: The teacher is damaged, training diverged, or the conversion damaged the student.
+        MissingDependencyError: Keras or TensorFlow is not installed.
+    """
+    observers = observers or Observers()
+    _require_keras()
+    # Samples are small; OpenCV's own threads would only take cores from the training.
+    cv2.setNumThreads(1)
+    prepared = _prepare(request, observers)
+    # Only now: it takes seconds, and wrong data are told at once.
+    from edgepose.host.distill.export import export_student
+    from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
+    from edgepose.host.distill.training import LoopSettings, TrainingLoop, Validation, Watchers
+
+    options, design = prepared.options, prepared.design
+    precision = configure_backend(options.seed, request.threads)
+    trainer = Trainer(design, OptimizerSettings(peak_rate=options.learning_rate), precision)
+    spec = student_spec(design, request.licence, _source_text(prepared))
+    batches = BatchSource(
+        prepared.cache,
+        design,
+        BatchSettings(options.batch_size, options.seed, AugmentationSettings(spec.input.box_scale)),
+    )
+    settings = LoopSettings(
+        steps=options.steps,
+        peak_rate=options.learning_rate,
+        time_limit_s=request.time_limit_s,
+        checkpoint_every=request.checkpoint_every,
+        validate_every=request.validate_every,
+    )
+    watchers = Watchers(observers.say, observers.training)
+    loop = TrainingLoop(trainer, batches, settings, _fingerprint(prepared), request.output, watchers)
+    labels = None if request.validation is None else request.validation.labels
+    validation = None
+    if request.validation is not None and labels is not None:
+        validation = Validation(read_coco(labels, request.validation.images_dir), spec)
+    outcome = loop.run(validation)
+    model = export_student(
+        trainer.averaged_student(), spec, _parents(prepared.teacher), request.output, observers.say
+    )
+    report = DistillationReport(
+        schema="edgepose.distillation/1",
+        teacher=_describe_teacher(prepared.teacher),
+        data=_describe_data(prepared),
+        options=options,
+        parameters=trainer.parameters,
+        steps_done=outcome.steps,
+        ended_by=outcome.ended_by,
+        resumed_from=outcome.resumed_from,
+        seconds=outcome.seconds,
+        loss=outcome.loss,
+        precision=precision,
+        versions=_versions(),
+        model=inspect_model(model),
+        evaluation=_evaluate(model, request),
+    )
+    write_whole(request.output / "distillation.json", [to_json(report, indent=2).encode()])
+    return report
+
+
+def summary(report: DistillationReport, output: Path) -> str:
+    """The record in a few lines."""
+    data, options = report.data, report.options
+    taught = "labels alone" if report.teacher is None else f"{report.teacher.file_name}"
+    lines = [
+        (
+            f"{output / 'model.tflite'}: {options.student}, {report.parameters / 1e6:.2f} M parameters, "
+            f"{report.model.size_bytes / 2**20:.2f} MiB"
+        ),
+        (
+            f"  learned from {taught}: {data.persons} persons in {data.images} images, "
+            f"{data.labelled_keypoints} labelled keypoints ({data.disputed_labels} disputed), "
+            f"{report.steps_done} steps in {report.seconds / 60:.1f} min, ended by {report.ended_by}"
+        ),
+    ]
+    if report.evaluation is not None:
+        metrics = report.evaluation.metrics
+        shown = ", ".join(
+            f"{name} {figure.value:.3f}" for name, figure in metrics.items() if figure.value is not None
+        )
+        lines.append(f"  on {report.evaluation.dataset.persons} other persons: {shown}")
+    return "\n".join(lines)
+
+
+def _require_keras() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("keras") is None or importlib.util.find_spec("tensorflow") is None:
+        raise MissingDependencyError(
+            "Distillation needs Keras and TensorFlow.", "Run: pip install 'edgepose[distill]'"
+        )
+
+
+def _prepare(request: DistillationRequest, observers: Observers) -> _Prepared:
+    design = student_named(request.student)
+    _check_validation(request)
+    try:
+        request.output.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigError(f"Cannot make the folder {request.output}: {problem.strerror}.") from problem
+    teacher = None
+    if request.teacher is not None:
+        teacher = open_teacher(request.teacher, STUDENT_SKELETON, request.teacher_spec, request.threads or 1)
+    detector = None
+    if request.detector is not None:
+        options = RuntimeOptions(threads=request.threads or 1)
+        detector = open_detector(request.detector, request.detector_spec, options)
+    data = collect_persons(request.sources, STUDENT_SKELETON, detector)
+    labelled = int(sum(person.labelled.sum() for person in data.persons))
+    if teacher is None and labelled == 0:
+        raise ConfigError(
+            "There are no labels to learn from.", "Give --annotations, or a teacher without --labels-only."
+        )
+    observers.say(f"{len(data.persons)} persons in {data.images} images, {labelled} labelled keypoints")
+    folder = request.cache or request.output / "cache"
+    cache = open_cache(folder, data, design, teacher, observers.reading)
+    steps = request.steps or max(1, math.ceil(request.epochs * len(cache) / request.batch_size))
+    described = DistillationOptions(
+        student=design.name,
+        seed=request.seed,
+        steps=steps,
+        batch_size=request.batch_size,
+        learning_rate=request.learning_rate,
+        labels_only=teacher is None,
+    )
+    return _Prepared(design, teacher, data, cache, described)
+
+
+def _check_validation(request: DistillationRequest) -> None:
+    if request.validation is None:
+        return
+    folder = request.validation
+    if folder.labels is None:
+        raise ConfigError(
+            f"{folder.folder} has no labels to validate on.", "It needs person_keypoints.json beside images/."
+        )
+    inside = {source.images_dir.resolve() for source in request.sources}
+    if folder.images_dir.resolve() in inside:
+        raise ConfigError(
+            f"{folder.folder} is both learned from and validated on; the figures would mean nothing.",
+            "Keep some pictures apart.",
+        )
+
+
+def _fingerprint(prepared: _Prepared) -> dict[str, Any]:
+    return {
+        **to_builtins(prepared.options),
+        "data": prepared.data.digest,
+        "teacher": None if prepared.teacher is None else prepared.teacher.sha256,
+    }
+
+
+def _source_text(prepared: _Prepared) -> str:
+    taught = "labels alone" if prepared.teacher is None else prepared.teacher.file_name
+    return f"edgepose distill: {prepared.design.name} from {taught}, {len(prepared.data.persons)} persons"
+
+
+def _parents(teacher: AnyTeacher | None) -> tuple[ParentModel, ...]:
+    if teacher is None:
+        return ()
+    return (ParentModel(file_name=teacher.file_name, sha256=teacher.sha256, step="distil: teacher"),)
+
+
+def _describe_teacher(teacher: AnyTeacher | None) -> DistillationTeacher | None:
+    if teacher is None:
+        return None
+    return DistillationTeacher(
+        file_name=teacher.file_name,
+        sha256=teacher.sha256,
+        targets="heatmaps" if isinstance(teacher, HeatmapTeacher) else "keypoints",
+    )
+
+
+def _describe_data(prepared: _Prepared) -> DistillationData:
+    cache, data = prepared.cache, prepared.data
+    disputed = 0
+    for index in range(len(cache)):
+        trust = label_trust(
+            cache.labels_px[index],
+            cache.labelled[index],
+            cache.teacher_px[index],
+            cache.teacher_scores[index],
+            cache.boxes_px[index],
+            STUDENT_SKELETON,
+        )
+        disputed += int(np.count_nonzero((trust > 0) & (trust < 1)))
+    return DistillationData(
+        digest=data.digest,
+        images=data.images,
+        persons=len(data.persons),
+        labelled_keypoints=int(cache.labelled.sum()),
+        disputed_labels=disputed,
+        too_small=data.too_small,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            # jax is one of two backends.
+            continue
+    return found
+
+
+def _evaluate(model: Path, request: DistillationRequest) -> EvaluationReport | None:
+    folder = request.validation
+    if folder is None or folder.labels is None:
+        return None
+    return evaluate_model(EvaluationRequest(model=model, annotations=folder.labels, images=folder.images_dir))

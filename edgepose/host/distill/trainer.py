@@ -1,0 +1,163 @@
+"""The network, its loss and its optimizer: Keras 3 on whichever backend is configured.
+
+Nothing here names TensorFlow or JAX but ``configure_backend``; the batches come as numpy arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from edgepose.errors import ConfigError, ModelError
+from edgepose.host.distill.batches import Batch
+from edgepose.host.distill.students import INPUT_OFFSET, STUDENT_SKELETON, StudentDesign, build_student
+
+_CLIP_NORM = 5.0
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW with a running average of the weights.
+
+    Attributes:
+        peak_rate: Highest learning rate.
+        weight_decay: On kernels only.
+        average: Momentum of the running average.
+    """
+
+    peak_rate: float = 2e-3
+    weight_decay: float = 0.01
+    average: float = 0.998
+
+
+def configure_backend(seed: int, threads: int | None) -> str:
+    """Seeds Keras, limits the CPU threads, and says which dtype policy the machine calls for.
+
+    Returns:
+        ``mixed_bfloat16`` where Keras sees a GPU or TPU, else ``float32``.
+    """
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        try:
+            if threads is not None:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(1)
+            tf.config.experimental.enable_op_determinism()
+        except RuntimeError as problem:
+            # TensorFlow takes thread counts only before its first op.
+            if threads is not None and tf.config.threading.get_intra_op_parallelism_threads() != threads:
+                raise ConfigError(f"TensorFlow is running already: {problem}.") from problem
+    accelerators = [*keras.distribution.list_devices("gpu"), *keras.distribution.list_devices("tpu")]
+    return "mixed_bfloat16" if accelerators else "float32"
+
+
+def heatmap_loss(packed: Any, maps: Any) -> Any:
+    """Squared error summed over each map, averaged over what is known.
+
+    Args:
+        packed: (N, 1 + h * w, K): row 0 the weights, the others the target maps.
+        maps: (N, h, w, K) of the student.
+
+    Returns:
+        A scalar; a keypoint of weight 0 adds nothing to it nor to its gradient.
+    """
+    weights, targets = packed[:, 0], packed[:, 1:]
+    errors = ops.square(ops.reshape(ops.cast(maps, "float32"), ops.shape(targets)) - targets)
+    known = ops.maximum(ops.sum(weights), 1.0)
+    return ops.sum(ops.sum(errors, axis=1) * weights) / known
+
+
+class Trainer:
+    """One student under training.
+
+    Args:
+        design: Its size.
+        settings: How to optimize.
+        dtype: Keras dtype policy.
+    """
+
+    def __init__(self, design: StudentDesign, settings: OptimizerSettings, dtype: str = "float32") -> None:
+        self._design, self._settings = design, settings
+        self._student = build_student(design, STUDENT_SKELETON.keypoint_count, dtype)
+        self._model = _with_raw_pictures(self._student, design)
+        self._optimizer = keras.optimizers.AdamW(
+            settings.peak_rate,
+            weight_decay=settings.weight_decay,
+            global_clipnorm=_CLIP_NORM,
+            use_ema=True,
+            ema_momentum=settings.average,
+        )
+        self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        # XLA's convolutions on a CPU are slower than oneDNN's; JAX compiles in any case.
+        on_cpu = dtype == "float32" and keras.backend.backend() == "tensorflow"
+        self._model.compile(self._optimizer, heatmap_loss, jit_compile=False if on_cpu else "auto")
+        self._optimizer.build(self._model.trainable_variables)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return int(self._student.count_params())
+
+    def step(self, batch: Batch, rate: float) -> float:
+        """One step of training.
+
+        Returns:
+            The loss.
+
+        Raises:
+            ModelError: The loss is not finite any more.
+        """
+        self._optimizer.learning_rate = rate
+        loss = float(self._model.train_on_batch(batch.pictures, batch.targets))
+        if not np.isfinite(loss):
+            raise ModelError(
+                f"The loss became {loss}; training cannot go on.", "Lower --learning-rate and start anew."
+            )
+        return loss
+
+    def arrays(self) -> tuple[NDArray[np.generic], ...]:
+        """All state, in a fixed order: network, then optimizer with its running averages."""
+        return tuple(ops.convert_to_numpy(variable) for variable in self._variables())
+
+    def restore(self, arrays: Sequence[NDArray[np.generic]]) -> None:
+        """Puts back what ``arrays`` gave.
+
+        Raises:
+            ConfigError: They are another network's.
+        """
+        variables = self._variables()
+        shapes = [tuple(variable.shape) for variable in variables]
+        if [array.shape for array in arrays] != shapes:
+            raise ConfigError("The checkpoint holds another network than this version of edgepose builds.")
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+    def averaged_student(self) -> Any:
+        """A float32 student with the running averages of the weights, for evaluation and export."""
+        trained = self._student.trainable_variables
+        kept = [ops.convert_to_numpy(variable) for variable in trained]
+        self._optimizer.finalize_variable_values(trained)
+        averaged = build_student(self._design, STUDENT_SKELETON.keypoint_count)
+        averaged.set_weights([ops.convert_to_numpy(variable) for variable in self._student.weights])
+        for variable, array in zip(trained, kept, strict=True):
+            variable.assign(array)
+        return averaged
+
+    def _variables(self) -> list[Any]:
+        return [*self._student.variables, *self._optimizer.variables]
+
+
+def _with_raw_pictures(student: Any, design: StudentDesign) -> Any:
+    """The student behind the normalization of its spec, so that batches travel as bytes."""
+    width, height = design.input_wh
+    raw = keras.Input((height, width, 3), dtype="uint8")
+    normalized = keras.layers.Rescaling(1 / INPUT_OFFSET, offset=-1.0, dtype="float32")(raw)
+    return keras.Model(raw, student(normalized))

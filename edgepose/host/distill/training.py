@@ -1,0 +1,195 @@
+"""The loop: batches in, checkpoints and figures out, from wherever it was stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edgepose.host.data.coco import CocoDataset
+from edgepose.host.distill.batches import BatchSource
+from edgepose.host.distill.checkpoints import Checkpoint, CheckpointFolder
+from edgepose.host.distill.metrics_log import MetricsLog
+from edgepose.host.distill.schedule import learning_rate
+from edgepose.host.distill.trainer import Trainer
+from edgepose.host.distill.validation import validate
+from edgepose.spec.model_spec import ModelSpec
+
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+EndedBy = Literal["steps", "time_limit"]
+
+_LOGGED_EVERY = 50
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long, and how often to look up.
+
+    Attributes:
+        steps: Steps of the whole run.
+        peak_rate: Highest learning rate.
+        time_limit_s: Training time after which the run ends early, its schedule compressed; None: never.
+        checkpoint_every_s: Seconds between checkpoints.
+        checkpoint_every: Steps between checkpoints, on top; None leaves it to the clock.
+        validate_every: Steps between validations.
+    """
+
+    steps: int
+    peak_rate: float
+    time_limit_s: float | None = None
+    checkpoint_every_s: float = 120.0
+    checkpoint_every: int | None = None
+    validate_every: int = 1000
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """Who is told what.
+
+    Attributes:
+        say: A line of text.
+        progress: (steps done, steps in all).
+    """
+
+    say: Say = field(default=lambda _line: None)
+    progress: Progress = field(default=lambda _done, _total: None)
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Labelled pictures to validate on, with the spec that the student will have."""
+
+    dataset: CocoDataset
+    spec: ModelSpec
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """How a run ended.
+
+    Attributes:
+        steps: Steps done.
+        seconds: Training time, all sessions together.
+        loss: Mean loss of the last steps.
+        ended_by: What ended it.
+        resumed_from: Step of the checkpoint that it went on from; None for an unbroken run.
+    """
+
+    steps: int
+    seconds: float
+    loss: float
+    ended_by: EndedBy
+    resumed_from: int | None
+
+
+class TrainingLoop:
+    """Runs a trainer to its end.
+
+    Args:
+        trainer: The network.
+        batches: What it learns from.
+        settings: How long.
+        fingerprint: What the run is; a checkpoint of another one is refused.
+        folder: Where checkpoints and the log go.
+        watchers: Who is told.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        batches: BatchSource,
+        settings: LoopSettings,
+        fingerprint: dict[str, Any],
+        folder: Path,
+        watchers: Watchers,
+    ) -> None:
+        self._trainer, self._batches, self._settings = trainer, batches, settings
+        self._fingerprint, self._watchers = fingerprint, watchers
+        self._checkpoints = CheckpointFolder(folder / "checkpoints")
+        self._log_path = folder / "metrics.jsonl"
+        self._before_s = 0.0
+        self._start_ns = 0
+        self._losses: list[float] = []
+
+    def run(self, validation: Validation | None = None) -> TrainingOutcome:
+        """Trains to the end, from the last checkpoint where there is one.
+
+        Raises:
+            ConfigError: A checkpoint or the log cannot be written, or belongs to another run.
+            ModelError: Training diverged.
+        """
+        first = self._resume()
+        log = MetricsLog(self._log_path, first)
+        settings, step = self._settings, first
+        self._start_ns = time.monotonic_ns()
+        stream = self._batches.stream(first)
+        saved_s = self._elapsed_s()
+        try:
+            while step < settings.steps and not self._out_of_time():
+                rate = learning_rate(self._progress(step), settings.peak_rate)
+                self._losses.append(self._trainer.step(next(stream), rate))
+                step += 1
+                self._report(step, rate, log)
+                if validation is not None and step % settings.validate_every == 0:
+                    self._validate(step, validation, log)
+                if self._checkpoint_is_due(step, saved_s):
+                    self._save(step)
+                    saved_s = self._elapsed_s()
+        finally:
+            stream.close()  # type: ignore[attr-defined]
+        if step > first:
+            self._save(step)
+        ended: EndedBy = "steps" if step >= settings.steps else "time_limit"
+        return TrainingOutcome(step, self._elapsed_s(), self._mean_loss(), ended, first or None)
+
+    def _resume(self) -> int:
+        checkpoint, notes = self._checkpoints.load_latest(self._fingerprint)
+        for note in notes:
+            self._watchers.say(note)
+        if checkpoint is None:
+            return 0
+        self._trainer.restore(checkpoint.arrays)
+        self._before_s = checkpoint.elapsed_s
+        self._watchers.say(f"going on from step {checkpoint.step}")
+        return checkpoint.step
+
+    def _save(self, step: int) -> None:
+        state = self._trainer.arrays()
+        self._checkpoints.save(Checkpoint(step, self._elapsed_s(), self._fingerprint, state))
+
+    def _checkpoint_is_due(self, step: int, saved_s: float) -> bool:
+        every = self._settings.checkpoint_every
+        by_clock = self._elapsed_s() - saved_s >= self._settings.checkpoint_every_s
+        return by_clock or (every is not None and step % every == 0)
+
+    def _elapsed_s(self) -> float:
+        return self._before_s + (time.monotonic_ns() - self._start_ns) / 1e9 if self._start_ns else 0.0
+
+    def _out_of_time(self) -> bool:
+        limit = self._settings.time_limit_s
+        return limit is not None and self._elapsed_s() >= limit
+
+    def _progress(self, step: int) -> float:
+        """By steps alone the rate is exactly repeatable; a time limit may run ahead of them."""
+        limit = self._settings.time_limit_s
+        by_time = 0.0 if limit is None else self._elapsed_s() / limit
+        return max(step / self._settings.steps, by_time)
+
+    def _report(self, step: int, rate: float, log: MetricsLog) -> None:
+        self._watchers.progress(step, self._settings.steps)
+        if step % _LOGGED_EVERY == 0 or step == self._settings.steps:
+            log.write(step, loss=self._mean_loss(), learning_rate=rate, seconds=self._elapsed_s())
+
+    def _mean_loss(self) -> float:
+        last = self._losses[-_LOGGED_EVERY:]
+        return sum(last) / len(last) if last else 0.0
+
+    def _validate(self, step: int, validation: Validation, log: MetricsLog) -> None:
+        figures = validate(self._trainer.averaged_student(), validation.spec, validation.dataset)
+        log.write(step, seconds=self._elapsed_s(), validation=figures)
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
+        minutes = self._elapsed_s() / 60
+        self._watchers.say(f"step {step}, {minutes:.1f} min, loss {self._mean_loss():.3f}: {shown}")

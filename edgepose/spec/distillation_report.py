@@ -1,0 +1,99 @@
+"""What ``edgepose distill`` reports."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgepose.spec.evaluation_report import EvaluationReport
+from edgepose.spec.model_report import ModelInspection
+from edgepose.spec.records import Record
+
+
+class DistillationTeacher(Record, frozen=True, kw_only=True):
+    """The teacher.
+
+    Attributes:
+        file_name: Its file's name.
+        sha256: Its digest.
+        targets: ``heatmaps`` of its own, or ``keypoints`` that were rendered.
+    """
+
+    file_name: str
+    sha256: str
+    targets: Literal["heatmaps", "keypoints"]
+
+
+class DistillationData(Record, frozen=True, kw_only=True):
+    """What was learned from.
+
+    Attributes:
+        digest: sha256 over pictures, boxes and labels.
+        images: Pictures with at least one usable person.
+        persons: Usable persons.
+        labelled_keypoints: Labelled keypoints in all.
+        disputed_labels: Labels where a confident teacher sees another place.
+        too_small: Persons left out for their size.
+    """
+
+    digest: str
+    images: int
+    persons: int
+    labelled_keypoints: int
+    disputed_labels: int
+    too_small: int
+
+
+class DistillationOptions(Record, frozen=True, kw_only=True):
+    """What decides the result, besides data and teacher.
+
+    Attributes:
+        student: Name of the student.
+        seed: Of weights, order and augmentation.
+        steps: Steps planned.
+        batch_size: Samples a step.
+        learning_rate: Highest rate.
+        labels_only: Whether the teacher was left out.
+    """
+
+    student: str
+    seed: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    labels_only: bool
+
+
+class DistillationReport(Record, frozen=True, kw_only=True):
+    """The record of a run.
+
+    Attributes:
+        schema: Always ``edgepose.distillation/1``.
+        teacher: The teacher; None for labels alone.
+        data: What was learned from.
+        options: What decides the result.
+        parameters: Weights of the student.
+        steps_done: Steps done.
+        ended_by: ``steps`` or ``time_limit`` (then the rate depended on the clock and is not repeatable).
+        resumed_from: Step of the checkpoint that the last session went on from.
+        seconds: Training time, all sessions together.
+        loss: Mean loss of the last steps.
+        precision: Keras dtype policy of the training.
+        versions: Package to version.
+        model: The exported model.
+        evaluation: The exported model on the validation pictures; None without.
+    """
+
+    schema: Literal["edgepose.distillation/1"]
+    teacher: DistillationTeacher | None
+    data: DistillationData
+    options: DistillationOptions
+    parameters: int
+    steps_done: int
+    ended_by: Literal["steps", "time_limit"]
+    resumed_from: int | None
+    seconds: float
+    loss: float
+    precision: str
+    versions: dict[str, str]
+    model: ModelInspection
+    evaluation: EvaluationReport | None
