@@ -88,7 +88,12 @@ class _GraphReader:
         outputs = [name for name in node.output if name in self.float_tensors]
         if (inputs or outputs) and node.op_type not in INTEGER_KERNELS:
             return True
-        return not (all(map(self._is_dequantized, inputs)) and all(map(self._is_quantized, outputs)))
+        if not all(map(self._is_dequantized, inputs)):
+            return True
+        # TensorRT's int8 convolutions may write float; files with signed activations are made for it.
+        if node.op_type in WEIGHTED and any(map(self._is_signed, inputs)):
+            return False
+        return not all(map(self._is_quantized, outputs))
 
     def unit(self, node: Any) -> AuditedOp:
         """What is said about a float node; an activation that is fused with it goes by its names too."""
@@ -116,6 +121,13 @@ class _GraphReader:
         if producer.op_type == "DequantizeLinear":
             return True
         return self._is_fused(producer, name)
+
+    def _is_signed(self, name: str) -> bool:
+        """Whether a computed tensor comes from int8, as TensorRT wants it, not from uint8."""
+        producer = self._producer.get(name)
+        if producer is None or producer.op_type != "DequantizeLinear" or producer.input[0] in self._stored:
+            return False
+        return self._stored.get(producer.input[2]) == self._int8
 
     def _is_fused(self, producer: Any, name: str) -> bool:
         """Whether ``name`` only leads from an op to the activation or addition that is fused with it."""

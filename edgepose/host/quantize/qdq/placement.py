@@ -17,6 +17,7 @@ from edgepose.host.quantize.qdq.integer_ops import (
     FUSED_ACTIVATIONS,
     INTEGER_KERNELS,
     SAME_SCALE,
+    WEIGHTED,
     data_positions,
 )
 
@@ -201,11 +202,26 @@ class _Placing:
             if not self._is_integer(node):
                 continue
             read = (node.input[i] for i in data_positions(node.op_type, len(node.input)))
-            for name in (*read, *node.output):
+            for name in (*read, *(name for name in node.output if not self._leaves_unrounded(name))):
                 used = self._graph.readers[name] or name in self._graph.outputs
                 if used and self._is_value(name) and name not in self._inner:
                     names[name] = None
         return tuple(names)
+
+    def _leaves_unrounded(self, name: str) -> bool:
+        """Whether what a convolution or product writes goes to float nodes or out of the model alone.
+
+        TensorRT's int8 convolutions write float then (its documentation: do not quantize outputs that no
+        quantized layer reads). ONNX Runtime's CPU kernels need rounded outputs.
+        """
+        if not self._fuse_sums:
+            return False
+        producer = self._graph.producers[name]
+        if producer.op_type in FUSED_ACTIVATIONS:
+            producer = self._graph.producers.get(producer.input[0], producer)
+        return producer.op_type in WEIGHTED and not any(
+            self._is_integer(reader) for reader in self._graph.readers[name] if self._floats(reader)
+        )
 
     # --- which scales ---------------------------------------------------------------------------------
 

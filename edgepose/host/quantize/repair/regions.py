@@ -21,7 +21,9 @@ from edgepose.inference.activation_statistics import ChannelStatistics
 
 # Above this ratio of ranges the narrower part has under 32 of 256 steps left.
 _UNLIKE = 8.0
-_PREFIXES, _SUFFIXES, _CULPRITS = (4, 8, 16, 32, 48), (2, 4, 8, 16), (1, 2, 4, 8)
+_PREFIXES, _SUFFIXES, _CULPRITS = (8, 32, 64), (2, 4, 16), (1, 4, 16, 32)
+# The front's rounding is amplified by all that follows, the worst tensors' reaches the outputs as it is.
+_PREFIXES_WITH_CULPRITS, _CULPRITS_BESIDE = (8, 32, 64), 16
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def _is_unlike(step: Carried, statistics: Mapping[str, ChannelStatistics]) -> bo
 
 
 def float_regions(network: Network, culprits: Iterable[str], largest_share: float) -> list[Region]:
-    """Parts worth trying in float, cheapest first: the front, the end, and what surrounds the culprits.
+    """Parts worth trying in float, cheapest first: the front, the end, what surrounds the culprits.
 
     Args:
         network: The network.
@@ -85,10 +87,7 @@ def float_regions(network: Network, culprits: Iterable[str], largest_share: floa
         # They filter each channel for itself, mostly for edges: little signal, all of the rounding.
         "the depthwise convolutions": {i for i, step in enumerate(network.steps) if _is_depthwise(step)},
     }
-    ranked = list(culprits)
-    for n in _CULPRITS:
-        if ranked[:n] and len(ranked) >= n:
-            named[f"the ops around the {n} worst tensors"] = _around(network, set(ranked[:n]))
+    named |= _around_culprits(network, list(culprits))
     regions = [
         Region(
             name,
@@ -100,6 +99,19 @@ def float_regions(network: Network, culprits: Iterable[str], largest_share: floa
     ]
     fitting = [region for region in regions if region.share <= largest_share]
     return sorted(fitting, key=lambda region: (region.share, len(region.tensors)))
+
+
+def _around_culprits(network: Network, ranked: list[str]) -> dict[str, set[int]]:
+    named: dict[str, set[int]] = {}
+    for n in _CULPRITS:
+        if len(ranked) >= n:
+            named[f"the ops around the {n} worst tensors"] = _around(network, set(ranked[:n]))
+    worst = _around(network, set(ranked[:_CULPRITS_BESIDE]))
+    for n in _PREFIXES_WITH_CULPRITS:
+        if len(ranked) >= _CULPRITS_BESIDE and n < len(network.steps):
+            name = f"the first {n} ops and those around the {_CULPRITS_BESIDE} worst tensors"
+            named[name] = worst | set(range(n))
+    return named
 
 
 def _around(network: Network, tensors: set[str]) -> set[int]:

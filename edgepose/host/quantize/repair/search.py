@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 
 from edgepose.errors import ModelError
 from edgepose.host.quantize.repair.judge import Judge
-from edgepose.host.quantize.repair.network import Carried, outputs_of
+from edgepose.host.quantize.repair.network import outputs_of
+from edgepose.host.quantize.repair.noise_gains import noise_gains
 from edgepose.host.quantize.repair.regions import Region, float_regions, unlike_head
 from edgepose.host.quantize.repair.workshop import Stage, Workshop
 from edgepose.host.quantize.tensor_ranges import TensorRanges
@@ -268,15 +270,15 @@ class _Search:
 
 
 def _worst_tensors(stage: Stage, ranges: TensorRanges) -> list[str]:
-    """Tensors by their own rounding noise against their signal, worst first."""
+    """Tensors by the variance that their rounding alone adds to the outputs, worst first."""
+    network = stage.model.network
+    gains = noise_gains(network, stage.statistics)
     found: dict[str, float] = {}
-    for step in stage.model.network.steps:
-        for name in outputs_of(step):
-            known, ends = stage.statistics.get(name), ranges.get(name)
-            if known is None or ends is None or isinstance(step, Carried):
-                continue
+    for name in (name for step in network.steps for name in outputs_of(step)):
+        ends = ranges.get(name)
+        if ends is not None and name in gains:
             rounding = ((max(ends[1], 0.0) - min(ends[0], 0.0)) / 255.0) ** 2 / 12.0
-            found[name] = rounding / max(float(known.mean_square.mean()), 1e-30)
+            found[name] = rounding * float(np.sum(gains[name]))
     return sorted(found, key=lambda name: (-found[name], name))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from edgepose.errors import ModelError
@@ -18,8 +19,9 @@ from edgepose.host.quantize.qdq.writer import QdqResult, quantize_with_ranges
 from edgepose.host.quantize.tensor_ranges import TensorRanges, ranges_of
 from edgepose.inference.activation_statistics import collect_statistics
 from edgepose.inference.backends.onnxruntime_tensors import OnnxTensors
+from edgepose.inference.open_model import open_backend
 from edgepose.spec.recipe import RECIPES, ExcludedTensor, QuantizationRecipe
-from tests.support.onnx_networks import FAMILIES, random_inputs, random_network
+from tests.support.onnx_networks import FAMILIES, Builder, random_inputs, random_network
 
 CPU, TENSORRT = RECIPES["static_wi8_ai8"], RECIPES["static_wi8_ai8_symmetric"]
 # Ops without an integer kernel in these families, by the reason that the writer must give.
@@ -208,3 +210,55 @@ def test_bias_of_a_dead_channel_still_fits_into_int32() -> None:
     np.testing.assert_allclose(found, bias, rtol=1e-3)
     plain = bias_scale(input_scale, weight_scale(weights, 0))
     assert not np.allclose(plain.quantize(bias) * plain.scale.astype(np.float64), bias, rtol=1e-3)
+
+
+def depthwise_network() -> onnx.ModelProto:
+    """Convolution, ReLU, depthwise convolution of unlike channels, convolution that evens them out."""
+    b = Builder(0)
+    size = np.geomspace(0.001, 1.0, 8)[:, None, None, None]
+    narrow = (b.random.normal(size=(8, 1, 3, 3)) * size).astype(np.float32)
+    even = (b.random.normal(size=(4, 8, 1, 1)) / size.reshape(1, 8, 1, 1)).astype(np.float32)
+    x = b.op("Relu", b.conv("image", 4, 8))
+    x = b.op("Conv", x, b.store(narrow), group=8, pads=[1] * 4)
+    model = b.model(b.op("Conv", x, b.store(even)))
+    model.graph.node.pop()
+    model.graph.node[-1].output[0] = "heatmaps"
+    return model
+
+
+def test_what_only_float_ops_read_is_rounded_for_the_cpu_but_not_for_tensorrt(tmp_path: Path) -> None:
+    model = depthwise_network()
+    depthwise = model.graph.node[2]
+    feeds: dict[bool, tuple[str, str]] = {}
+    for recipe in (CPU, TENSORRT):
+        written, loaded = quantized(model, excluding(recipe, depthwise.name), tmp_path)
+        assert depthwise.name in {op.name for op in written.float_ops}
+        writes = producers(loaded)
+        (reader,) = (node for node in loaded.graph.node if node.output[0] == depthwise.output[0])
+        last = next(node for node in loaded.graph.node if "heatmaps" in node.output)
+        feeds[recipe.symmetric_activations] = writes[reader.input[0]].op_type, last.op_type
+        path = tmp_path / "int8.onnx"
+        path.write_bytes(written.model)
+        # The integer convolutions before and after count as integers either way.
+        assert {op.op for op in audit_onnx(path).float_ops} == {"Conv"}
+        assert len([op for op in audit_onnx(path).float_ops if op.op == "Conv"]) == 1
+    assert feeds == {False: ("DequantizeLinear", "DequantizeLinear"), True: ("Relu", "Conv")}
+
+
+def test_weights_that_a_recipe_left_in_float_are_not_rounded_by_the_runtime(tmp_path: Path) -> None:
+    model = depthwise_network()
+    depthwise = model.graph.node[2]
+    _, loaded = quantized(model, excluding(CPU, depthwise.name), tmp_path)
+    path = tmp_path / "int8.onnx"
+    onnx.save(loaded, path)
+    values = random_inputs(1, 1)[0]
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    plain = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (expected,) = plain.run(None, {"image": values})
+    backend = open_backend(path)
+    backend.load_input(lambda into: np.copyto(into, values))
+    backend.invoke()
+    np.testing.assert_allclose(backend.read_outputs()[0], expected, atol=0.05 * np.abs(expected).max())
+    # Negative control: with its default optimizers ONNX Runtime gives something else.
+    assert np.abs(np.array(run(loaded)[0]) - expected).max() > 0.05 * np.abs(expected).max()
