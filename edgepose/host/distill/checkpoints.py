@@ -85,7 +85,14 @@ class CheckpointFolder:
         for path in reversed(files):
             try:
                 checkpoint = _from_bytes(path.read_bytes())
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile, msgspec.MsgspecError) as problem:
+            except (
+                OSError,
+                EOFError,
+                ValueError,
+                KeyError,
+                zipfile.BadZipFile,
+                msgspec.MsgspecError,
+            ) as problem:
                 notes.append(f"{path.name} is damaged ({problem}); trying the one before.")
                 continue
             _require_same_run(checkpoint.fingerprint, fingerprint, path)

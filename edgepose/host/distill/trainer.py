@@ -19,6 +19,7 @@ from edgepose.host.distill.batches import Batch
 from edgepose.host.distill.students import INPUT_OFFSET, STUDENT_SKELETON, StudentDesign, build_student
 
 _CLIP_NORM = 5.0
+_SHARPNESS = 10.0
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,29 @@ def configure_backend(seed: int, threads: int | None) -> str:
 
 
 def heatmap_loss(packed: Any, maps: Any) -> Any:
-    """Squared error summed over each map, averaged over what is known.
+    """How far maps are from their targets, in height and in place.
+
+    The squared error alone starts on a plateau, where every map is the blurred mean pose. Therefore the
+    divergence between both maps as distributions over the cells, softmax(10 z), is added (Kullback and
+    Leibler 1951; the temperature makes a peak of height 1 stand out of a thousand cells). It has its
+    minimum at the same maps.
 
     Args:
         packed: (N, 1 + h * w, K): row 0 the weights, the others the target maps.
         maps: (N, h, w, K) of the student.
 
     Returns:
-        A scalar; a keypoint of weight 0 adds nothing to it nor to its gradient.
+        A scalar: summed over each map, averaged over what is known. A keypoint of weight 0 adds nothing to
+        it nor to its gradient.
     """
     weights, targets = packed[:, 0], packed[:, 1:]
-    errors = ops.square(ops.reshape(ops.cast(maps, "float32"), ops.shape(targets)) - targets)
+    answers = ops.reshape(ops.cast(maps, "float32"), ops.shape(targets))
+    height = ops.sum(ops.square(answers - targets), axis=1)
+    wanted = ops.log_softmax(_SHARPNESS * targets, axis=1)
+    given = ops.log_softmax(_SHARPNESS * answers, axis=1)
+    place = ops.sum(ops.exp(wanted) * (wanted - given), axis=1)
     known = ops.maximum(ops.sum(weights), 1.0)
-    return ops.sum(ops.sum(errors, axis=1) * weights) / known
+    return ops.sum((height + place) * weights) / known
 
 
 class Trainer:
