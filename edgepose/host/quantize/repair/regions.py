@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,9 @@ from edgepose.inference.activation_statistics import ChannelStatistics
 
 # Above this ratio of ranges the narrower part has under 32 of 256 steps left.
 _UNLIKE = 8.0
-_PREFIXES, _SUFFIXES, _CULPRITS = (8, 32, 64), (2, 4, 16), (1, 4, 16, 32)
+_PREFIXES, _SUFFIXES, _CULPRITS = (8, 32, 64), (2, 4, 16), (1, 4, 16)
 # The front's rounding is amplified by all that follows, the worst tensors' reaches the outputs as it is.
-_PREFIXES_WITH_CULPRITS, _CULPRITS_BESIDE = (8, 32, 64), 16
+_PREFIXES_WITH_LOUDEST, _LOUDEST = (8, 32, 64), 16
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,15 @@ def _is_unlike(step: Carried, statistics: Mapping[str, ChannelStatistics]) -> bo
     return len(reaches) > 1 and max(reaches) > _UNLIKE * min(reaches)
 
 
-def float_regions(network: Network, culprits: Iterable[str], largest_share: float) -> list[Region]:
-    """Parts worth trying in float, cheapest first: the front, the end, what surrounds the culprits.
+def float_regions(
+    network: Network, noisiest: Sequence[str], loudest: Sequence[str], largest_share: float
+) -> list[Region]:
+    """Parts worth trying in float, cheapest first: the front, the end, what surrounds the worst tensors.
 
     Args:
         network: The network.
-        culprits: Tensors that lose most, worst first.
+        noisiest: Tensors by their own rounding noise against their signal, worst first.
+        loudest: Tensors by the noise that their rounding adds to the outputs, worst first.
         largest_share: Parts with a larger share of the multiplications are left out.
     """
     costs = [_multiplications(network, step) for step in network.steps]
@@ -87,7 +90,9 @@ def float_regions(network: Network, culprits: Iterable[str], largest_share: floa
         # They filter each channel for itself, mostly for edges: little signal, all of the rounding.
         "the depthwise convolutions": {i for i, step in enumerate(network.steps) if _is_depthwise(step)},
     }
-    named |= _around_culprits(network, list(culprits))
+    named |= _around_worst(network, noisiest, "noisiest tensors")
+    named |= _around_worst(network, loudest, "tensors with most noise at the outputs")
+    named |= _fronts_and_loudest(network, loudest)
     regions = [
         Region(
             name,
@@ -101,17 +106,24 @@ def float_regions(network: Network, culprits: Iterable[str], largest_share: floa
     return sorted(fitting, key=lambda region: (region.share, len(region.tensors)))
 
 
-def _around_culprits(network: Network, ranked: list[str]) -> dict[str, set[int]]:
-    named: dict[str, set[int]] = {}
-    for n in _CULPRITS:
-        if len(ranked) >= n:
-            named[f"the ops around the {n} worst tensors"] = _around(network, set(ranked[:n]))
-    worst = _around(network, set(ranked[:_CULPRITS_BESIDE]))
-    for n in _PREFIXES_WITH_CULPRITS:
-        if len(ranked) >= _CULPRITS_BESIDE and n < len(network.steps):
-            name = f"the first {n} ops and those around the {_CULPRITS_BESIDE} worst tensors"
-            named[name] = worst | set(range(n))
-    return named
+def _around_worst(network: Network, ranked: Sequence[str], kind: str) -> dict[str, set[int]]:
+    return {
+        f"the ops around the {n} {kind}": _around(network, set(ranked[:n]))
+        for n in _CULPRITS
+        if len(ranked) >= n
+    }
+
+
+def _fronts_and_loudest(network: Network, loudest: Sequence[str]) -> dict[str, set[int]]:
+    if len(loudest) < _LOUDEST:
+        return {}
+    worst = _around(network, set(loudest[:_LOUDEST]))
+    return {
+        f"the first {n} ops and those around the {_LOUDEST} tensors with most noise at the outputs": worst
+        | set(range(n))
+        for n in _PREFIXES_WITH_LOUDEST
+        if n < len(network.steps)
+    }
 
 
 def _around(network: Network, tensors: set[str]) -> set[int]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgepose.errors import ModelError
 from edgepose.host.quantize.repair.judge import Judge
-from edgepose.host.quantize.repair.network import outputs_of
+from edgepose.host.quantize.repair.network import Carried, outputs_of
 from edgepose.host.quantize.repair.noise_gains import noise_gains
 from edgepose.host.quantize.repair.regions import Region, float_regions, unlike_head
 from edgepose.host.quantize.repair.workshop import Stage, Workshop
@@ -240,7 +240,8 @@ class _Search:
         stage = self._workshop.stage(self.best)
         ranges = self._workshop.ranges(self.best)
         base = self.best
-        for region in float_regions(stage.model.network, _worst_tensors(stage, ranges), LARGEST_FLOAT_SHARE):
+        noisiest, loudest = _worst_tensors(stage, ranges)
+        for region in float_regions(stage.model.network, noisiest, loudest, LARGEST_FLOAT_SHARE):
             self._try_region(
                 region, f"{region.name} in float: {region.share:.1%} of the multiplications", base
             )
@@ -269,17 +270,26 @@ class _Search:
         return Found(recipe, self.score, tuple(self._steps))
 
 
-def _worst_tensors(stage: Stage, ranges: TensorRanges) -> list[str]:
-    """Tensors by the variance that their rounding alone adds to the outputs, worst first."""
+def _worst_tensors(stage: Stage, ranges: TensorRanges) -> tuple[list[str], list[str]]:
+    """Worst first: by rounding noise against the own signal, and by the noise it adds to the outputs."""
     network = stage.model.network
     gains = noise_gains(network, stage.statistics)
-    found: dict[str, float] = {}
-    for name in (name for step in network.steps for name in outputs_of(step)):
-        ends = ranges.get(name)
-        if ends is not None and name in gains:
+    own: dict[str, float] = {}
+    added: dict[str, float] = {}
+    for step in network.steps:
+        for name in outputs_of(step):
+            known, ends = stage.statistics.get(name), ranges.get(name)
+            if known is None or ends is None:
+                continue
             rounding = ((max(ends[1], 0.0) - min(ends[0], 0.0)) / 255.0) ** 2 / 12.0
-            found[name] = rounding * float(np.sum(gains[name]))
-    return sorted(found, key=lambda name: (-found[name], name))
+            added[name] = rounding * float(np.sum(gains.get(name, 0.0)))
+            if not isinstance(step, Carried):
+                own[name] = rounding / max(float(known.mean_square.mean()), 1e-30)
+    return _descending(own), _descending(added)
+
+
+def _descending(noise: dict[str, float]) -> list[str]:
+    return sorted(noise, key=lambda name: (-noise[name], name))
 
 
 def _names_of(stage: Stage, region: Region) -> list[str]:

@@ -32,7 +32,7 @@ def chain(folder: Path) -> Network:
 
 
 def test_share_is_that_of_the_multiplications(tmp_path: Path) -> None:
-    regions = {region.name: region for region in float_regions(chain(tmp_path), [], 1.0)}
+    regions = {region.name: region for region in float_regions(chain(tmp_path), [], [], 1.0)}
     assert set(regions) == {
         "the first 8 ops",
         "the last 2 ops",
@@ -46,17 +46,20 @@ def test_share_is_that_of_the_multiplications(tmp_path: Path) -> None:
 
 def test_parts_above_the_limit_are_left_out_and_cheap_ones_come_first(tmp_path: Path) -> None:
     network = chain(tmp_path)
-    assert [region.name for region in float_regions(network, [], 0.4)] == ["the last 2 ops", "the last 4 ops"]
-    regions = float_regions(network, [], 1.0)
+    assert [region.name for region in float_regions(network, [], [], 0.4)] == [
+        "the last 2 ops",
+        "the last 4 ops",
+    ]
+    regions = float_regions(network, [], [], 1.0)
     assert [region.name for region in regions] == ["the last 2 ops", "the last 4 ops", "the first 8 ops"]
     assert [region.share for region in regions] == sorted(region.share for region in regions)
-    assert float_regions(network, [], 0.1) == []
+    assert float_regions(network, [], [], 0.1) == []
 
 
 def test_culprit_takes_its_writer_and_all_its_readers_along(tmp_path: Path) -> None:
     network = chain(tmp_path)
     culprit = outputs_of(network.steps[5])[0]
-    (around,) = (r for r in float_regions(network, [culprit], 1.0) if "worst" in r.name)
+    (around,) = (r for r in float_regions(network, [culprit], [], 1.0) if "noisiest" in r.name)
     assert around.tensors == (culprit, outputs_of(network.steps[6])[0])
     assert around.share == pytest.approx(2 / DEPTH)
 
@@ -68,7 +71,7 @@ def test_transposed_convolution_counts_the_places_of_its_input(tmp_path: Path) -
     x = b.op("TRANSPOSE_CONV", shape, weights, b.image, b.normal(4), options="TransposeConv", **settings)
     # 48 places x 64 weights; then two layers of 192 places x 16 weights each.
     network = opened(b, b.conv(b.conv(x, 4, 4), 4, 4), tmp_path).network
-    (last,) = float_regions(network, [], 1.0)
+    (last,) = float_regions(network, [], [], 1.0)
     assert last.name == "the last 2 ops"
     assert last.share == pytest.approx(2 / 3)
 
@@ -122,9 +125,11 @@ def test_front_and_worst_tensors_may_stay_in_float_together(tmp_path: Path) -> N
         x = b.conv(x, 4, 4)
     network = opened(b, x, tmp_path).network
     culprits = [outputs_of(step)[0] for step in network.steps[-16:]]
-    (both,) = (r for r in float_regions(network, culprits, 1.0) if r.name.startswith("the first 8 ops and"))
+    (both,) = (
+        r for r in float_regions(network, [], culprits, 1.0) if r.name.startswith("the first 8 ops and")
+    )
     # Eight at the front, the sixteen, and the writer of the first of them is among them already.
     expected = {outputs_of(step)[0] for step in (*network.steps[:8], *network.steps[-16:])}
     assert set(both.tensors) == expected
     # Fewer tensors than that are no sixteen worst.
-    assert not any(" and those " in region.name for region in float_regions(network, culprits[:15], 1.0))
+    assert not any(" and those " in region.name for region in float_regions(network, [], culprits[:15], 1.0))
