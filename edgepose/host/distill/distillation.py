@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -37,8 +37,14 @@ from edgepose.spec.distillation_report import (
 )
 from edgepose.spec.evaluation_report import EvaluationReport
 from edgepose.spec.lineage import ParentModel
+from edgepose.spec.model_spec import ModelSpec
 from edgepose.spec.records import to_builtins, to_json
 from edgepose.spec.whole_file import write_whole
+
+if TYPE_CHECKING:
+    # These import Keras.
+    from edgepose.host.distill.trainer import Trainer
+    from edgepose.host.distill.training import TrainingOutcome
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -140,39 +146,18 @@ def distil(request: DistillationRequest, observers: Observers | None = None) -> 
     # Only now: it takes seconds, and wrong data are told at once.
     from edgepose.host.distill.export import export_student
     from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
-    from edgepose.host.distill.training import LoopSettings, TrainingLoop, Validation, Watchers
 
-    options, design = prepared.options, prepared.design
-    precision = configure_backend(options.seed, request.threads)
-    trainer = Trainer(design, OptimizerSettings(peak_rate=options.learning_rate), precision)
-    spec = student_spec(design, request.licence, _source_text(prepared))
-    batches = BatchSource(
-        prepared.cache,
-        design,
-        BatchSettings(options.batch_size, options.seed, AugmentationSettings(spec.input.box_scale)),
-    )
-    settings = LoopSettings(
-        steps=options.steps,
-        peak_rate=options.learning_rate,
-        time_limit_s=request.time_limit_s,
-        checkpoint_every=request.checkpoint_every,
-        validate_every=request.validate_every,
-    )
-    watchers = Watchers(observers.say, observers.training)
-    loop = TrainingLoop(trainer, batches, settings, _fingerprint(prepared), request.output, watchers)
-    labels = None if request.validation is None else request.validation.labels
-    validation = None
-    if request.validation is not None and labels is not None:
-        validation = Validation(read_coco(labels, request.validation.images_dir), spec)
-    outcome = loop.run(validation)
-    model = export_student(
-        trainer.averaged_student(), spec, _parents(prepared.teacher), request.output, observers.say
-    )
+    precision = configure_backend(request.seed, request.threads)
+    trainer = Trainer(prepared.design, OptimizerSettings(peak_rate=request.learning_rate), precision)
+    spec = student_spec(prepared.design, request.licence, _source_text(prepared))
+    outcome = _train(trainer, spec, prepared, request, observers)
+    student, parents = trainer.averaged_student(), _parents(prepared.teacher)
+    model = export_student(student, spec, parents, request.output, observers.say)
     report = DistillationReport(
         schema="edgepose.distillation/1",
         teacher=_describe_teacher(prepared.teacher),
         data=_describe_data(prepared),
-        options=options,
+        options=prepared.options,
         parameters=trainer.parameters,
         steps_done=outcome.steps,
         ended_by=outcome.ended_by,
@@ -186,6 +171,39 @@ def distil(request: DistillationRequest, observers: Observers | None = None) -> 
     )
     write_whole(request.output / "distillation.json", [to_json(report, indent=2).encode()])
     return report
+
+
+def _train(
+    trainer: Trainer,
+    spec: ModelSpec,
+    prepared: _Prepared,
+    request: DistillationRequest,
+    observers: Observers,
+) -> TrainingOutcome:
+    from edgepose.host.distill.training import LoopSettings, TrainingLoop, Validation, Watchers
+
+    options = prepared.options
+    augmentation = AugmentationSettings(spec.input.box_scale)
+    made = BatchSettings(options.batch_size, options.seed, augmentation)
+    settings = LoopSettings(
+        steps=options.steps,
+        peak_rate=options.learning_rate,
+        time_limit_s=request.time_limit_s,
+        checkpoint_every=request.checkpoint_every,
+        validate_every=request.validate_every,
+    )
+    loop = TrainingLoop(
+        trainer,
+        BatchSource(prepared.cache, prepared.design, made),
+        settings,
+        _fingerprint(prepared),
+        request.output,
+        Watchers(observers.say, observers.training),
+    )
+    folder = request.validation
+    if folder is None or folder.labels is None:
+        return loop.run()
+    return loop.run(Validation(read_coco(folder.labels, folder.images_dir), spec))
 
 
 def summary(report: DistillationReport, output: Path) -> str:

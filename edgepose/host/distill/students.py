@@ -59,7 +59,7 @@ class StudentDesign:
 STUDENTS: dict[str, StudentDesign] = {
     design.name: design
     for design in (
-        StudentDesign("edgepose-n", (96, 128), 16, (24, 64, 128), (0, 1, 1), (64, 32)),
+        StudentDesign("edgepose-n", (96, 128), 12, (16, 32, 64, 96), (0, 0, 1, 1), (48, 32, 16)),
         StudentDesign("edgepose-s", (128, 160), 16, (16, 32, 64, 128), (0, 0, 1, 2), (64, 32, 24)),
         StudentDesign("edgepose-m", (160, 192), 16, (24, 48, 96, 160), (0, 1, 1, 2), (96, 48, 32)),
     )

@@ -56,8 +56,9 @@ def configure_backend(seed: int, threads: int | None) -> str:
             # TensorFlow takes thread counts only before its first op.
             if threads is not None and tf.config.threading.get_intra_op_parallelism_threads() != threads:
                 raise ConfigError(f"TensorFlow is running already: {problem}.") from problem
-    accelerators = [*keras.distribution.list_devices("gpu"), *keras.distribution.list_devices("tpu")]
-    return "mixed_bfloat16" if accelerators else "float32"
+    # Asked for a kind that is not there, JAX raises; unasked, both backends list what they would use.
+    on_cpu = all(device.startswith("cpu") for device in keras.distribution.list_devices())
+    return "float32" if on_cpu else "mixed_bfloat16"
 
 
 def heatmap_loss(packed: Any, maps: Any) -> Any:

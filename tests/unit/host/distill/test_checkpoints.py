@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import resource
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +10,7 @@ import pytest
 from edgepose.errors import ConfigError
 from edgepose.host.distill.checkpoints import Checkpoint, CheckpointFolder
 from edgepose.host.distill.metrics_log import MetricsLog
+from tests.support.full_disk import largest_file, small_disk
 
 RUN = {"seed": 1, "student": "edgepose-s"}
 
@@ -22,17 +18,6 @@ RUN = {"seed": 1, "student": "edgepose-s"}
 def _checkpoint(step: int, size: int = 3) -> Checkpoint:
     arrays = (np.full(size, step, np.float32), np.array(step, np.int64))
     return Checkpoint(step, float(step), RUN, arrays)
-
-
-@contextmanager
-def _largest_file(size_bytes: int) -> Iterator[None]:
-    """The system refuses larger files, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_checkpoint_comes_back_exactly(tmp_path: Path) -> None:
@@ -90,7 +75,7 @@ def test_another_runs_checkpoint_is_refused_with_what_differs(tmp_path: Path) ->
 def test_a_full_disk_keeps_the_earlier_checkpoint_whole(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
     folder.save(_checkpoint(1))
-    with _largest_file(50_000), pytest.raises(ConfigError, match=r"step-00000001\.npz is whole"):
+    with largest_file(50_000), pytest.raises(ConfigError, match=r"step-00000001\.npz is whole"):
         folder.save(_checkpoint(2, size=100_000))
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.npz"]
     found, notes = folder.load_latest(RUN)
@@ -99,12 +84,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint_whole(tmp_path: Path) -> None:
 
 
 def test_a_really_full_disk_keeps_the_earlier_checkpoint_whole(tmp_path: Path) -> None:
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small tmpfs as user {os.geteuid()}")
-    try:
+    with small_disk(tmp_path, "256k"):
         folder = CheckpointFolder(tmp_path)
         folder.save(_checkpoint(1))
         with pytest.raises(ConfigError, match="No space left"):
@@ -112,8 +92,6 @@ def test_a_really_full_disk_keeps_the_earlier_checkpoint_whole(tmp_path: Path) -
         found, _ = folder.load_latest(RUN)
         assert found is not None
         assert found.step == 1
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_the_log_drops_what_will_be_written_again_and_lines_cut_by_a_kill(tmp_path: Path) -> None:

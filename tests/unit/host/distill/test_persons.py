@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgepose.errors import ConfigError
+from edgepose.host.distill.batches import BatchSettings, BatchSource
 from edgepose.host.distill.persons import ImageSource, collect_persons
+from edgepose.host.distill.sample_cache import open_cache
 from edgepose.host.distill.students import STUDENT_SKELETON, STUDENTS, student_named
 from edgepose.host.distill.teacher import CoordinateTeacher, HeatmapTeacher, open_teacher
 from edgepose.inference.open_model import open_detector
 from edgepose.trust.digests import sha256_of_file
+from tests.support.full_disk import largest_file, small_disk
 from tests.support.marker_scene import marker_scene, write_marker_set
 
 KEYPOINTS = list(STUDENT_SKELETON.keypoint_names)
@@ -107,8 +112,6 @@ def test_an_unreadable_picture_is_named(
 
 
 def test_an_unreadable_labelled_picture_is_named_when_samples_are_made(tmp_path: Path) -> None:
-    from edgepose.host.distill.sample_cache import open_cache
-
     folder = write_marker_set(tmp_path / "set", count=2, seed=5)
     torn = sorted((folder / "images").iterdir())[1]
     torn.write_bytes(torn.read_bytes()[:100])
@@ -177,3 +180,59 @@ def test_a_teacher_without_heatmaps_gives_gaussians_at_its_keypoints(
     rows, columns = divmod(int(view.maps[9].argmax()), view.maps.shape[2])
     assert abs(view.to_cells.to_input(view.keypoints_px[9]) - (columns, rows)).max() <= 0.51
     assert view.maps[9].max() <= view.scores[9] + 1e-6
+
+
+def test_mirrored_about_another_axis_picture_and_mirror_image_would_disagree(
+    marker_onnx: Path, marker_spec: Path
+) -> None:
+    teacher = open_teacher(marker_onnx, STUDENT_SKELETON, marker_spec)
+    assert isinstance(teacher, HeatmapTeacher)
+    scene = marker_scene(3)
+    plain = teacher._preprocessor.transform_for(scene.image, scene.boxes_xyxy_px[0])
+    exact = teacher._mirrored(plain)
+    # About the middle of the picture's pixels instead of the cells' grid: three quarters of a cell.
+    naive = replace(exact, offset_xy=(plain.input_wh[0] - 1 - plain.offset_xy[0], plain.offset_xy[1]))
+    direct = teacher._maps(scene.image, plain)[0]
+    differences = [
+        np.abs(teacher._maps(scene.image, view)[0, :, ::-1] - direct).max() for view in (exact, naive)
+    ]
+    assert differences[0] < 0.1
+    assert differences[1] > 0.2
+
+
+@pytest.mark.parametrize("taught", [True, False])
+def test_samples_are_made_once_and_read_back(
+    tmp_path: Path, marker_set: Path, marker_onnx: Path, marker_spec: Path, taught: bool
+) -> None:
+    data = collect_persons([ImageSource(marker_set)], STUDENT_SKELETON)
+    design = student_named("edgepose-n")
+    teacher = open_teacher(marker_onnx, STUDENT_SKELETON, marker_spec) if taught else None
+    calls: list[tuple[int, int]] = []
+    made = open_cache(tmp_path, data, design, teacher, lambda done, total: calls.append((done, total)))
+    again = open_cache(tmp_path, data, design, teacher, lambda *_: pytest.fail("made twice"))
+    assert calls[-1] == (24, 24)
+    assert (len(made), made.has_teacher) == (24, taught)
+    assert np.array_equal(made.crops, again.crops)
+    batch = BatchSource(again, design, BatchSettings(4, 0)).batch(0)
+    assert batch.pictures.shape == (4, 128, 96, 3)
+    assert batch.targets.shape == (4, 1 + 32 * 24, 17)
+    assert batch.targets[:, 1:].max() > 0.5
+
+
+def test_a_full_disk_while_samples_are_made_leaves_nothing_that_looks_complete(
+    tmp_path: Path, marker_set: Path
+) -> None:
+    data = collect_persons([ImageSource(marker_set)], STUDENT_SKELETON)
+    with largest_file(100_000), pytest.raises(ConfigError, match="sample cache"):
+        open_cache(tmp_path, data, student_named("edgepose-n"), None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_really_full_disk_while_samples_are_made_is_an_error_and_no_crash(
+    tmp_path: Path, marker_set: Path
+) -> None:
+    data = collect_persons([ImageSource(marker_set)], STUDENT_SKELETON)
+    with small_disk(tmp_path, "1m"):
+        with pytest.raises(ConfigError, match="No space left"):
+            open_cache(tmp_path, data, student_named("edgepose-n"), None)
+        assert list(tmp_path.iterdir()) == []
