@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
@@ -164,7 +165,7 @@ def _maps_file(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return _reserved(path, shape)
 
 
-def _reserved(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _reserved(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
     """A mapped file with its space taken: on a full disk a write into a hole would kill the process."""
     mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     with path.open("r+b") as stream:
