@@ -32,6 +32,8 @@ AIM_BEFORE_FLOAT = 0.975
 LARGEST_FLOAT_SHARE = 0.25
 # Less is within the noise of some dozen crops.
 _GAIN = 0.001
+# Below it poses have so little in common that what was kept was kept by chance.
+_DROWNED = 0.5
 REPAIRED_SUFFIX = "_repaired"
 UNSUPPORTED = "this op has no int8 form here"
 UNLIKE = "joins outputs whose ranges are unlike; each keeps its own scale"
@@ -92,15 +94,9 @@ def search_recipe(
     # It has no weights and costs next to nothing; while it drowns the scores, nothing else can be judged.
     if not limits.integer_only and not search.is_good_enough:
         search.try_unlike_head()
-    for level in (_range_methods, _equalized, _refined, _range_methods):
-        if search.is_good_enough:
-            break
-        for name, candidate in level(search.best, workshop, limits):
-            search.try_recipe(name, candidate)
-    if not limits.integer_only and not search.is_good_enough:
-        search.try_unlike_head()
-    if not limits.integer_only and search.score < limits.aim_before_float:
-        search.try_float_regions()
+    search.try_levels(_range_methods, _equalized, _refined, _range_methods)
+    if not limits.integer_only:
+        search.try_float()
     return search.result()
 
 
@@ -155,6 +151,7 @@ def _carried_out(
 
 
 _Candidates = list[tuple[str, QuantizationRecipe]]
+_Level = Callable[[QuantizationRecipe, Workshop, Limits], _Candidates]
 
 
 def _range_methods(best: QuantizationRecipe, workshop: Workshop, _limits: Limits) -> _Candidates:
@@ -200,7 +197,9 @@ class _Search:
     def __init__(self, workshop: Workshop, judge: Judge, limits: Limits, say: Callable[[str], None]) -> None:
         self._workshop, self._judge, self._limits, self._say = workshop, judge, limits, say
         self._steps: list[RepairStep] = []
+        self._tried: set[bytes] = set()
         self._first_problem: ModelError | None = None
+        self._plain: tuple[QuantizationRecipe, float] | None = None
         self.score = -1.0
         self.best: QuantizationRecipe = None  # type: ignore[assignment]
 
@@ -210,7 +209,11 @@ class _Search:
         return self.score >= self._limits.aim
 
     def try_recipe(self, name: str, candidate: QuantizationRecipe) -> bool:
-        """Scores a candidate and keeps it where it is better; says whether."""
+        """Scores a candidate that is new and keeps it where it is better; says whether."""
+        identity = msgspec.json.encode(msgspec.structs.replace(candidate, name=""))
+        if identity in self._tried:
+            return False
+        self._tried.add(identity)
         try:
             candidate, data = _carried_out(self._workshop, candidate, self._limits)
             score = self._judge.score(data)
@@ -226,7 +229,30 @@ class _Search:
         self._say(f"  {name}: OKS {score:.4f} with the float model{', kept' if kept else ''}")
         if kept:
             self.best, self.score = candidate, score
+        if len(self._steps) == 1:
+            self._plain = candidate, score
         return kept
+
+    def try_levels(self, *levels: _Level) -> None:
+        """Tries the candidates of each level in turn, until the best is good enough."""
+        for level in levels:
+            if self.is_good_enough:
+                return
+            for name, candidate in level(self.best, self._workshop, self._limits):
+                self.try_recipe(name, candidate)
+
+    def try_float(self) -> None:
+        """Leaves parts in float; where that is not enough, what they drowned is judged again."""
+        if not self.is_good_enough:
+            self.try_unlike_head()
+        if self.score < _DROWNED and self._plain is not None:
+            self.best, self.score = self._plain
+        for again in (False, True):
+            if self.score >= self._limits.aim_before_float:
+                return
+            if again:
+                self.try_levels(_equalized, _refined)
+            self.try_float_regions()
 
     def try_unlike_head(self) -> None:
         """Gives outputs of unlike ranges a scale each, by leaving in float what joins them."""
