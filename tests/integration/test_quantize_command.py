@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 from tests.support.data_folders import labelled_folder, write_pictures
-from tests.support.tiny_networks import write_tiny_onnx
+from tests.support.tiny_networks import write_tiny_onnx, write_tiny_tflite
 
 
 def edgepose(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -62,10 +62,10 @@ def test_explain_shows_tensors_worst_first(
 def test_a_model_that_no_repair_keeps_is_not_written_and_names_culprits(
     tmp_path: Path, pictures: Path
 ) -> None:
-    model, out = write_tiny_onnx(tmp_path / "model"), tmp_path / "quantized"
-    done = edgepose("quantize", model, "--profile", "jetson", "--calibration", pictures, "-o", out)
+    model, out = write_tiny_tflite(tmp_path / "model"), tmp_path / "quantized"
+    done = edgepose("quantize", model, "--profile", "coral", "--calibration", pictures, "-o", out)
     assert done.returncode == 6
-    assert "Culprits: 'heatmaps' (Conv)" in done.stderr
+    assert "Culprits: 'heatmaps' (CONV_2D)" in done.stderr
     assert not out.exists()
 
 

@@ -112,3 +112,27 @@ def test_onnx_metadata_that_are_not_text_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"MARK", b"\xff\xfe\xfd\xfc"))
     with pytest.raises(ModelError, match="metadata"):
         write_metadata(path, {"other": "x"})
+
+
+def test_equal_scales_and_zero_points_are_written_once_and_read_as_before(tmp_path: Path) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    channels, sizes = 1000, {}
+    for equal in (True, False):
+        path = write_tflite(tmp_path / "model.tflite")
+        graph = flatbuffer_utils.read_model(str(path))
+        for index, tensor in enumerate(graph.subgraphs[0].tensors):
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale = np.full(channels, 0.5, np.float32)
+            # Negative control: unlike vectors are all kept.
+            tensor.quantization.zeroPoint = np.full(channels, 0 if equal else index, np.int64)
+        path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(graph))
+        write_metadata(path, {"key": "text"})
+        sizes[equal] = path.stat().st_size
+        found = flatbuffer_utils.read_model(str(path)).subgraphs[0].tensors
+        for mine, theirs in zip(graph.subgraphs[0].tensors, found, strict=True):
+            np.testing.assert_array_equal(theirs.quantization.zeroPoint, mine.quantization.zeroPoint)
+            np.testing.assert_array_equal(theirs.quantization.scale, mine.quantization.scale)
+    # Each vector left out saves its length and padding, too.
+    assert sizes[False] - sizes[True] == pytest.approx(8 * channels * (len(found) - 1), rel=0.01)
