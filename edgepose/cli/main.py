@@ -22,7 +22,7 @@ _COMMANDS = {
     "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),
     "models": ("edgepose.cli.models", "List ready specs; inspect a model file."),
     "profiles": ("edgepose.cli.profiles", "List device profiles; show one."),
-    "data": ("edgepose.cli.data", "Audit a folder of images."),
+    "data": ("edgepose.cli.data", "Audit a folder of images; draw one of nobody."),
     "tools": ("edgepose.cli.tools", "Prepare side environments such as onnx2tf."),
     "doctor": ("edgepose.cli.doctor", "Show what works here and what is missing."),
 }

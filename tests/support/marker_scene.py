@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.data.figures import write_scenes
-from edgepose.host.data.scene import Scene
+from edgepose.host.synthetic.picture_set import write_scenes
+from edgepose.host.synthetic.scene import Scene
 from edgepose.pose.similarity import BOX_TO_MASK_AREA
 
 # All have one channel at 255 and differ by at least 128 somewhere, so no blend of one with the grey
@@ -64,9 +64,11 @@ def marker_scene(seed: int, size_wh: tuple[int, int] = SIZE_WH, persons: int = 1
     return Scene(
         image=np.clip(np.round(picture), 0, 255).astype(np.uint8),
         keypoints_px=keypoints.astype(np.float32),
-        visible=np.ones((persons, 17), bool),
+        visibility=np.full((persons, 17), 2, np.int64),
         boxes_xyxy_px=boxes.astype(np.float32),
         areas_px2=(BOX_TO_MASK_AREA * sides.prod(axis=1)).astype(np.float32),
+        person_ids=np.arange(persons, dtype=np.int64),
+        activities=("standing",) * persons,
     )
 
 

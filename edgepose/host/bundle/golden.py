@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.data.figure_scene import draw_scene
 from edgepose.host.data.patches import draw_patches
+from edgepose.host.synthetic.composition import draw_scene
 from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD, estimate_in_box, golden_oks
 from edgepose.inference.open_model import open_backend
 from edgepose.inference.pipeline import PosePipeline

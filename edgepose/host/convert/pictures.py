@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.data.figure_scene import draw_scene
 from edgepose.host.sources.artifact import ModelArtifact
+from edgepose.host.synthetic.composition import draw_scene
 from edgepose.inference.backend import Backend, TensorInfo
 from edgepose.inference.preprocess import Image, Preprocessor, expected_shape
 from edgepose.pose.transform import ImageTransform

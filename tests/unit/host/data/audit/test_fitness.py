@@ -14,7 +14,7 @@ from edgepose.errors import ConfigError
 from edgepose.host.data.audit.fitness import refuse_unfit
 from edgepose.host.data.audit.leakage import refuse_leak
 from edgepose.host.data.data_folder import open_data_folder
-from edgepose.host.data.figure_scene import draw_scene
+from edgepose.host.synthetic.composition import draw_scene
 from tests.support.data_folders import write_pictures
 from tests.support.planted_data import resaved
 

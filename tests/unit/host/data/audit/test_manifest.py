@@ -10,19 +10,19 @@ import pytest
 from edgepose.errors import ConfigError
 from edgepose.host.data.audit.manifest import licences_of, make_manifest, write_folder_manifest
 from edgepose.host.data.data_folder import open_data_folder
-from edgepose.host.data.figures import write_figure_set
+from edgepose.host.synthetic.picture_set import PictureSetRequest, write_picture_set
 from edgepose.trust.digests import sha256_of_file
 from tests.support.data_folders import labelled_folder, write_pictures
 
 
 def test_a_folder_with_a_manifest_gives_the_same_manifest_again(tmp_path: Path) -> None:
-    write_figure_set(tmp_path / "figures", 3, seed=0, size_wh=(96, 72))
+    write_picture_set(tmp_path / "figures", PictureSetRequest(3, size_wh=(96, 72)))
     write_folder_manifest(tmp_path / "figures", tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "figures" / "manifest.json").read_bytes()
 
 
 def test_a_changed_picture_loses_what_the_manifest_said(tmp_path: Path) -> None:
-    write_figure_set(tmp_path, 3, seed=0, size_wh=(96, 72))
+    write_picture_set(tmp_path, PictureSetRequest(3, size_wh=(96, 72)))
     (tmp_path / "person_keypoints.json").unlink()
     changed = tmp_path / "images" / "figure_00001.jpg"
     changed.write_bytes((tmp_path / "images" / "figure_00000.jpg").read_bytes())

@@ -19,7 +19,7 @@ from edgepose.host.data.audit.preprocess_parity import check_parity
 from edgepose.host.data.audit.range_stability import range_stability
 from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.data.coco import read_coco
-from edgepose.host.data.figure_scene import draw_scene
+from edgepose.host.synthetic.composition import draw_scene
 from edgepose.inference.backend import TensorInfo
 from edgepose.inference.open_model import open_backend
 from edgepose.inference.preprocess import Preprocessor, expected_shape

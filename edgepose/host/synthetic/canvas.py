@@ -1,0 +1,187 @@
+"""One depth buffer for everything: the nearest surface wins, and is lit once, at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.host.synthetic.camera import Camera
+from edgepose.host.synthetic.joints import Vector
+from edgepose.host.synthetic.ray_casting import Plane, box_hit, cone_hit, metric_of
+from edgepose.host.synthetic.solids import Box, Pattern, RoundedCone, Solid
+
+SUPERSAMPLING = 2
+NOBODY, THING = -1, -2
+# Nothing nearer to the camera is drawn, metres.
+_NEAREST_M = 0.15
+# What is smaller than this is left out, picture pixels.
+_SMALLEST_PX = 0.25
+
+
+@dataclass(frozen=True)
+class Light:
+    """Light in the world.
+
+    Attributes:
+        towards: (3,), unit vector to the sun or the lamp; it is above the ground.
+        ambient: Light from everywhere.
+        direct: Light from the lamp.
+    """
+
+    towards: Vector
+    ambient: float
+    direct: float
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Everything that was drawn, at ``SUPERSAMPLING`` times the picture's size.
+
+    Attributes:
+        color: float32 (H', W', 3), RGB, 0 to 255, 0 where nothing is.
+        depth_m: float32 (H', W'), along the optical axis, infinite where nothing is.
+        owner: int16 (H', W'), a person's index, ``THING`` or ``NOBODY``.
+    """
+
+    color: Plane
+    depth_m: Plane
+    owner: NDArray[np.int16]
+
+
+def draw_solids(solids: Sequence[Solid], owners: Sequence[int], camera: Camera, light: Light) -> Canvas:
+    """Draws solids of the world as a camera sees them.
+
+    Args:
+        solids: In any order.
+        owners: A person's index or ``THING``, one a solid.
+        camera: The camera.
+        light: The light.
+    """
+    buffer = _Buffer(camera)
+    turn, shift = camera.turn, -camera.turn @ camera.position
+    seen = [solid.moved(turn, shift) for solid in solids]
+    for number, (solid, window) in enumerate(zip(seen, buffer.windows(seen), strict=True)):
+        if window is not None:
+            buffer.draw(number, solid, window)
+    return _lit(buffer, seen, owners, (turn @ light.towards, turn[:, 1], light))
+
+
+_Window = tuple[slice, slice]
+
+
+class _Buffer:
+    """Depth, number of the solid and place on it, for every sample."""
+
+    def __init__(self, camera: Camera) -> None:
+        width, height = camera.size_wh[0] * SUPERSAMPLING, camera.size_wh[1] * SUPERSAMPLING
+        self._focal = camera.focal_px * SUPERSAMPLING
+        self.columns = (np.arange(width) - (width - 1) / 2) / self._focal
+        self.rows = (np.arange(height) - (height - 1) / 2) / self._focal
+        self.depth_m = np.full((height, width), np.inf, np.float32)
+        self.number = np.full((height, width), -1, np.int16)
+        self.place = np.zeros((height, width), np.float32)
+
+    def windows(self, solids: Sequence[Solid]) -> list[_Window | None]:
+        """Rows and columns that hold each solid, None where it is not to be seen."""
+        if not solids:
+            return []
+        corners = np.stack([_corners(solid) for solid in solids])
+        reach = np.array([solid.reach for solid in solids])[:, None]
+        nearest = corners[..., 2].min(axis=1) - reach[:, 0]
+        drawn = nearest > _NEAREST_M
+        drawn &= (reach[:, 0] == 0) | (reach[:, 0] * self._focal > _SMALLEST_PX * SUPERSAMPLING * nearest)
+        # A ball spans at most this much in the picture: its sides at its nearest and at its farthest.
+        ahead = np.maximum(np.stack([corners[..., 2] - reach, corners[..., 2] + reach]), 1e-6)
+        bounds = []
+        for axis, grid in ((1, self.rows), (0, self.columns)):
+            low = ((corners[..., axis] - reach) / ahead).min(axis=(0, 2))
+            high = ((corners[..., axis] + reach) / ahead).max(axis=(0, 2))
+            bounds += [np.searchsorted(grid, low), np.searchsorted(grid, high)]
+        top, bottom, left, right = bounds
+        drawn &= (top < bottom) & (left < right)
+        return [
+            (slice(*rows), slice(*columns)) if wanted else None
+            for wanted, rows, columns in zip(
+                drawn.tolist(),
+                np.stack([top, bottom], axis=1).tolist(),
+                np.stack([left, right], axis=1).tolist(),
+                strict=True,
+            )
+        ]
+
+    def draw(self, number: int, solid: Solid, window: _Window) -> None:
+        rays = self.columns[window[1]], self.rows[window[0]][:, None]
+        if isinstance(solid, Box):
+            depth, place = box_hit(solid, rays)
+        else:
+            depth, place = cone_hit(solid.ends, solid.radii, metric_of(solid), rays)
+        nearer = depth < self.depth_m[window]
+        np.copyto(self.depth_m[window], depth, where=nearer)
+        np.copyto(self.place[window], place, where=nearer)
+        np.copyto(self.number[window], np.int16(number), where=nearer)
+
+
+def _corners(solid: Solid) -> Vector:
+    """(8, 3): a cone's ends, repeated, or a box's corners."""
+    return solid.corners if isinstance(solid, Box) else np.repeat(solid.ends, 4, axis=0)
+
+
+def _lit(
+    buffer: _Buffer, solids: Sequence[Solid], owners: Sequence[int], light: tuple[Vector, Vector, Light]
+) -> Canvas:
+    towards, up, strength = light
+    height, width = buffer.number.shape
+    color = np.zeros((height, width, 3), np.float32)
+    owner = np.full((height, width), NOBODY, np.int16)
+    numbers = buffer.number.ravel()
+    covered = np.nonzero(numbers >= 0)[0]
+    # The samples of a solid stand side by side, so that each solid takes its slice.
+    covered = covered[np.argsort(numbers[covered], kind="stable")]
+    present, starts = np.unique(numbers[covered], return_index=True)
+    stops = np.append(starts[1:], covered.size)[: len(starts)].tolist()
+    for number, start, stop in zip(present.tolist(), starts.tolist(), stops, strict=True):
+        mine, solid = covered[start:stop], solids[number]
+        place, normal = buffer.place.ravel()[mine], _normals(buffer, solid, mine)
+        facing = np.maximum(normal @ towards.astype(np.float32), 0)
+        shade = strength.ambient * (0.8 + 0.2 * (normal @ up.astype(np.float32))) + strength.direct * facing
+        color.reshape(-1, 3)[mine] = _paint(solid, place, normal) * shade[:, None]
+        owner.ravel()[mine] = owners[number]
+    return Canvas(color, buffer.depth_m, owner)
+
+
+def _normals(buffer: _Buffer, solid: Solid, samples: NDArray[np.intp]) -> Plane:
+    """(N, 3), unit vectors out of a solid's surface."""
+    place = buffer.place.ravel()[samples]
+    if isinstance(solid, Box):
+        faces = np.concatenate([solid.frame.T, -solid.frame.T]).astype(np.float32)
+        return faces[place.astype(int)]
+    row, column = np.divmod(samples, buffer.number.shape[1])
+    depth = buffer.depth_m.ravel()[samples]
+    start, axis = solid.ends[0].astype(np.float32), (solid.ends[1] - solid.ends[0]).astype(np.float32)
+    normal = np.empty((len(samples), 3), np.float32)
+    normal[:, 0] = buffer.columns[column].astype(np.float32) * depth
+    normal[:, 1] = buffer.rows[row].astype(np.float32) * depth
+    normal[:, 2] = depth
+    normal -= start + place[:, None] * axis
+    if solid.frame is not None:
+        normal = normal @ metric_of(solid).astype(np.float32)
+    return normal / (np.sqrt(np.einsum("ij,ij->i", normal, normal))[:, None] + np.float32(1e-12))
+
+
+def _paint(solid: Solid, place: Plane, normal: Plane) -> Plane:
+    if isinstance(solid, RoundedCone) and solid.pattern is not None:
+        return _patterned(solid, solid.pattern, place, normal)
+    return np.asarray(solid.color, np.float32)[None]
+
+
+def _patterned(cone: RoundedCone, pattern: Pattern, along: Plane, normal: Plane) -> Plane:
+    across = np.floor(along * pattern.count).astype(int) % 2
+    axis = np.array([1.0, 0, 0]) if cone.frame is None else cone.frame[:, 0]
+    lengthwise = np.floor((normal @ axis) * pattern.count / 2).astype(int) % 2
+    second = {"bands": across, "stripes": lengthwise, "checks": across ^ lengthwise}[pattern.kind]
+    return np.where(
+        second[:, None] == 1, np.asarray(pattern.color, np.float32), np.asarray(cone.color, np.float32)
+    )

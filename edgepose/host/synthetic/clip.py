@@ -1,0 +1,226 @@
+"""A clip of persons who do not exist, with the truth of every frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgepose.errors import ConfigError, MissingDependencyError
+from edgepose.host.synthetic.camera import Camera
+from edgepose.host.synthetic.composition import check_scene, sample_stage
+from edgepose.host.synthetic.figure import Looks
+from edgepose.host.synthetic.furniture import ground_place
+from edgepose.host.synthetic.motion import IN_PLACE, Mover
+from edgepose.host.synthetic.outfit import sample_outfit
+from edgepose.host.synthetic.scene import Scene
+from edgepose.host.synthetic.skeleton import sample_build
+from edgepose.host.synthetic.stage import Stage
+from edgepose.host.synthetic.style import STYLES, StyleName
+from edgepose.spec.records import to_json
+from edgepose.spec.synthetic_clip import ClipFrame, ClipPerson, SyntheticClip
+from edgepose.spec.whole_file import write_whole
+
+CLIP_NAME, LABELS_NAME = "clip.mp4", "clip.json"
+_CODEC = "mp4v"
+_LONGEST_S = 600.0
+
+
+def _silent(_done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class ClipRequest:
+    """What to film.
+
+    Attributes:
+        seconds: Length.
+        fps: Frames a second.
+        seed: Chooses everything.
+        size_wh: Even numbers of pixels: MPEG-4 halves the colour planes.
+        persons: How many; the first two walk across and cross each other.
+        style: ``varied`` takes light and blur as they come.
+        progress: Called with (frames done, frames in all).
+    """
+
+    seconds: float
+    fps: float = 15.0
+    seed: int = 0
+    size_wh: tuple[int, int] = (640, 480)
+    persons: int = 2
+    style: StyleName = "clear"
+    progress: Callable[[int, int], None] = _silent
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return round(self.seconds * self.fps)
+
+    @property
+    def command(self) -> str:
+        """What makes the same clip again."""
+        return (
+            f"edgepose data synth -o DIR --video {self.seconds:g} --fps {self.fps:g} --seed {self.seed} "
+            f"--persons {self.persons} --size {self.size_wh[0]}x{self.size_wh[1]} --style {self.style}"
+        )
+
+
+def film(request: ClipRequest) -> Iterator[Scene]:
+    """The frames with their labels; a person has one id in all of them.
+
+    Raises:
+        ConfigError: The request cannot be filmed.
+    """
+    check_clip(request)
+    rng = np.random.default_rng((request.seed, 2))
+    camera = _sample_camera(rng, request.size_wh)
+    movers = sample_movers(rng, camera, request)
+    start = [mover.at(0.0) for mover in movers]
+    rules = replace(STYLES[request.style], hidden_share=0.0)
+    stage: Stage = sample_stage(rng, rules, camera, start)
+    for frame in range(request.frames):
+        yield stage.render([mover.at(frame / request.fps) for mover in movers], rng)
+
+
+def check_clip(request: ClipRequest) -> None:
+    """Refuses what cannot be filmed.
+
+    Raises:
+        ConfigError: A clip without frames, too long, or of an odd size.
+    """
+    check_scene(request.size_wh, request.persons)
+    if any(side % 2 for side in request.size_wh):
+        raise ConfigError(
+            f"A clip needs an even width and height, found {request.size_wh[0]}x{request.size_wh[1]}.",
+            "MPEG-4 halves the colour planes; choose a size such as 640x480.",
+        )
+    if not 0 < request.seconds <= _LONGEST_S or not 0 < request.fps <= 240 or request.frames < 1:
+        raise ConfigError(
+            f"A clip lasts up to {_LONGEST_S:.0f} s at up to 240 frames a second and has at least one frame, "
+            f"found {request.seconds:g} s at {request.fps:g}."
+        )
+
+
+def sample_movers(rng: np.random.Generator, camera: Camera, request: ClipRequest) -> list[Mover]:
+    """Draws persons: the first two cross each other in the middle of the clip, the others stay in place."""
+    movers = []
+    for index in range(request.persons):
+        looks = Looks(sample_build(rng, children=False), sample_outfit(rng))
+        ahead = camera.focal_px * looks.build.height_m / (rng.uniform(0.5, 0.62) * request.size_wh[1])
+        half = 0.42 * ahead * request.size_wh[0] / camera.focal_px
+        if index < 2:
+            movers.append(_walker(rng, camera, looks, (ahead + 0.9 * index, half, request.seconds, index)))
+            continue
+        aside = half * float(rng.uniform(-0.8, 0.8))
+        kind = IN_PLACE[(index - 2) % len(IN_PLACE)]
+        heading = -camera.yaw_degrees + float(rng.uniform(-30, 30))
+        place = ground_place(camera, aside, 1.25 * ahead)
+        movers.append(Mover(looks, kind, place, np.zeros(3), heading, float(rng.random())))
+    return movers
+
+
+def _walker(
+    rng: np.random.Generator, camera: Camera, looks: Looks, where: tuple[float, float, float, int]
+) -> Mover:
+    """Somebody who walks from one side to the other at an easy pace, and on."""
+    ahead, half, seconds, index = where
+    sign = 1.0 if index == 0 else -1.0
+    start, stop = (ground_place(camera, side * sign * half, ahead) for side in (-1, 1))
+    way = stop - start
+    speed = min(float(np.linalg.norm(way)) / seconds, 1.6)
+    direction = way / np.linalg.norm(way)
+    # Both are in the middle half-way through the clip.
+    begin = (start + stop) / 2 - direction * speed * seconds / 2
+    heading = float(np.degrees(np.arctan2(direction[0], direction[2])))
+    return Mover(looks, "walking", begin, direction * speed, heading, float(rng.random()))
+
+
+def _sample_camera(rng: np.random.Generator, size_wh: tuple[int, int]) -> Camera:
+    focal = size_wh[1] / 2 / np.tan(np.radians(rng.uniform(38, 50) / 2))
+    height = float(rng.uniform(1.1, 1.6))
+    return Camera(
+        size_wh,
+        float(focal),
+        np.array([0, height, 0]),
+        float(rng.uniform(-180, 180)),
+        float(rng.uniform(4, 8)),
+    )
+
+
+def write_clip(folder: Path, request: ClipRequest) -> SyntheticClip:
+    """Writes ``clip.mp4`` and ``clip.json``; both appear whole or not at all.
+
+    Args:
+        folder: Made where it is missing; must not hold a clip.
+        request: What to film.
+
+    Raises:
+        ConfigError: The request cannot be filmed, the folder holds a clip or cannot be written.
+        MissingDependencyError: This OpenCV cannot write MPEG-4 video.
+    """
+    check_clip(request)
+    video, labels = folder / CLIP_NAME, folder / LABELS_NAME
+    for path in (video, labels):
+        if path.exists():
+            raise ConfigError(f"{path} exists already.", "Choose a new folder.")
+    temporary = folder / f".{CLIP_NAME}.{os.getpid()}.tmp.mp4"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        frames = _write_video(temporary, request)
+        if not temporary.stat().st_size:
+            raise ConfigError(f"Cannot write {video}: the encoder wrote nothing; the disk may be full.")
+        record = SyntheticClip(
+            video=CLIP_NAME, fps=request.fps, width_px=request.size_wh[0], height_px=request.size_wh[1],
+            seed=request.seed, command=request.command, frames=tuple(frames),
+        )  # fmt: skip
+        write_whole(labels, [to_json(record).encode()])
+        temporary.replace(video)
+    except OSError as problem:
+        raise ConfigError(f"Cannot write {folder}: {problem.strerror}.") from problem
+    finally:
+        temporary.unlink(missing_ok=True)
+    return record
+
+
+def _write_video(path: Path, request: ClipRequest) -> list[ClipFrame]:
+    writer = cv2.VideoWriter(
+        os.fspath(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*_CODEC), request.fps, request.size_wh
+    )
+    try:
+        if not writer.isOpened():
+            raise MissingDependencyError(
+                f"This OpenCV cannot write MPEG-4 video ({_CODEC}).",
+                "Run: pip install opencv-python-headless",
+            )
+        frames = []
+        for number, scene in enumerate(film(request)):
+            writer.write(cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR))
+            frames.append(_frame_record(number, scene))
+            request.progress(number + 1, request.frames)
+        return frames
+    finally:
+        writer.release()
+
+
+def _frame_record(number: int, scene: Scene) -> ClipFrame:
+    persons = []
+    for index in range(scene.persons):
+        seen = bool(scene.areas_px2[index] > 0)
+        x0, y0, x1, y1 = (float(value) for value in scene.boxes_xyxy_px[index])
+        points = np.column_stack([scene.keypoints_px[index], scene.visibility[index]])
+        persons.append(
+            ClipPerson(
+                person_id=int(scene.person_ids[index]),
+                activity=scene.activities[index],
+                box_xyxy_px=(x0, y0, x1, y1) if seen else None,
+                area_px2=float(scene.areas_px2[index]),
+                keypoints=tuple((round(x, 2), round(y, 2), int(v)) for x, y, v in points.tolist()),
+            )
+        )
+    return ClipFrame(frame=number, persons=tuple(persons))
