@@ -59,6 +59,9 @@ from edgepose.cli.output import progress_bar, say, write_report
 @click.option("--validate-every", type=click.IntRange(1), default=1000, show_default=True, metavar="STEPS")
 @click.option("--cache", type=PATH, metavar="DIR", help="Sample cache; OUT/cache by default.")
 @click.option("--licence", metavar="TEXT", help="Terms of the student's weights, for its spec.")
+@click.option("--workers", metavar="HOST:PORT,...", help="Train together on these hosts; see --rank.")
+@click.option("--rank", type=int, metavar="R", help="Which of the --workers this host is, from 0.")
+@click.option("--local-workers", type=click.IntRange(2, 64), metavar="N", help="N workers here, for a try.")
 @spec_option
 @detector_option
 @detector_spec_option
@@ -82,6 +85,9 @@ def command(  # noqa: PLR0917 - click passes all by name
     validate_every: int,
     cache: Path | None,
     licence: str | None,
+    workers: str | None,
+    rank: int | None,
+    local_workers: int | None,
     spec_file: Path | None,
     detector: Path | None,
     detector_spec: Path | None,
@@ -92,8 +98,10 @@ def command(  # noqa: PLR0917 - click passes all by name
 
     The same command again goes on from the last checkpoint in OUT.
     """
-    from edgepose.host.distill.distillation import DistillationRequest, Observers, distil, summary
+    from edgepose.host.distill.distillation import DistillationRequest, Observers, summary
     from edgepose.host.distill.persons import ImageSource
+    from edgepose.host.distill.supervisor import distil_with
+    from edgepose.host.distill.team import requested_team
 
     if labels_only == (teacher is not None):
         raise click.UsageError("Give either --teacher or --labels-only.")
@@ -122,6 +130,10 @@ def command(  # noqa: PLR0917 - click passes all by name
         cache=cache,
         **optional,
     )
+    team = requested_team(workers, rank, local_workers)
     with progress_bar("teacher") as reading, progress_bar("training") as training:
-        report = distil(request, Observers(say, reading, training))
+        report = distil_with(request, team, Observers(say, reading, training))
+    if report is None:
+        say("done; worker 0 has model and record")
+        return
     write_report(report, json_target, summary(report, output))

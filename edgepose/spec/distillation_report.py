@@ -78,6 +78,7 @@ class DistillationReport(Record, frozen=True, kw_only=True):
         seconds: Training time, all sessions together.
         loss: Mean loss of the last steps.
         precision: Keras dtype policy of the training.
+        workers: Processes that trained together.
         versions: Package to version.
         model: The exported model.
         evaluation: The exported model on the validation pictures; None without.
@@ -94,6 +95,7 @@ class DistillationReport(Record, frozen=True, kw_only=True):
     seconds: float
     loss: float
     precision: str
+    workers: int = 1
     versions: dict[str, str]
     model: ModelInspection
     evaluation: EvaluationReport | None

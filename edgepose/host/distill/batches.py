@@ -25,6 +25,7 @@ from edgepose.host.distill.augmentation import (
     recolour,
 )
 from edgepose.host.distill.sample_cache import SampleCache
+from edgepose.host.distill.share import Share
 from edgepose.host.distill.students import STUDENT_SKELETON, StudentDesign
 from edgepose.host.distill.targets import (
     Target,
@@ -46,7 +47,7 @@ _CERTAIN_SCORE = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One step's samples.
+    """One step's samples, or one process's share of them.
 
     Attributes:
         pictures: (N, H, W, 3) uint8.
@@ -66,12 +67,14 @@ class BatchSettings:
         seed: Of everything random.
         augmentation: How views vary.
         target: How teacher and labels share a target.
+        share: This process's part of every batch; all of it by default.
     """
 
     size: int
     seed: int
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     target: TargetSettings = field(default_factory=TargetSettings)
+    share: Share = field(default_factory=Share)
 
 
 class BatchSource:
@@ -90,9 +93,10 @@ class BatchSource:
         self._trust = np.stack([self._trust_of(index) for index in range(len(cache))])
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step."""
+        """The batch of a step: this process's share of it."""
         chosen = self._choose(step)
-        samples = [self._sample(int(index), (step, place)) for place, index in enumerate(chosen)]
+        places = self._settings.share.places(len(chosen))
+        samples = [self._sample(int(chosen[place]), (step, place)) for place in places]
         return Batch(
             np.stack([picture for picture, _ in samples]),
             np.stack([packed(target) for _, target in samples]),

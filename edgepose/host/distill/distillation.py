@@ -18,6 +18,7 @@ from edgepose.host.distill.augmentation import AugmentationSettings
 from edgepose.host.distill.batches import BatchSettings, BatchSource
 from edgepose.host.distill.persons import ImageSource, TrainingPersons, collect_persons
 from edgepose.host.distill.sample_cache import SampleCache, open_cache
+from edgepose.host.distill.share import Share
 from edgepose.host.distill.students import (
     STUDENT_SKELETON,
     StudentDesign,
@@ -43,6 +44,7 @@ from edgepose.spec.whole_file import write_whole
 
 if TYPE_CHECKING:
     # These import Keras.
+    from edgepose.host.distill.peers import Peers
     from edgepose.host.distill.trainer import Trainer
     from edgepose.host.distill.training import TrainingOutcome
 
@@ -128,10 +130,28 @@ class _Prepared:
     options: DistillationOptions
 
 
-def distil(request: DistillationRequest, observers: Observers | None = None) -> DistillationReport:
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """What the training leaves."""
+
+    student: Any
+    spec: ModelSpec
+    outcome: TrainingOutcome
+    precision: str
+    parameters: int
+
+
+def distil(
+    request: DistillationRequest, observers: Observers | None = None, peers: Peers | None = None
+) -> DistillationReport:
     """Trains a student, writes it and says how good it is.
 
     The same command again goes on from the last checkpoint in the output folder.
+
+    Args:
+        request: What to distil.
+        observers: Who is told.
+        peers: The processes that train together, of which this one leads; the others call ``follow``.
 
     Raises:
         ConfigError: Data, options or an earlier checkpoint cannot be used, or the disk is full.
@@ -143,28 +163,25 @@ def distil(request: DistillationRequest, observers: Observers | None = None) -> 
     # Samples are small; OpenCV's own threads would only take cores from the training.
     cv2.setNumThreads(1)
     prepared = _prepare(request, observers)
+    trained = _learn(prepared, request, observers, peers)
     # Only now: it takes seconds, and wrong data are told at once.
     from edgepose.host.distill.export import export_student
-    from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
 
-    precision = configure_backend(request.seed, request.threads)
-    trainer = Trainer(prepared.design, OptimizerSettings(peak_rate=request.learning_rate), precision)
-    spec = student_spec(prepared.design, request.licence, _source_text(prepared))
-    outcome = _train(trainer, spec, prepared, request, observers)
-    student, parents = trainer.averaged_student(), _parents(prepared.teacher)
-    model = export_student(student, spec, parents, request.output, observers.say)
+    outcome, parents = trained.outcome, _parents(prepared.teacher)
+    model = export_student(trained.student, trained.spec, parents, request.output, observers.say)
     report = DistillationReport(
         schema="edgepose.distillation/1",
         teacher=_describe_teacher(prepared.teacher),
         data=_describe_data(prepared),
         options=prepared.options,
-        parameters=trainer.parameters,
+        parameters=trained.parameters,
         steps_done=outcome.steps,
         ended_by=outcome.ended_by,
         resumed_from=outcome.resumed_from,
         seconds=outcome.seconds,
         loss=outcome.loss,
-        precision=precision,
+        precision=trained.precision,
+        workers=1 if peers is None else peers.count,
         versions=_versions(),
         model=inspect_model(model),
         evaluation=_evaluate(model, request),
@@ -173,18 +190,59 @@ def distil(request: DistillationRequest, observers: Observers | None = None) -> 
     return report
 
 
+def prepare_samples(request: DistillationRequest, observers: Observers) -> None:
+    """Checks everything and fills the sample cache, without the network.
+
+    Raises:
+        ConfigError: Data or options cannot be used, or the disk is full.
+        ModelError: The teacher is damaged.
+    """
+    _require_keras()
+    _prepare(request, observers)
+
+
+def follow(request: DistillationRequest, peers: Peers) -> None:
+    """Trains together with the process that called ``distil``, and writes nothing but its sample cache.
+
+    Raises:
+        ConfigError: Data or options cannot be used, or are not those of the others.
+        ModelError: The teacher is damaged, or training diverged.
+    """
+    cv2.setNumThreads(1)
+    observers = Observers()
+    _learn(_prepare(request, observers), request, observers, peers)
+
+
+def _learn(
+    prepared: _Prepared, request: DistillationRequest, observers: Observers, peers: Peers | None
+) -> _Trained:
+    from edgepose.host.distill.peers import Alone
+    from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
+
+    peers = peers or Alone()
+    precision = configure_backend(request.seed, request.threads)
+    trainer = Trainer(prepared.design, OptimizerSettings(peak_rate=request.learning_rate), precision)
+    spec = student_spec(prepared.design, request.licence, _source_text(prepared))
+    outcome = _train(trainer, spec, prepared, request, observers, peers)
+    student = trainer.averaged_student()
+    peers.part()
+    return _Trained(student, spec, outcome, precision, trainer.parameters)
+
+
 def _train(
     trainer: Trainer,
     spec: ModelSpec,
     prepared: _Prepared,
     request: DistillationRequest,
     observers: Observers,
+    peers: Peers,
 ) -> TrainingOutcome:
     from edgepose.host.distill.training import LoopSettings, TrainingLoop, Validation, Watchers
 
     options = prepared.options
     augmentation = AugmentationSettings(spec.input.box_scale)
-    made = BatchSettings(options.batch_size, options.seed, augmentation)
+    share = Share(peers.rank, peers.count)
+    made = BatchSettings(options.batch_size, options.seed, augmentation, share=share)
     settings = LoopSettings(
         steps=options.steps,
         peak_rate=options.learning_rate,
@@ -202,8 +260,8 @@ def _train(
     )
     folder = request.validation
     if folder is None or folder.labels is None:
-        return loop.run()
-    return loop.run(Validation(read_coco(folder.labels, folder.images_dir), spec))
+        return loop.run(peers=peers)
+    return loop.run(Validation(read_coco(folder.labels, folder.images_dir), spec), peers)
 
 
 def summary(report: DistillationReport, output: Path) -> str:

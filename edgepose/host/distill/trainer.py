@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.distill.batches import Batch
+from edgepose.host.distill.peers import undistributed
 from edgepose.host.distill.students import INPUT_OFFSET, STUDENT_SKELETON, StudentDesign, build_student
 
 _CLIP_NORM = 5.0
@@ -157,8 +158,9 @@ class Trainer:
         trained = self._student.trainable_variables
         kept = [ops.convert_to_numpy(variable) for variable in trained]
         self._optimizer.finalize_variable_values(trained)
-        averaged = build_student(self._design, STUDENT_SKELETON.keypoint_count)
-        averaged.set_weights([ops.convert_to_numpy(variable) for variable in self._student.weights])
+        with undistributed():
+            averaged = build_student(self._design, STUDENT_SKELETON.keypoint_count)
+            averaged.set_weights([ops.convert_to_numpy(variable) for variable in self._student.weights])
         for variable, array in zip(trained, kept, strict=True):
             variable.assign(array)
         return averaged

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from edgepose.host.data.coco import CocoDataset
 from edgepose.host.distill.batches import BatchSource
 from edgepose.host.distill.checkpoints import Checkpoint, CheckpointFolder
-from edgepose.host.distill.metrics_log import MetricsLog
+from edgepose.host.distill.metrics_log import MetricsLog, SilentLog
+from edgepose.host.distill.peers import Alone, Peers, undistributed
 from edgepose.host.distill.schedule import learning_rate
 from edgepose.host.distill.trainer import Trainer
 from edgepose.host.distill.validation import validate
 from edgepose.spec.model_spec import ModelSpec
+from edgepose.trust.digests import sha256_of_list
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -112,17 +114,26 @@ class TrainingLoop:
         self._log_path = folder / "metrics.jsonl"
         self._before_s = 0.0
         self._start_ns = 0
+        self._agreed_s = 0.0
         self._losses: list[float] = []
+        self._peers: Peers = Alone()
 
-    def run(self, validation: Validation | None = None) -> TrainingOutcome:
+    def run(self, validation: Validation | None = None, peers: Peers | None = None) -> TrainingOutcome:
         """Trains to the end, from the last checkpoint where there is one.
 
+        Args:
+            validation: What to validate on.
+            peers: The processes that train together; all of them call this.
+
         Raises:
-            ConfigError: A checkpoint or the log cannot be written, or belongs to another run.
+            ConfigError: A checkpoint or the log cannot be written, or belongs to another run, or another
+                process was started with other data or options.
             ModelError: Training diverged.
         """
+        self._peers = peers or self._peers
+        self._peers.require_agreement(self._digest(validation))
         first = self._resume()
-        log = MetricsLog(self._log_path, first)
+        log = MetricsLog(self._log_path, first) if self._leads else SilentLog()
         settings, step = self._settings, first
         self._start_ns = time.monotonic_ns()
         stream = self._batches.stream(first)
@@ -145,18 +156,31 @@ class TrainingLoop:
         ended: EndedBy = "steps" if step >= settings.steps else "time_limit"
         return TrainingOutcome(step, self._elapsed_s(), self._mean_loss(), ended, first or None)
 
+    @property
+    def _leads(self) -> bool:
+        return self._peers.rank == 0
+
+    def _digest(self, validation: Validation | None) -> str:
+        return sha256_of_list([f"{self._fingerprint}", f"{asdict(self._settings)}", f"{validation is None}"])
+
     def _resume(self) -> int:
-        checkpoint, notes = self._checkpoints.load_latest(self._fingerprint)
+        found, notes = None, list[str]()
+        if self._leads:
+            found, notes = self._checkpoints.load_latest(self._fingerprint)
         for note in notes:
             self._watchers.say(note)
-        if checkpoint is None:
+        step = int(self._peers.of_leader(0 if found is None else found.step))
+        if step == 0:
             return 0
-        self._trainer.restore(checkpoint.arrays)
-        self._before_s = checkpoint.elapsed_s
-        self._watchers.say(f"going on from step {checkpoint.step}")
-        return checkpoint.step
+        arrays = self._trainer.arrays() if found is None else found.arrays
+        self._trainer.restore(self._peers.arrays_of_leader(arrays))
+        self._before_s = self._peers.of_leader(0.0 if found is None else found.elapsed_s)
+        self._watchers.say(f"going on from step {step}")
+        return step
 
     def _save(self, step: int) -> None:
+        if not self._leads:
+            return
         state = self._trainer.arrays()
         self._checkpoints.save(Checkpoint(step, self._elapsed_s(), self._fingerprint, state))
 
@@ -170,15 +194,19 @@ class TrainingLoop:
 
     def _out_of_time(self) -> bool:
         limit = self._settings.time_limit_s
-        return limit is not None and self._elapsed_s() >= limit
+        if limit is None:
+            return False
+        # One clock decides for all processes.
+        self._agreed_s = self._peers.of_leader(self._elapsed_s())
+        return self._agreed_s >= limit
 
     def _progress(self, step: int) -> float:
         """By steps alone the rate is exactly repeatable; a time limit may run ahead of them."""
         limit = self._settings.time_limit_s
-        by_time = 0.0 if limit is None else self._elapsed_s() / limit
+        by_time = 0.0 if limit is None else self._agreed_s / limit
         return max(step / self._settings.steps, by_time)
 
-    def _report(self, step: int, rate: float, log: MetricsLog) -> None:
+    def _report(self, step: int, rate: float, log: MetricsLog | SilentLog) -> None:
         self._watchers.progress(step, self._settings.steps)
         if step % _LOGGED_EVERY == 0 or step == self._settings.steps:
             log.write(step, loss=self._mean_loss(), learning_rate=rate, seconds=self._elapsed_s())
@@ -187,8 +215,12 @@ class TrainingLoop:
         last = self._losses[-_LOGGED_EVERY:]
         return sum(last) / len(last) if last else 0.0
 
-    def _validate(self, step: int, validation: Validation, log: MetricsLog) -> None:
-        figures = validate(self._trainer.averaged_student(), validation.spec, validation.dataset)
+    def _validate(self, step: int, validation: Validation, log: MetricsLog | SilentLog) -> None:
+        student = self._trainer.averaged_student()
+        if not self._leads:
+            return
+        with undistributed():
+            figures = validate(student, validation.spec, validation.dataset)
         log.write(step, seconds=self._elapsed_s(), validation=figures)
         shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
         minutes = self._elapsed_s() / 60

@@ -1,0 +1,250 @@
+"""Starts the workers of this host, passes on what they say, and ends all when one is lost.
+
+The engine's own answer to a lost process is to abort the others with a stack trace. A supervisor outside
+of the engine turns that, and a kill, into an error that says what happened and what to do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from edgepose.errors import (
+    ConfigError,
+    DeviceError,
+    EdgeposeError,
+    MissingDependencyError,
+    ModelError,
+)
+from edgepose.host.distill.distillation import DistillationRequest, Observers, distil, prepare_samples
+from edgepose.host.distill.share import Share
+from edgepose.host.distill.team import Team
+from edgepose.host.distill.worker_messages import WorkerEvent, WorkerOrder, decoded_event, encoded
+from edgepose.spec.distillation_report import DistillationReport
+from edgepose.spec.records import read_json
+
+_FAMILIES: dict[int, type[EdgeposeError]] = {
+    family.exit_code: family for family in (ConfigError, MissingDependencyError, ModelError, DeviceError)
+}
+_POLL_S = 0.2
+WORKER_MODULE = "edgepose.host.distill.worker"
+
+
+@dataclass(frozen=True, eq=False)
+class _Worker:
+    """One process under supervision."""
+
+    rank: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    reader: threading.Thread
+
+
+_Events = queue.Queue[tuple[int, WorkerEvent]]
+
+
+def distil_with(
+    request: DistillationRequest, team: Team | None, observers: Observers
+) -> DistillationReport | None:
+    """Distils in this process where there is no team, else together with it.
+
+    Raises:
+        EdgeposeError: See ``distil`` and ``distil_together``.
+    """
+    return distil(request, observers) if team is None else distil_together(request, team, observers)
+
+
+def distil_together(
+    request: DistillationRequest, team: Team, observers: Observers | None = None
+) -> DistillationReport | None:
+    """Distils with several processes, here or on several hosts, as one process would.
+
+    Args:
+        request: What to distil; the same on every host.
+        team: Who takes part.
+        observers: Who is told.
+
+    Returns:
+        The record; None on a host that does not have rank 0, which alone writes.
+
+    Raises:
+        ConfigError: Data or options cannot be used, or differ between the workers.
+        MissingDependencyError: JAX, Keras or TensorFlow is not installed.
+        ModelError: The teacher is damaged, training diverged, or the conversion damaged the student.
+        DeviceError: A worker was lost; the last checkpoint is whole.
+    """
+    observers = observers or Observers()
+    if importlib.util.find_spec("jax") is None:
+        raise MissingDependencyError(
+            "Training with several workers needs JAX.", "Run: pip install 'edgepose[cluster]'"
+        )
+    Share(0, team.count).places(request.batch_size)
+    if not team.leads and request.cache is None:
+        # On a file system that the hosts share, two of them must not fill one folder.
+        request = replace(request, cache=request.output / "cache" / f"worker-{team.ranks_here[0]}")
+    prepare_samples(request, observers)
+    if len(team.ranks_here) < team.count:
+        observers.say(f"worker {team.ranks_here[0]} of {team.count}: meeting at {team.addresses[0]}")
+    supervise(request, team, observers)
+    if not team.leads:
+        return None
+    return read_json(request.output / "distillation.json", DistillationReport)
+
+
+def supervise(
+    request: DistillationRequest, team: Team, observers: Observers, module: str = WORKER_MODULE
+) -> None:
+    """Runs the workers of this host to their end.
+
+    Args:
+        request: What they are to do.
+        team: Who takes part.
+        observers: Who is told.
+        module: The program of a worker.
+
+    Raises:
+        EdgeposeError: Of the family of the worker that failed; a ``DeviceError`` where one was lost.
+    """
+    events: _Events = queue.Queue()
+    with ExitStack() as running:
+        workers = [
+            running.enter_context(_running_worker(_order(request, team, rank), module, team, events))
+            for rank in team.ranks_here
+        ]
+        failures: dict[int, WorkerEvent] = {}
+        while True:
+            _pass_on(events, observers, failures)
+            codes = {worker.rank: worker.process.poll() for worker in workers}
+            if all(code == 0 for code in codes.values()):
+                return
+            lost = [worker for worker in workers if codes[worker.rank] not in {None, 0}]
+            if lost:
+                for worker in lost:
+                    worker.reader.join()
+                _pass_on(events, observers, failures)
+                raise _error_of(lost, failures, request)
+
+
+def _pass_on(events: _Events, observers: Observers, failures: dict[int, WorkerEvent]) -> None:
+    """Waits a moment for events, then handles all that are there."""
+    timeout_s: float | None = _POLL_S
+    while True:
+        try:
+            rank, event = events.get(timeout=timeout_s) if timeout_s else events.get_nowait()
+        except queue.Empty:
+            return
+        timeout_s = None
+        if event.line is not None:
+            observers.say(event.line)
+        if event.progress is not None:
+            observers.training(*event.progress)
+        if event.failure is not None:
+            failures[rank] = event
+
+
+def _error_of(
+    lost: list[_Worker], failures: dict[int, WorkerEvent], request: DistillationRequest
+) -> EdgeposeError:
+    """The error to show: the cause rather than its consequences in the other workers."""
+    worker = min(lost, key=lambda one: _remoteness(one, failures))
+    kept = _checkpoint_text(request.output)
+    event = failures.get(worker.rank)
+    if event is not None and event.failure is not None:
+        message, hint = event.failure
+        family = _FAMILIES.get(event.exit_code, EdgeposeError)
+        return family(message, kept if family is DeviceError else hint)
+    code = worker.process.returncode
+    if code >= 0:
+        return EdgeposeError(f"Worker {worker.rank} ended with exit code {code}.", f"See {worker.log}.")
+    name = signal.Signals(-code).name
+    why = "the engine does so when another worker stays away, " if name == "SIGABRT" else ""
+    return DeviceError(f"Worker {worker.rank} was ended by {name} ({why}see {worker.log}).", kept)
+
+
+def _remoteness(worker: _Worker, failures: dict[int, WorkerEvent]) -> int:
+    event, code = failures.get(worker.rank), worker.process.returncode
+    if event is not None:
+        return 0 if event.exit_code != DeviceError.exit_code else 2
+    return 3 if code == -signal.SIGABRT else 1
+
+
+def _checkpoint_text(output: Path) -> str:
+    files = sorted((output / "checkpoints").glob("step-*.npz"))
+    if not files:
+        return "Start all workers again with the same command; there is no checkpoint here yet."
+    return f"{files[-1].name} is whole: start all workers again with the same command, they go on from there."
+
+
+def _order(request: DistillationRequest, team: Team, rank: int) -> WorkerOrder:
+    return WorkerOrder(
+        request=request,
+        coordinator=team.addresses[0],
+        count=team.count,
+        rank=rank,
+        join_timeout_s=team.join_timeout_s,
+    )
+
+
+@contextmanager
+def _running_worker(order: WorkerOrder, module: str, team: Team, events: _Events) -> Iterator[_Worker]:
+    log = order.request.output / f"worker-{order.rank}.log"
+    receiving, sending = os.pipe()
+    try:
+        with log.open("wb") as written:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=written,
+                stderr=subprocess.STDOUT,
+                pass_fds=(sending,),
+                env=_environment(team),
+            )
+    except OSError as problem:
+        os.close(receiving)
+        raise ConfigError(f"Cannot start worker {order.rank}: {problem.strerror}.") from problem
+    finally:
+        os.close(sending)
+    reader = threading.Thread(
+        target=_read, args=(order.rank, os.fdopen(receiving, "rb"), events), daemon=True
+    )
+    reader.start()
+    try:
+        _give(process, msgspec.structs.replace(order, events_fd=sending))
+        yield _Worker(order.rank, process, log, reader)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _give(process: subprocess.Popen[bytes], order: WorkerOrder) -> None:
+    # The pipe stays open: its end tells the worker that its supervisor is gone.
+    if process.stdin is not None:
+        process.stdin.write(encoded(order))
+        process.stdin.flush()
+
+
+def _environment(team: Team) -> dict[str, str]:
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if len(team.ranks_here) > 1:
+        # Several processes cannot each own all accelerators of one machine.
+        environment["JAX_PLATFORMS"] = "cpu"
+    return environment
+
+
+def _read(rank: int, stream: IO[bytes], events: _Events) -> None:
+    with stream:
+        for line in stream:
+            events.put((rank, decoded_event(line)))
