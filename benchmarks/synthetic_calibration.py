@@ -101,10 +101,16 @@ class Bench:
                 files[name] = made.path
                 baseline = files["coco_train"] if name == "figures" else None
                 yield {
-                    "calibration": name, "repaired": repair, "recipe": made.recipe, "file_sha256": sha256_of_path(made.path),
-                    "seconds": made.seconds, **_accuracy(self._evaluated(made.path, "coco_val", self._pose)),
-                    "minus_coco_train": baseline and _difference(self._evaluated(made.path, "coco_val", baseline)),
-                }  # fmt: skip
+                    "calibration": name,
+                    "repaired": repair,
+                    "recipe": made.recipe,
+                    "file_sha256": sha256_of_path(made.path),
+                    "seconds": made.seconds,
+                    **_accuracy(self._evaluated(made.path, "coco_val", self._pose)),
+                    "minus_coco_train": None
+                    if baseline is None
+                    else _difference(self._evaluated(made.path, "coco_val", baseline)),
+                }
 
     def _copy(self, model: str) -> Path:
         """A copy of a model: converters may rewrite what they read."""

@@ -27,7 +27,7 @@ def sample_activity(rng: np.random.Generator, acrobatic_share: float, *, lying: 
 
 
 def sample_posture(rng: np.random.Generator, name: str) -> Vector:
-    """Draws a posture (29,), see ``joints.NAMES``, within the limits of every joint.
+    """Draws a posture (27,), see ``joints.NAMES``, within the limits of every joint.
 
     Args:
         rng: Source of chance.
@@ -40,7 +40,7 @@ def sample_posture(rng: np.random.Generator, name: str) -> Vector:
 
 
 def posture_of(name: str) -> Vector:
-    """The middle of an activity's ranges (29,)."""
+    """The middle of an activity's ranges (27,)."""
     low, high = _bounds({**REST, **ACTIVITIES[name].ranges})
     return within_limits((low + high) / 2)
 

@@ -77,7 +77,7 @@ def stand(looks: Looks, posture: Vector, heading_degrees: float, activity: str) 
 
     Args:
         looks: Body and clothes.
-        posture: (29,), degrees, see ``joints.NAMES``.
+        posture: (27,), degrees, see ``joints.NAMES``.
         heading_degrees: Where it looks: 0 along z, towards a camera that is not turned.
         activity: Key of ``ACTIVITIES``.
     """

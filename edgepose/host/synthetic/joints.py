@@ -59,12 +59,12 @@ _MIRROR_SIGN = np.where(
 
 
 def within_limits(posture: Vector) -> Vector:
-    """The nearest posture (29,) that a body can take."""
+    """The nearest posture (27,) that a body can take."""
     return np.clip(posture, _LOWEST, _HIGHEST)
 
 
 def mirrored(posture: Vector) -> Vector:
-    """The posture (29,) with left and right exchanged."""
+    """The posture (27,) with left and right exchanged."""
     return posture[_MIRROR] * _MIRROR_SIGN
 
 

@@ -52,7 +52,7 @@ class Mover:
 
 
 def posture_at(kind: MotionKind, cycle: float) -> Vector:
-    """The posture (29,) at a place in a cycle; 0 and 1 are the same.
+    """The posture (27,) at a place in a cycle; 0 and 1 are the same.
 
     Args:
         kind: The motion.

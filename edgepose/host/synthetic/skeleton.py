@@ -97,7 +97,7 @@ def body_pose(posture: Vector, build: Build, heading: float) -> BodyPose:
     """Forward kinematics.
 
     Args:
-        posture: (29,), degrees, see ``joints.NAMES``.
+        posture: (27,), degrees, see ``joints.NAMES``.
         build: Proportions.
         heading: Degrees about the vertical; 0 looks along z, 90 along x.
     """

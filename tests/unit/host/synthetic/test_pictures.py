@@ -15,6 +15,8 @@ from edgepose.host.synthetic.composition import draw_scene
 from edgepose.host.synthetic.picture_set import PictureSetRequest, write_picture_set
 from edgepose.host.synthetic.style import StyleName
 from edgepose.inference.image_file import read_image_rgb
+from edgepose.inference.open_model import open_detector, open_pipeline
+from edgepose.pose.boxes import iou_matrix
 from edgepose.spec.packaged_data import packaged_folder
 from edgepose.trust.digests import sha256_of_file
 
@@ -151,3 +153,28 @@ def test_shipped_set_is_what_its_manifest_says_and_what_the_generator_draws() ->
             np.testing.assert_allclose(person.keypoints_px[there], scene.keypoints_px[row][there], atol=0.02)
         difference = np.abs(read_image_rgb(labelled.path).astype(int) - scene.image)
         assert difference.mean() < 6
+
+
+@pytest.mark.shared_data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("style", "found_share", "close_share"), [("clear", 0.88, 0.92), ("varied", 0.76, 0.82)]
+)
+def test_real_models_find_the_persons(
+    shared_data: Path, style: StyleName, found_share: float, close_share: float
+) -> None:
+    specs, models = packaged_folder("model_specs"), shared_data / "models"
+    pose = open_pipeline(models / "tinypose_256x192.onnx", specs / "tinypose_256x192.toml")
+    detector = open_detector(models / "yolox_nano.onnx", specs / "yolox_nano.toml")
+    close, overlaps = [], []
+    for seed in range(50_000, 50_060):
+        scene = draw_scene(seed, (320, 240), 1, style)
+        found = pose.estimate(scene.image, scene.boxes_xyxy_px.astype(np.float64))
+        far_px = np.linalg.norm(found.keypoints_px[0] - scene.keypoints_px[0], axis=1)
+        side_px = (scene.boxes_xyxy_px[0, 2:] - scene.boxes_xyxy_px[0, :2]).max()
+        close.append(far_px[scene.visible[0]] < 0.1 * side_px)
+        boxes, scores = detector.detect(scene.image)
+        overlaps.append(iou_matrix(scene.boxes_xyxy_px, boxes[scores >= 0.25]).max(initial=0.0))
+    # Measured on these 60: 0.97 and 0.966 clear, 0.82 and 0.901 varied.
+    assert np.mean(np.array(overlaps) > 0.5) > found_share
+    assert np.concatenate(close).mean() > close_share
