@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from edgepose.host.data.coco import read_coco
 from edgepose.host.distill.augmentation import AugmentationSettings
 from edgepose.host.distill.batches import BatchSettings, BatchSource
 from edgepose.host.distill.persons import ImageSource, TrainingPersons, collect_persons
+from edgepose.host.distill.provenance import AnyTeacher, describe_teacher, parents_of, versions
 from edgepose.host.distill.sample_cache import SampleCache, open_cache
 from edgepose.host.distill.share import Share
 from edgepose.host.distill.students import (
@@ -26,7 +26,7 @@ from edgepose.host.distill.students import (
     student_spec,
 )
 from edgepose.host.distill.targets import label_trust
-from edgepose.host.distill.teacher import CoordinateTeacher, HeatmapTeacher, open_teacher
+from edgepose.host.distill.teacher import open_teacher
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
 from edgepose.host.sources.inspect import inspect_model
 from edgepose.inference.open_model import RuntimeOptions, open_detector
@@ -34,10 +34,8 @@ from edgepose.spec.distillation_report import (
     DistillationData,
     DistillationOptions,
     DistillationReport,
-    DistillationTeacher,
 )
 from edgepose.spec.evaluation_report import EvaluationReport
-from edgepose.spec.lineage import ParentModel
 from edgepose.spec.model_spec import ModelSpec
 from edgepose.spec.records import to_builtins, to_json
 from edgepose.spec.whole_file import write_whole
@@ -50,8 +48,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
-
-_VERSIONS = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
@@ -116,9 +112,6 @@ class Observers:
     training: Progress = field(default=lambda _done, _total: None)
 
 
-AnyTeacher = HeatmapTeacher | CoordinateTeacher
-
-
 @dataclass(frozen=True, eq=False)
 class _Prepared:
     """Everything before the first step."""
@@ -167,11 +160,11 @@ def distil(
     # Only now: it takes seconds, and wrong data are told at once.
     from edgepose.host.distill.export import export_student
 
-    outcome, parents = trained.outcome, _parents(prepared.teacher)
+    outcome, parents = trained.outcome, parents_of(prepared.teacher)
     model = export_student(trained.student, trained.spec, parents, request.output, observers.say)
     report = DistillationReport(
         schema="edgepose.distillation/1",
-        teacher=_describe_teacher(prepared.teacher),
+        teacher=describe_teacher(prepared.teacher),
         data=_describe_data(prepared),
         options=prepared.options,
         parameters=trained.parameters,
@@ -182,7 +175,7 @@ def distil(
         loss=outcome.loss,
         precision=trained.precision,
         workers=1 if peers is None else peers.count,
-        versions=_versions(),
+        versions=versions(),
         model=inspect_model(model),
         evaluation=_evaluate(model, request),
     )
@@ -361,22 +354,6 @@ def _source_text(prepared: _Prepared) -> str:
     return f"edgepose distill: {prepared.design.name} from {taught}, {len(prepared.data.persons)} persons"
 
 
-def _parents(teacher: AnyTeacher | None) -> tuple[ParentModel, ...]:
-    if teacher is None:
-        return ()
-    return (ParentModel(file_name=teacher.file_name, sha256=teacher.sha256, step="distil: teacher"),)
-
-
-def _describe_teacher(teacher: AnyTeacher | None) -> DistillationTeacher | None:
-    if teacher is None:
-        return None
-    return DistillationTeacher(
-        file_name=teacher.file_name,
-        sha256=teacher.sha256,
-        targets="heatmaps" if isinstance(teacher, HeatmapTeacher) else "keypoints",
-    )
-
-
 def _describe_data(prepared: _Prepared) -> DistillationData:
     cache, data = prepared.cache, prepared.data
     disputed = 0
@@ -398,17 +375,6 @@ def _describe_data(prepared: _Prepared) -> DistillationData:
         disputed_labels=disputed,
         too_small=data.too_small,
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _VERSIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            # jax is one of two backends.
-            continue
-    return found
 
 
 def _evaluate(model: Path, request: DistillationRequest) -> EvaluationReport | None:
