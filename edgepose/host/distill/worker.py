@@ -32,7 +32,7 @@ def main(work: Work | None = None) -> None:
     except EdgeposeError as error:
         _fail(order, error)
     except Exception as error:  # noqa: BLE001 - told apart below; anything unknown is a bug, with traceback
-        if type(error).__name__ != "JaxRuntimeError":
+        if not _is_of_engine(error):
             traceback.print_exc()
             os._exit(1)
         _fail(order, _engine_error(order.rank, error))
@@ -51,6 +51,12 @@ def _distil(order: WorkerOrder) -> None:
         training=lambda done, total: send(order, WorkerEvent(progress=(done, total))),
     )
     distil(order.request, observers, peers)
+
+
+def _is_of_engine(error: Exception) -> bool:
+    """Whether JAX or its exchange failed: a reset link comes as a ValueError from jitted collectives."""
+    name = type(error).__name__
+    return name == "JaxRuntimeError" or (name == "ValueError" and "Gloo" in str(error))
 
 
 def _engine_error(rank: int, error: Exception) -> DeviceError:

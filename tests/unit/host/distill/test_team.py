@@ -98,3 +98,17 @@ def test_the_command_refuses_a_batch_that_workers_cannot_share(tmp_path: Path) -
     assert team is not None
     with pytest.raises(ConfigError, match="cannot be dealt out evenly to 2 workers"):
         distil_together(request, team, Observers())
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_engine"),
+    [
+        (ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"), True),
+        (ValueError("operands could not be broadcast together"), False),
+        (RuntimeError("Gloo"), False),
+    ],
+)
+def test_reset_link_is_a_lost_worker_and_a_bug_is_not(error: Exception, is_of_engine: bool) -> None:
+    from edgepose.host.distill.worker import _is_of_engine
+
+    assert _is_of_engine(error) == is_of_engine
