@@ -76,6 +76,8 @@ def join(coordinator: str, count: int, rank: int, timeout_s: int) -> JaxPeers:
         initialization_timeout=timeout_s,
         heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
     )
+    # At once, while all are here: gloo gives the last one 30 s to come to the first exchange.
+    multihost_utils.sync_global_devices("met")
     devices = keras.distribution.list_devices()
     keras.distribution.set_distribution(
         keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)

@@ -94,7 +94,8 @@ def distil_together(
     if not team.leads and request.cache is None:
         # On a file system that the hosts share, two of them must not fill one folder.
         request = replace(request, cache=request.output / "cache" / f"worker-{team.ranks_here[0]}")
-    prepare_samples(request, observers)
+    # Worker 0 will say what it found.
+    prepare_samples(request, Observers(reading=observers.reading) if team.leads else observers)
     if len(team.ranks_here) < team.count:
         observers.say(f"worker {team.ranks_here[0]} of {team.count}: meeting at {team.addresses[0]}")
     supervise(request, team, observers)
