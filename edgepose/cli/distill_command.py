@@ -59,6 +59,14 @@ from edgepose.cli.output import progress_bar, say, write_report
 @click.option("--validate-every", type=click.IntRange(1), default=1000, show_default=True, metavar="STEPS")
 @click.option("--cache", type=PATH, metavar="DIR", help="Sample cache; OUT/cache by default.")
 @click.option("--licence", metavar="TEXT", help="Terms of the student's weights, for its spec.")
+@click.option(
+    "--qat-steps",
+    type=click.IntRange(0),
+    default=500,
+    show_default=True,
+    metavar="N",
+    help="Fine-tune so long with the rounding of int8 and write model_int8.tflite, too; 0: do not.",
+)
 @click.option("--workers", metavar="HOST:PORT,...", help="Train together on these hosts; see --rank.")
 @click.option("--rank", type=int, metavar="R", help="Which of the --workers this host is, from 0.")
 @click.option("--local-workers", type=click.IntRange(2, 64), metavar="N", help="N workers here, for a try.")
@@ -85,6 +93,7 @@ def command(  # noqa: PLR0917 - click passes all by name
     validate_every: int,
     cache: Path | None,
     licence: str | None,
+    qat_steps: int,
     workers: str | None,
     rank: int | None,
     local_workers: int | None,
@@ -98,8 +107,9 @@ def command(  # noqa: PLR0917 - click passes all by name
 
     The same command again goes on from the last checkpoint in OUT.
     """
-    from edgepose.host.distill.distillation import DistillationRequest, Observers, summary
+    from edgepose.host.distill.distillation import DistillationRequest, Observers
     from edgepose.host.distill.persons import ImageSource
+    from edgepose.host.distill.summary import summary
     from edgepose.host.distill.supervisor import distil_with
     from edgepose.host.distill.team import requested_team
 
@@ -128,6 +138,7 @@ def command(  # noqa: PLR0917 - click passes all by name
         checkpoint_every=checkpoint_every,
         validate_every=validate_every,
         cache=cache,
+        qat_steps=qat_steps,
         **optional,
     )
     team = requested_team(workers, rank, local_workers)

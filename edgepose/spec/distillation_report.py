@@ -63,6 +63,56 @@ class DistillationOptions(Record, frozen=True, kw_only=True):
     labels_only: bool
 
 
+class RoundedFigures(Record, frozen=True, kw_only=True):
+    """How good one form of the student is.
+
+    Attributes:
+        oks_ap: AP with the labels' boxes; None without validation pictures.
+        pck: Share of keypoints within 0.2 of the torso's size; None without validation pictures.
+        agreement_oks: Mean OKS with the float student's confident poses; None where there was none.
+    """
+
+    oks_ap: float | None
+    pck: float | None
+    agreement_oks: float | None
+
+
+class QuantizationAwareTuning(Record, frozen=True, kw_only=True):
+    """Fine-tuning with the rounding of int8, and what it gave.
+
+    Attributes:
+        steps: Steps done.
+        learning_rate: Highest rate.
+        resumed_from: Step of the checkpoint that the last session went on from.
+        seconds: Time of the steps, all sessions together.
+        loss: Mean loss of the last steps, with rounding.
+        measured_on: ``validation`` pictures, or ``training`` pictures where there were no others.
+        crops: Persons that the agreement was measured on.
+        float_student: ``model.tflite``.
+        fake_quantized: The fine-tuned student in the training's framework, rounded.
+        converted: ``model_int8.tflite``, the same by the device's runtime in integers.
+        plain: ``model.tflite`` by plain post-training quantization, for comparison; it is not kept.
+        mean_steps_apart: Mean difference of ``converted`` and ``fake_quantized`` in steps of the output.
+        greatest_steps_apart: The greatest one.
+        model: ``model_int8.tflite``.
+    """
+
+    steps: int
+    learning_rate: float
+    resumed_from: int | None
+    seconds: float
+    loss: float
+    measured_on: Literal["validation", "training"]
+    crops: int
+    float_student: RoundedFigures
+    fake_quantized: RoundedFigures
+    converted: RoundedFigures
+    plain: RoundedFigures
+    mean_steps_apart: float
+    greatest_steps_apart: float
+    model: ModelInspection
+
+
 class DistillationReport(Record, frozen=True, kw_only=True):
     """The record of a run.
 
@@ -82,6 +132,7 @@ class DistillationReport(Record, frozen=True, kw_only=True):
         versions: Package to version.
         model: The exported model.
         evaluation: The exported model on the validation pictures; None without.
+        quantization_aware: The int8 model that was fine-tuned beside it; None without.
     """
 
     schema: Literal["edgepose.distillation/1"]
@@ -99,3 +150,4 @@ class DistillationReport(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
     model: ModelInspection
     evaluation: EvaluationReport | None
+    quantization_aware: QuantizationAwareTuning | None = None

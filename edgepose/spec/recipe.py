@@ -6,7 +6,7 @@ from typing import Literal
 
 from edgepose.spec.records import Record
 
-RangeMethod = Literal["average", "minmax", "percentile", "mse", "entropy", "none"]
+RangeMethod = Literal["average", "minmax", "percentile", "mse", "entropy", "learned", "none"]
 
 
 class ExcludedTensor(Record, frozen=True, kw_only=True):
@@ -33,7 +33,8 @@ class QuantizationRecipe(Record, frozen=True, kw_only=True):
             the crops of each crop's least and greatest value, ``minmax`` the least and greatest of all,
             where a single odd crop widens a range for good (measured on TinyPose-256: 46.7 against 29.8 AP);
             ``percentile`` cuts 0.01 % off either end, ``mse`` takes the range with the least rounding and
-            clipping noise at the outputs, ``entropy`` the one that keeps most of the distribution.
+            clipping noise at the outputs, ``entropy`` the one that keeps most of the distribution;
+            ``learned`` says that quantization-aware fine-tuning set them, and no pictures give them again.
         exact_input: Whether the normalization is undone in float in front of the first layer, so that every
             pixel level is a whole number of int8 steps.
         equalize: Whether channels are scaled across layers so that one step fits all of a tensor.

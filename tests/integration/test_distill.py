@@ -96,7 +96,7 @@ def test_the_command_writes_a_model_that_the_other_commands_take(
     call = [sys.executable, "-m", "edgepose", "distill", "--teacher", str(marker_onnx)]
     call += ["--spec", str(marker_spec), "--student", "edgepose-n", "--images", str(marker_set)]
     call += ["--validate", str(marker_pairs), "--steps", "4", "--validate-every", "2"]
-    call += ["--batch-size", "4", "--json", "-", "-o", str(out)]
+    call += ["--batch-size", "4", "--qat-steps", "3", "--json", "-", "-o", str(out)]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     record = json.loads(done.stdout)
@@ -112,6 +112,12 @@ def test_the_command_writes_a_model_that_the_other_commands_take(
     assert (out / "model.keras").is_file()
     validated = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in validated if "validation" in line] == [2, 4]
+    tuned = record["quantization_aware"]
+    assert (tuned["steps"], tuned["measured_on"], tuned["model"]["integer_only"]) == (3, "validation", True)
+    assert tuned["mean_steps_apart"] < 1
+    assert all(tuned[form]["oks_ap"] is not None for form in ("fake_quantized", "converted", "plain"))
+    assert tuned["float_student"]["oks_ap"] == record["evaluation"]["metrics"]["oks_ap"]["value"]
+    assert (out / "model_int8.tflite").is_file()
     _assert_is_an_ordinary_model(out / "model.tflite", record["teacher"]["sha256"])
 
 

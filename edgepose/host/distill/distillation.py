@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from edgepose.errors import ConfigError, MissingDependencyError
+from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.data.coco import read_coco
 from edgepose.host.distill.augmentation import AugmentationSettings
 from edgepose.host.distill.batches import BatchSettings, BatchSource
@@ -34,6 +35,7 @@ from edgepose.spec.distillation_report import (
     DistillationData,
     DistillationOptions,
     DistillationReport,
+    QuantizationAwareTuning,
 )
 from edgepose.spec.evaluation_report import EvaluationReport
 from edgepose.spec.model_spec import ModelSpec
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
+
+_OTHER_VIEWS = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class DistillationRequest:
         validate_every: Steps between validations.
         cache: Folder of the sample cache; ``output/cache`` by default.
         licence: Terms of the student's weights, for its spec.
+        qat_steps: Steps of fine-tuning for int8 afterwards; 0: none, and no int8 file.
     """
 
     student: str
@@ -95,6 +100,7 @@ class DistillationRequest:
     validate_every: int = 1000
     cache: Path | None = None
     licence: str = "not stated: the terms of teacher and training pictures apply"
+    qat_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,7 @@ def distil(
         versions=versions(),
         model=inspect_model(model),
         evaluation=_evaluate(model, request),
+        quantization_aware=_fine_tuned(trained, model, prepared, request, observers),
     )
     write_whole(request.output / "distillation.json", [to_json(report, indent=2).encode()])
     return report
@@ -257,28 +264,36 @@ def _train(
     return loop.run(Validation(read_coco(folder.labels, folder.images_dir), spec), peers)
 
 
-def summary(report: DistillationReport, output: Path) -> str:
-    """The record in a few lines."""
-    data, options = report.data, report.options
-    taught = "labels alone" if report.teacher is None else f"{report.teacher.file_name}"
-    lines = [
-        (
-            f"{output / 'model.tflite'}: {options.student}, {report.parameters / 1e6:.2f} M parameters, "
-            f"{report.model.size_bytes / 2**20:.2f} MiB"
+def _fine_tuned(
+    trained: _Trained, model: Path, prepared: _Prepared, request: DistillationRequest, observers: Observers
+) -> QuantizationAwareTuning | None:
+    if request.qat_steps == 0:
+        return None
+    from edgepose.host.distill.qat.fine_tuning import FineTuning, fine_tune
+    from edgepose.host.distill.training import Watchers
+
+    options, folder = prepared.options, request.validation
+    augmentation = AugmentationSettings(trained.spec.input.box_scale)
+    # Other views than the student has learned from.
+    made = BatchSettings(options.batch_size, options.seed + _OTHER_VIEWS, augmentation)
+    labels = None if folder is None else folder.labels
+    task = FineTuning(
+        student=trained.student,
+        design=prepared.design,
+        model=model,
+        batches=BatchSource(prepared.cache, prepared.design, made),
+        crops=tuple(
+            CropSample(person.path, "", person.box_xyxy_px.astype(np.float32))
+            for person in prepared.data.persons
         ),
-        (
-            f"  learned from {taught}: {data.persons} persons in {data.images} images, "
-            f"{data.labelled_keypoints} labelled keypoints ({data.disputed_labels} disputed), "
-            f"{report.steps_done} steps in {report.seconds / 60:.1f} min, ended by {report.ended_by}"
-        ),
-    ]
-    if report.evaluation is not None:
-        metrics = report.evaluation.metrics
-        shown = ", ".join(
-            f"{name} {figure.value:.3f}" for name, figure in metrics.items() if figure.value is not None
-        )
-        lines.append(f"  on {report.evaluation.dataset.persons} other persons: {shown}")
-    return "\n".join(lines)
+        steps=request.qat_steps,
+        learning_rate=options.learning_rate,
+        fingerprint=_fingerprint(prepared),
+        folder=request.output,
+        checkpoint_every=request.checkpoint_every,
+        validation=None if folder is None or labels is None else read_coco(labels, folder.images_dir),
+    )
+    return fine_tune(task, Watchers(observers.say, observers.training))
 
 
 def _require_keras() -> None:

@@ -5,8 +5,9 @@ Nothing here names TensorFlow or JAX but ``configure_backend``; the batches come
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -95,12 +96,21 @@ class Trainer:
         design: Its size.
         settings: How to optimize.
         dtype: Keras dtype policy.
+        build: Makes the network, given a dtype policy; the design's own by default.
+        zero_level: The grey level that is 0 to the network.
     """
 
-    def __init__(self, design: StudentDesign, settings: OptimizerSettings, dtype: str = "float32") -> None:
-        self._design, self._settings = design, settings
-        self._student = build_student(design, STUDENT_SKELETON.keypoint_count, dtype)
-        self._model = _with_raw_pictures(self._student, design)
+    def __init__(
+        self,
+        design: StudentDesign,
+        settings: OptimizerSettings,
+        dtype: str = "float32",
+        build: Callable[[str], Any] | None = None,
+        zero_level: float = INPUT_OFFSET,
+    ) -> None:
+        self._build = build or partial(build_student, design, STUDENT_SKELETON.keypoint_count)
+        self._student = self._build(dtype)
+        self._model = _with_raw_pictures(self._student, design, zero_level)
         self._optimizer = keras.optimizers.AdamW(
             settings.peak_rate,
             weight_decay=settings.weight_decay,
@@ -159,7 +169,7 @@ class Trainer:
         kept = [ops.convert_to_numpy(variable) for variable in trained]
         self._optimizer.finalize_variable_values(trained)
         with undistributed():
-            averaged = build_student(self._design, STUDENT_SKELETON.keypoint_count)
+            averaged = self._build("float32")
             averaged.set_weights([ops.convert_to_numpy(variable) for variable in self._student.weights])
         for variable, array in zip(trained, kept, strict=True):
             variable.assign(array)
@@ -169,9 +179,10 @@ class Trainer:
         return [*self._student.variables, *self._optimizer.variables]
 
 
-def _with_raw_pictures(student: Any, design: StudentDesign) -> Any:
+def _with_raw_pictures(student: Any, design: StudentDesign, zero_level: float) -> Any:
     """The student behind the normalization of its spec, so that batches travel as bytes."""
     width, height = design.input_wh
     raw = keras.Input((height, width, 3), dtype="uint8")
-    normalized = keras.layers.Rescaling(1 / INPUT_OFFSET, offset=-1.0, dtype="float32")(raw)
+    offset = -zero_level / INPUT_OFFSET
+    normalized = keras.layers.Rescaling(1 / INPUT_OFFSET, offset=offset, dtype="float32")(raw)
     return keras.Model(raw, student(normalized))

@@ -23,7 +23,11 @@ def validate(student: Any, spec: ModelSpec, dataset: CocoDataset) -> dict[str, f
         ConfigError: A picture is not readable or not the one that was labelled.
         ModelError: The student gives values that are not finite.
     """
-    pipeline = PosePipeline(KerasBackend(student), spec)
+    return pipeline_figures(PosePipeline(KerasBackend(student), spec), dataset)
+
+
+def pipeline_figures(pipeline: PosePipeline, dataset: CocoDataset) -> dict[str, float | None]:
+    """AP and PCK of any model; see ``validate``."""
     scores = score(predict(pipeline, dataset), dataset, {})
     figures = overall_figures(scores, evaluation_weights(len(dataset.images), 0, 0))
     values = {name: float(figures[name].values[0]) for name in _NAMES}

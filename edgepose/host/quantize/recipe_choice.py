@@ -65,6 +65,11 @@ def _check(recipe: QuantizationRecipe, where: str) -> None:
             f"{where}: kind '{recipe.kind}' goes with weight_bits {_any_of(weights)} and activation_bits "
             f"{_any_of(activations)}, found {recipe.weight_bits} and {recipe.activation_bits}."
         )
+    if recipe.range_method == "learned":
+        raise ConfigError(
+            f"{where}: its ranges were learned while it was fine-tuned; no pictures give them again.",
+            "Quantize the float model that edgepose distill wrote beside it, by another recipe.",
+        )
     if recipe.kind == "static" and (recipe.sample_count < 1 or recipe.range_method == "none"):
         raise ConfigError(f"{where}: a static recipe needs sample_count of at least 1 and a range_method.")
     if recipe.kind != "static" and recipe.integer_io:
@@ -81,6 +86,7 @@ def _recipe_inside(model: Path) -> QuantizationRecipe:
     lineage = open_artifact(model).lineage
     if lineage is None or lineage.recipe is None:
         raise ConfigError(f"{model} has no recipe inside; expected a model that edgepose quantized.")
+    _check(lineage.recipe, str(model))
     return lineage.recipe
 
 

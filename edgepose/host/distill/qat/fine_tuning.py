@@ -1,0 +1,242 @@
+"""Quantization-aware fine-tuning from end to end: fold, learn, write the int8 file, measure.
+
+One process does it, also where several trained: it is a small part of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edgepose.errors import ConfigError, ModelError
+from edgepose.host.data.calibration_set import CropSample
+from edgepose.host.data.coco import CocoDataset
+from edgepose.host.distill.batches import BatchSource
+from edgepose.host.distill.keras_backend import KerasBackend
+from edgepose.host.distill.qat.folded_network import FoldedNetwork, fold, moved_input
+from edgepose.host.distill.qat.int8_file import int8_bytes
+from edgepose.host.distill.qat.measurement import crops_of_dataset, distance, evenly, measured
+from edgepose.host.distill.qat.rounded_student import rounded_student, steps_of
+from edgepose.host.distill.students import INPUT_OFFSET, StudentDesign
+from edgepose.host.distill.trainer import OptimizerSettings, Trainer
+from edgepose.host.distill.training import LoopSettings, TrainingLoop, TrainingOutcome, Watchers
+from edgepose.host.quantize.audit import audit_model, refuse_silent_float
+from edgepose.host.quantize.repair.float_model import TfliteFloat
+from edgepose.host.quantize.repair.workshop import Workshop
+from edgepose.host.quantize.representative import RepresentativeInputs
+from edgepose.host.quantize.verification import same_interface
+from edgepose.host.sources.artifact import open_artifact
+from edgepose.host.sources.inspect import inspect_model
+from edgepose.host.sources.metadata import write_metadata
+from edgepose.inference.open_model import open_backend
+from edgepose.inference.pipeline import PosePipeline
+from edgepose.spec.distillation_report import QuantizationAwareTuning
+from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
+from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
+from edgepose.spec.recipe import RECIPES, QuantizationRecipe
+from edgepose.spec.whole_file import write_whole
+from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
+
+INT8_FILE_NAME = "model_int8.tflite"
+# Of the student's own rate: far enough to move weights by steps of int8, too little to unlearn.
+RATE_SHARE = 0.05
+# Steps of the int8 grid at the output, on average over all values: above, the file is another network.
+MOST_STEPS_APART = 2.0
+# With 128 as zero and the same deviation every grey level is one int8 code; with 127.5, where the float
+# student has it, levels lie between two codes and meet in pairs.
+ZERO_LEVEL = 128.0
+INPUT_RANGE = (-128 / INPUT_OFFSET, 127 / INPUT_OFFSET)
+_PLAIN = RECIPES["static_wi8_ai8_integer_io"]
+_COMPARED_CROPS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuning:
+    """What to fine-tune, and on what.
+
+    Attributes:
+        student: The trained float32 Keras student.
+        design: Its size.
+        model: The float TFLite file that it was converted to.
+        batches: What to learn from.
+        crops: Persons of the training pictures.
+        steps: Steps to learn.
+        learning_rate: Highest rate of the student's own training.
+        fingerprint: What that training was.
+        folder: Where the int8 file and a folder of checkpoints go.
+        checkpoint_every: Steps between checkpoints, besides the clock's.
+        validation: Labelled pictures to measure on.
+    """
+
+    student: Any
+    design: StudentDesign
+    model: Path
+    batches: BatchSource
+    crops: Sequence[CropSample]
+    steps: int
+    learning_rate: float
+    fingerprint: dict[str, Any]
+    folder: Path
+    checkpoint_every: int | None = None
+    validation: CocoDataset | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """The int8 file in the making: checked, not yet under its name."""
+
+    draft: Path
+    plain: Path
+    rounded: Any
+    outcome: TrainingOutcome
+
+
+def learned_recipe() -> QuantizationRecipe:
+    """The plain integer-only recipe, with ranges that were learned instead of collected."""
+    return msgspec.structs.replace(_PLAIN, range_method="learned", sample_count=0)
+
+
+def fine_tune(task: FineTuning, watchers: Watchers) -> QuantizationAwareTuning:
+    """Learns with the rounding of int8 and writes ``model_int8.tflite``, integer from input to output.
+
+    Args:
+        task: What to do. The same again goes on from the last checkpoint.
+        watchers: Who is told.
+
+    Raises:
+        ConfigError: A checkpoint is another run's, or a file cannot be written.
+        ModelError: The student is of a kind that is not known here, learning diverged, or the written file
+            computes something else than what was learned.
+        MissingDependencyError: ai-edge-quantizer is not installed.
+    """
+    watchers.say(f"fine-tuning for int8, {task.steps} steps")
+    folded = fold(task.student)
+    start = moved_input(folded, (ZERO_LEVEL - INPUT_OFFSET) / INPUT_OFFSET)
+    rounded, outcome = _learned(task, start, watchers)
+    steps = steps_of(rounded)
+    learned = start.with_weights(steps.learned_weights())
+    data = int8_bytes(task.model.read_bytes(), folded, learned, steps.learned_ranges(), learned_recipe())
+    with TemporaryDirectory(prefix=".qat.", dir=task.folder) as scratch:
+        made = _Made(Path(scratch) / INT8_FILE_NAME, Path(scratch) / "plain.tflite", rounded, outcome)
+        made.draft.write_bytes(data)
+        made.plain.write_bytes(_plain_bytes(task))
+        return _measured(task, made)
+
+
+def _learned(task: FineTuning, start: FoldedNetwork, watchers: Watchers) -> tuple[Any, TrainingOutcome]:
+    """The rounded student with averaged weights."""
+    rate = task.learning_rate * RATE_SHARE
+    # A folder for each number of steps: the student itself need not be trained anew for another one.
+    folder = task.folder / f"qat-{task.steps}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigError(f"Cannot make the folder {folder}: {problem.strerror}.") from problem
+    settings = OptimizerSettings(peak_rate=rate, weight_decay=0.0, average=0.99)
+    # Always float32: bfloat16 has no more digits than int8 itself.
+    trainer = Trainer(
+        task.design,
+        settings,
+        build=lambda _dtype: rounded_student(start, INPUT_RANGE),
+        zero_level=ZERO_LEVEL,
+    )
+    loop = TrainingLoop(
+        trainer,
+        task.batches,
+        LoopSettings(task.steps, rate, checkpoint_every=task.checkpoint_every),
+        {**task.fingerprint, "qat_steps": task.steps, "student": _digest(start)},
+        folder,
+        watchers,
+    )
+    outcome = loop.run()
+    return trainer.averaged_student(), outcome
+
+
+def _digest(network: FoldedNetwork) -> str:
+    arrays = [np.asarray(a).tobytes() for step in network.convolutions for a in (step.kernel, step.bias)]
+    return sha256_of_bytes(b"".join(arrays))
+
+
+def _plain_bytes(task: FineTuning) -> bytes:
+    """The same student by plain post-training quantization on crops of the training pictures."""
+    crops = evenly(task.crops, _PLAIN.sample_count)
+    tensor = open_backend(task.model).input
+    spec = open_artifact(task.model).spec.input
+    inputs = RepresentativeInputs(spec, tensor, crops)
+    return Workshop(TfliteFloat.of_file(task.model), spec, inputs).quantized(_PLAIN)
+
+
+def _measured(task: FineTuning, made: _Made) -> QuantizationAwareTuning:
+    """Checks and measures the draft, then gives it its name."""
+    parent = open_artifact(task.model)
+    centred = msgspec.structs.replace(parent.spec.input, mean=(ZERO_LEVEL,) * 3)
+    spec = msgspec.structs.replace(parent.spec, input=centred)
+    float_file, int8_file = open_backend(task.model), open_backend(made.draft)
+    rounded = KerasBackend(made.rounded)
+    refuse_silent_float(audit_model(made.draft), learned_recipe(), integer_only=True)
+    same_interface(float_file, int8_file, task.folder / INT8_FILE_NAME)
+    crops = evenly(task.crops) if task.validation is None else crops_of_dataset(task.validation)
+    apart = distance(rounded, int8_file, spec, crops[:_COMPARED_CROPS])
+    if not apart.mean <= MOST_STEPS_APART:
+        raise ModelError(
+            f"The int8 file is {apart.mean:.1f} steps away from what was learned, on average over "
+            f"{len(crops[:_COMPARED_CROPS])} crops; expected at most {MOST_STEPS_APART:.0f}. "
+            "It was not written.",
+            "Use --qat-steps 0 and report this.",
+        )
+    pipelines = {
+        "float": PosePipeline(float_file, parent.spec),
+        "rounded": PosePipeline(rounded, spec),
+        "converted": PosePipeline(int8_file, spec),
+        "plain": PosePipeline(open_backend(made.plain), parent.spec),
+    }
+    figures = measured(pipelines, task.validation, crops)
+    # Agreement on pictures that were learned from proves nothing to a device's gate.
+    held_out = None if task.validation is None else figures["converted"].agreement_oks
+    write_metadata(made.draft, _metadata(task, spec, parent.lineage, held_out))
+    target = task.folder / INT8_FILE_NAME
+    write_whole(target, [made.draft.read_bytes()])
+    outcome = made.outcome
+    return QuantizationAwareTuning(
+        steps=outcome.steps,
+        learning_rate=task.learning_rate * RATE_SHARE,
+        resumed_from=outcome.resumed_from,
+        seconds=outcome.seconds,
+        loss=outcome.loss,
+        measured_on="training" if task.validation is None else "validation",
+        crops=len(crops),
+        float_student=figures["float"],
+        fake_quantized=figures["rounded"],
+        converted=figures["converted"],
+        plain=figures["plain"],
+        mean_steps_apart=apart.mean,
+        greatest_steps_apart=apart.greatest,
+        model=inspect_model(target),
+    )
+
+
+def _metadata(
+    task: FineTuning, spec: ModelSpec, before: Lineage | None, agreement: float | None
+) -> dict[str, str]:
+    if before is None:
+        raise ModelError(f"{task.model.name} has no lineage; expected one from its conversion.")
+    step = ParentModel(
+        file_name=task.model.name,
+        sha256=sha256_of_file(task.model),
+        step=f"quantization-aware fine-tuning, {task.steps} steps",
+    )
+    lineage = Lineage(
+        parents=(*before.parents, step),
+        tools=before.tools,
+        precision="int8",
+        recipe=learned_recipe(),
+        agreement_oks=None if agreement is None else round(agreement, 6),
+        golden=before.golden,
+    )
+    return {SPEC_METADATA_KEY: spec_to_json(spec), LINEAGE_METADATA_KEY: lineage_to_json(lineage)}

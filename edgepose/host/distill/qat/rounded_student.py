@@ -1,0 +1,160 @@
+"""A folded student that rounds where its int8 file will, and learns weights and ranges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from edgepose.host.distill.qat.folded_network import FoldedNetwork, FoldedStep
+from edgepose.host.distill.qat.rounding import rounded_activations, rounded_kernel
+
+Range = tuple[float, float]
+Weights = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+# The ranges of about the last hundred steps count.
+_MOMENTUM = 0.99
+
+
+class RoundedSteps(keras.layers.Layer):  # type: ignore[misc]
+    """All steps of a folded network, each rounded.
+
+    A range follows the mean over the samples of each one's extremes, as the ``average`` of a recipe does:
+    in training it moves towards every batch's. The output is never cut, as a heatmap's peak that saturates
+    has no place: its range holds all that was seen.
+
+    Args:
+        network: The network; its weights are where the learning starts.
+        input_range: Range of the input, fixed.
+    """
+
+    def __init__(self, network: FoldedNetwork, input_range: Range, **options: Any) -> None:
+        super().__init__(dtype="float32", **options)
+        self._network, self._input_range = network, input_range
+        self._weights_of: dict[str, tuple[Any, Any]] = {}
+        self._ranges_of: dict[str, tuple[Any, Any]] = {}
+
+    def build(self, _input_shape: Any) -> None:
+        """Makes the variables: kernels and biases to learn, ranges to follow."""
+        for step in self._network.convolutions:
+            self._weights_of[step.name] = (
+                self._variable(f"{step.name}_kernel", step.kernel, trainable=True),
+                self._variable(f"{step.name}_bias", step.bias, trainable=True),
+            )
+        for step in self._network.steps:
+            if step.kind != "resize":
+                nothing = np.zeros((), np.float32)
+                self._ranges_of[step.name] = (
+                    self._variable(f"{step.name}_low", nothing, trainable=False),
+                    self._variable(f"{step.name}_high", nothing, trainable=False),
+                )
+        self._batches = self._variable("batches", np.zeros((), np.float32), trainable=False)
+        self.built = True
+
+    def _variable(self, name: str, start: Any, *, trainable: bool) -> Any:
+        return self.add_weight(
+            shape=start.shape,
+            initializer=lambda _shape, dtype=None: ops.convert_to_tensor(start, dtype),
+            trainable=trainable,
+            name=name,
+        )
+
+    def call(self, values: Any, *, training: bool = False) -> Any:
+        """(N, H, W, 3) normalized to (N, h, w, K), both on their grids."""
+        network = self._network
+        tensors = {network.input_name: rounded_activations(values, *self._input_range)}
+        for step in network.steps:
+            exact = self._computed(step, [tensors[source] for source in step.sources])
+            if training and step.kind != "resize":
+                self._follow(step, exact)
+            tensors[step.name] = rounded_activations(exact, *self._range(step))
+        if training:
+            self._batches.assign(self._batches + 1.0)
+        return tensors[network.steps[-1].name]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Follows the sizes through the steps."""
+        sizes = {self._network.input_name: input_shape}
+        for step in self._network.steps:
+            count, height, width, channels = sizes[step.sources[0]]
+            if step.kind == "convolution" and step.bias is not None:
+                height, width = (-(-side // step.stride) if side else side for side in (height, width))
+                channels = len(step.bias)
+            elif step.kind == "resize":
+                height, width = (side * 2 if side else side for side in (height, width))
+            sizes[step.name] = (count, height, width, channels)
+        return sizes[self._network.steps[-1].name]
+
+    def learned_weights(self) -> dict[str, Weights]:
+        """Kernel and bias of every convolution, not rounded."""
+        return {
+            name: (ops.convert_to_numpy(kernel), ops.convert_to_numpy(bias))
+            for name, (kernel, bias) in self._weights_of.items()
+        }
+
+    def learned_ranges(self) -> dict[str, Range]:
+        """The range of the input and of what every step writes."""
+        ranges = {self._network.input_name: self._input_range}
+        for step in self._network.steps:
+            low, high = self._range(step)
+            ranges[step.name] = (float(ops.convert_to_numpy(low)), float(ops.convert_to_numpy(high)))
+        return ranges
+
+    def _computed(self, step: FoldedStep, sources: list[Any]) -> Any:
+        if step.kind == "convolution":
+            kernel, bias = self._weights_of[step.name]
+            result = ops.conv(
+                sources[0],
+                rounded_kernel(ops.convert_to_tensor(kernel)),
+                strides=step.stride,
+                padding="same",
+                data_format="channels_last",
+            )
+            # The file's bias has 32 bits in steps of input times weight: too fine to matter.
+            result = result + bias
+        elif step.kind == "addition":
+            result = sources[0] + sources[1]
+        else:
+            height, width = sources[0].shape[1:3]
+            result = ops.image.resize(
+                sources[0], (height * 2, width * 2), "bilinear", data_format="channels_last"
+            )
+        return ops.relu6(result) if step.relu6 else result
+
+    def _range(self, step: FoldedStep) -> tuple[Any, Any]:
+        """TFLite gives a resized tensor the scale of its source."""
+        while step.kind == "resize":
+            step = next(other for other in self._network.steps if other.name == step.sources[0])
+        low, high = self._ranges_of[step.name]
+        return ops.convert_to_tensor(low), ops.convert_to_tensor(high)
+
+    def _follow(self, step: FoldedStep, values: Any) -> None:
+        low, high = self._ranges_of[step.name]
+        values = ops.stop_gradient(values)
+        if step is self._network.steps[-1]:
+            low.assign(ops.minimum(low, ops.min(values)))
+            high.assign(ops.maximum(high, ops.max(values)))
+            return
+        # A plain mean at first, so that the first batch sets the range and does not weigh for long.
+        share = ops.maximum(1.0 / (self._batches + 1.0), 1.0 - _MOMENTUM)
+        for kept, seen in ((low, ops.min(values, axis=(1, 2, 3))), (high, ops.max(values, axis=(1, 2, 3)))):
+            kept.assign(kept + share * (ops.mean(seen) - kept))
+
+
+def rounded_student(network: FoldedNetwork, input_range: Range) -> Any:
+    """A Keras model of the rounded network.
+
+    Returns:
+        (N, H, W, 3) normalized to (N, h, w, K); its layer ``rounded`` has weights and ranges.
+    """
+    picture = keras.Input(network.input_shape, name="image")
+    return keras.Model(picture, RoundedSteps(network, input_range, name="rounded")(picture))
+
+
+def steps_of(student: Any) -> RoundedSteps:
+    """The layer that does the work in what ``rounded_student`` gave."""
+    layer: RoundedSteps = student.get_layer("rounded")
+    return layer
