@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from edgepose.cli.options import PATH, json_option, optional_profile_option, spec_option
+from edgepose.cli.options import PATH, json_option, optional_profile_option, size_callback, spec_option
 from edgepose.cli.output import progress_bar, say, write_report
 
 if TYPE_CHECKING:
@@ -93,15 +93,6 @@ def audit(  # noqa: PLR0917 - one argument an option
     refuse_unfit_report(report)
 
 
-def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    width, cross, height = value.partition("x")
-    if not (cross and width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
-        raise click.BadParameter(f"'{value}' is not WIDTHxHEIGHT, such as 640x480.")
-    return int(width), int(height)
-
-
 def _persons(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[int, int]:
     fewest, _, most = value.partition("-")
     numbers = (fewest, most or fewest)
@@ -126,7 +117,7 @@ def _persons(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[
     metavar="A-B",
     help="Persons in a picture.",
 )
-@click.option("--size", "size_wh", callback=_size, metavar="WxH", help="320x240; a clip has 640x480.")
+@click.option("--size", "size_wh", callback=size_callback, metavar="WxH", help="320x240; a clip has 640x480.")
 @click.option(
     "--style",
     type=click.Choice(["clear", "varied"]),

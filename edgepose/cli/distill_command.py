@@ -11,6 +11,7 @@ from edgepose.cli.options import (
     detector_option,
     detector_spec_option,
     json_option,
+    size_callback,
     spec_option,
     threads_option,
 )
@@ -46,7 +47,18 @@ from edgepose.cli.output import progress_bar, say, write_report
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True)
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps instead of epochs.")
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
-@click.option("--learning-rate", type=click.FloatRange(0, 1, min_open=True), default=2e-3, show_default=True)
+@click.option("--learning-rate", type=click.FloatRange(0, 1, min_open=True), default=5e-3, show_default=True)
+@click.option(
+    "--augmentation",
+    type=click.Choice(["light", "strong"]),
+    default="light",
+    show_default=True,
+    help="How strongly views differ; strong pays in long runs.",
+)
+@click.option("--start", type=PATH, metavar="MODEL.keras", help="Go on from the weights of an earlier run.")
+@click.option(
+    "--input-size", callback=size_callback, metavar="WxH", help="Another input size than the student's own."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
     "--time-limit",
@@ -87,6 +99,9 @@ def command(  # noqa: PLR0917 - click passes all by name
     steps: int | None,
     batch_size: int,
     learning_rate: float,
+    augmentation: str,
+    start: Path | None,
+    input_size: tuple[int, int] | None,
     seed: int,
     time_limit_min: float | None,
     checkpoint_every: int | None,
@@ -107,8 +122,8 @@ def command(  # noqa: PLR0917 - click passes all by name
 
     The same command again goes on from the last checkpoint in OUT.
     """
-    from edgepose.host.distill.distillation import DistillationRequest, Observers
     from edgepose.host.distill.persons import ImageSource
+    from edgepose.host.distill.request import DistillationRequest, Observers
     from edgepose.host.distill.summary import summary
     from edgepose.host.distill.supervisor import distil_with
     from edgepose.host.distill.team import requested_team
@@ -132,6 +147,9 @@ def command(  # noqa: PLR0917 - click passes all by name
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        augmentation=augmentation,
+        start=start,
+        input_wh=input_size,
         seed=seed,
         threads=threads,
         time_limit_s=None if time_limit_min is None else time_limit_min * 60,

@@ -21,6 +21,20 @@ def _check_json_target(_ctx: click.Context, _param: click.Parameter, value: str 
     raise click.BadParameter(f"'{value}' must end in .json, or be - for standard output.")
 
 
+def size_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Reads a size such as ``640x480``.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    if value is None:
+        return None
+    width, cross, height = value.partition("x")
+    if not (cross and width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+        raise click.BadParameter(f"'{value}' is not WIDTHxHEIGHT, such as 640x480.")
+    return int(width), int(height)
+
+
 json_option: Option[Any] = click.option(
     "--json",
     "json_target",

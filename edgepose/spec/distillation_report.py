@@ -48,6 +48,9 @@ class DistillationOptions(Record, frozen=True, kw_only=True):
 
     Attributes:
         student: Name of the student.
+        input_wh: Width and height of its input in pixels.
+        start_sha256: Digest of the weights that it started from; None for fresh ones.
+        augmentation: How strongly views differ.
         seed: Of weights, order and augmentation.
         steps: Steps planned.
         batch_size: Samples a step.
@@ -56,6 +59,9 @@ class DistillationOptions(Record, frozen=True, kw_only=True):
     """
 
     student: str
+    input_wh: tuple[int, int]
+    start_sha256: str | None
+    augmentation: str
     seed: int
     steps: int
     batch_size: int

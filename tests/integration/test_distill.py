@@ -71,6 +71,34 @@ def test_training_learns_and_keypoints_of_weight_0_teach_nothing() -> None:
     _assert_weight_0_gives_no_gradient(batch.targets[:2])
 
 
+@pytest.mark.slow
+def test_training_starts_from_earlier_weights_of_the_same_network_and_no_other(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from edgepose.errors import ModelError
+    from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
+
+    configure_backend(0, None)
+    first = Trainer(TINY, OptimizerSettings())
+    first.step(BatchSource(sample_cache(), TINY, BatchSettings(4, 0)).batch(0), 2e-3)
+    earlier = tmp_path / "earlier.keras"
+    student = first.averaged_student()
+    student.save(earlier)
+    width, height = TINY.input_wh
+    larger = Trainer(replace(TINY, input_wh=(2 * width, 2 * height)), OptimizerSettings())
+    before = larger.arrays()
+    larger.start_from(earlier)
+    kept = student.get_weights()
+    assert all(np.array_equal(one, other) for one, other in zip(larger.arrays(), kept, strict=False))
+    assert not all(np.array_equal(one, other) for one, other in zip(before, kept, strict=False))
+    other = Trainer(replace(TINY, stem=TINY.stem + 4), OptimizerSettings())
+    with pytest.raises(ModelError, match="holds another network"):
+        other.start_from(earlier)
+    earlier.write_bytes(earlier.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="damaged"):
+        larger.start_from(earlier)
+
+
 def _assert_weight_0_gives_no_gradient(targets: np.ndarray) -> None:
     import tensorflow as tf
 
@@ -140,6 +168,9 @@ def _assert_is_an_ordinary_model(model: Path, teacher_sha256: str) -> None:
         (["--labels-only", "--annotations", "a", "--annotations", "b"], 2, "once for each --images"),
         (["--labels-only", "--validate", "SET"], 3, "both learned from and validated on"),
         (["--labels-only", "--student", "vit"], 3, "no student 'vit'"),
+        (["--labels-only", "--start", "absent.keras"], 3, "no file absent.keras"),
+        (["--labels-only", "--student", "edgepose-n", "--input-size", "100x128"], 3, "multiple of 32"),
+        (["--labels-only", "--input-size", "100"], 2, "not WIDTHxHEIGHT"),
         (["--teacher", "missing.onnx"], 5, "missing.onnx"),
     ],
 )

@@ -17,7 +17,7 @@ import pytest
 
 from edgepose.errors import ConfigError, DeviceError, EdgeposeError
 from edgepose.host.distill.checkpoints import CheckpointFolder
-from edgepose.host.distill.distillation import DistillationRequest, Observers
+from edgepose.host.distill.request import DistillationRequest, Observers
 from edgepose.host.distill.team import Team, requested_team
 from tests.support.distill_curve import FINGERPRINT, FIRST_STEPS
 

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from edgepose.errors import ConfigError, MissingDependencyError
 from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.data.coco import read_coco
-from edgepose.host.distill.augmentation import AugmentationSettings
+from edgepose.host.distill.augmentation import AUGMENTATIONS
 from edgepose.host.distill.batches import BatchSettings, BatchSource
-from edgepose.host.distill.persons import ImageSource, TrainingPersons, collect_persons
-from edgepose.host.distill.provenance import AnyTeacher, describe_teacher, parents_of, versions
-from edgepose.host.distill.sample_cache import SampleCache, open_cache
-from edgepose.host.distill.share import Share
-from edgepose.host.distill.students import (
-    STUDENT_SKELETON,
-    StudentDesign,
-    student_named,
-    student_spec,
+from edgepose.host.distill.preparation import (
+    Prepared,
+    describe_data,
+    fingerprint,
+    prepare,
+    require_keras,
+    source_text,
 )
-from edgepose.host.distill.targets import label_trust
-from edgepose.host.distill.teacher import open_teacher
+from edgepose.host.distill.provenance import describe_teacher, parents_of, versions
+from edgepose.host.distill.request import DistillationRequest, Observers
+from edgepose.host.distill.share import Share
+from edgepose.host.distill.students import student_spec
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
 from edgepose.host.sources.inspect import inspect_model
-from edgepose.inference.open_model import RuntimeOptions, open_detector
-from edgepose.spec.distillation_report import (
-    DistillationData,
-    DistillationOptions,
-    DistillationReport,
-    QuantizationAwareTuning,
-)
+from edgepose.spec.distillation_report import DistillationReport, QuantizationAwareTuning
 from edgepose.spec.evaluation_report import EvaluationReport
 from edgepose.spec.model_spec import ModelSpec
-from edgepose.spec.records import to_builtins, to_json
+from edgepose.spec.records import to_json
 from edgepose.spec.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -48,85 +39,7 @@ if TYPE_CHECKING:
     from edgepose.host.distill.trainer import Trainer
     from edgepose.host.distill.training import TrainingOutcome
 
-Say = Callable[[str], None]
-Progress = Callable[[int, int], None]
-
 _OTHER_VIEWS = 1_000_003
-
-
-@dataclass(frozen=True)
-class DistillationRequest:
-    """What to distil.
-
-    Attributes:
-        student: Name of the student.
-        sources: Folders of pictures.
-        output: Folder for model, record, log and checkpoints.
-        teacher: The teacher model; None learns from labels alone.
-        teacher_spec: Spec of a teacher that carries none.
-        detector: Finds persons in folders without labels.
-        detector_spec: Spec of a detector that carries none.
-        validation: Labelled folder to measure on; never learned from.
-        epochs: Passes over the persons, where ``steps`` is not given.
-        steps: Steps of training.
-        batch_size: Samples a step.
-        learning_rate: Highest rate.
-        seed: Of everything random.
-        threads: CPU threads; None lets the framework choose.
-        time_limit_s: Training time after which the run ends early.
-        checkpoint_every: Steps between checkpoints on top of the clock's.
-        validate_every: Steps between validations.
-        cache: Folder of the sample cache; ``output/cache`` by default.
-        licence: Terms of the student's weights, for its spec.
-        qat_steps: Steps of fine-tuning for int8 afterwards; 0: none, and no int8 file.
-    """
-
-    student: str
-    sources: tuple[ImageSource, ...]
-    output: Path
-    teacher: Path | None = None
-    teacher_spec: Path | None = None
-    detector: Path | None = None
-    detector_spec: Path | None = None
-    validation: ImageSource | None = None
-    epochs: float = 60.0
-    steps: int | None = None
-    batch_size: int = 32
-    learning_rate: float = 2e-3
-    seed: int = 0
-    threads: int | None = None
-    time_limit_s: float | None = None
-    checkpoint_every: int | None = None
-    validate_every: int = 1000
-    cache: Path | None = None
-    licence: str = "not stated: the terms of teacher and training pictures apply"
-    qat_steps: int = 0
-
-
-@dataclass(frozen=True)
-class Observers:
-    """Who is told what.
-
-    Attributes:
-        say: A line of text.
-        reading: (persons cached, persons in all).
-        training: (steps done, steps in all).
-    """
-
-    say: Say = field(default=lambda _line: None)
-    reading: Progress = field(default=lambda _done, _total: None)
-    training: Progress = field(default=lambda _done, _total: None)
-
-
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    """Everything before the first step."""
-
-    design: StudentDesign
-    teacher: AnyTeacher | None
-    data: TrainingPersons
-    cache: SampleCache
-    options: DistillationOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +71,10 @@ def distil(
         MissingDependencyError: Keras or TensorFlow is not installed.
     """
     observers = observers or Observers()
-    _require_keras()
+    require_keras()
     # Samples are small; OpenCV's own threads would only take cores from the training.
     cv2.setNumThreads(1)
-    prepared = _prepare(request, observers)
+    prepared = prepare(request, observers)
     trained = _learn(prepared, request, observers, peers)
     # Only now: it takes seconds, and wrong data are told at once.
     from edgepose.host.distill.export import export_student
@@ -171,7 +84,7 @@ def distil(
     report = DistillationReport(
         schema="edgepose.distillation/1",
         teacher=describe_teacher(prepared.teacher),
-        data=_describe_data(prepared),
+        data=describe_data(prepared),
         options=prepared.options,
         parameters=trained.parameters,
         steps_done=outcome.steps,
@@ -197,8 +110,8 @@ def prepare_samples(request: DistillationRequest, observers: Observers) -> None:
         ConfigError: Data or options cannot be used, or the disk is full.
         ModelError: The teacher is damaged.
     """
-    _require_keras()
-    _prepare(request, observers)
+    require_keras()
+    prepare(request, observers)
 
 
 def follow(request: DistillationRequest, peers: Peers) -> None:
@@ -210,11 +123,11 @@ def follow(request: DistillationRequest, peers: Peers) -> None:
     """
     cv2.setNumThreads(1)
     observers = Observers()
-    _learn(_prepare(request, observers), request, observers, peers)
+    _learn(prepare(request, observers), request, observers, peers)
 
 
 def _learn(
-    prepared: _Prepared, request: DistillationRequest, observers: Observers, peers: Peers | None
+    prepared: Prepared, request: DistillationRequest, observers: Observers, peers: Peers | None
 ) -> _Trained:
     from edgepose.host.distill.peers import Alone
     from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
@@ -222,7 +135,9 @@ def _learn(
     peers = peers or Alone()
     precision = configure_backend(request.seed, request.threads)
     trainer = Trainer(prepared.design, OptimizerSettings(peak_rate=request.learning_rate), precision)
-    spec = student_spec(prepared.design, request.licence, _source_text(prepared))
+    if request.start is not None:
+        trainer.start_from(request.start)
+    spec = student_spec(prepared.design, request.licence, source_text(prepared))
     outcome = _train(trainer, spec, prepared, request, observers, peers)
     student = trainer.averaged_student()
     peers.part()
@@ -232,7 +147,7 @@ def _learn(
 def _train(
     trainer: Trainer,
     spec: ModelSpec,
-    prepared: _Prepared,
+    prepared: Prepared,
     request: DistillationRequest,
     observers: Observers,
     peers: Peers,
@@ -240,7 +155,7 @@ def _train(
     from edgepose.host.distill.training import LoopSettings, TrainingLoop, Validation, Watchers
 
     options = prepared.options
-    augmentation = AugmentationSettings(spec.input.box_scale)
+    augmentation = replace(AUGMENTATIONS[options.augmentation], box_scale=spec.input.box_scale)
     share = Share(peers.rank, peers.count)
     made = BatchSettings(options.batch_size, options.seed, augmentation, share=share)
     settings = LoopSettings(
@@ -254,7 +169,7 @@ def _train(
         trainer,
         BatchSource(prepared.cache, prepared.design, made),
         settings,
-        _fingerprint(prepared),
+        fingerprint(prepared),
         request.output,
         Watchers(observers.say, observers.training),
     )
@@ -265,7 +180,7 @@ def _train(
 
 
 def _fine_tuned(
-    trained: _Trained, model: Path, prepared: _Prepared, request: DistillationRequest, observers: Observers
+    trained: _Trained, model: Path, prepared: Prepared, request: DistillationRequest, observers: Observers
 ) -> QuantizationAwareTuning | None:
     if request.qat_steps == 0:
         return None
@@ -273,7 +188,7 @@ def _fine_tuned(
     from edgepose.host.distill.training import Watchers
 
     options, folder = prepared.options, request.validation
-    augmentation = AugmentationSettings(trained.spec.input.box_scale)
+    augmentation = replace(AUGMENTATIONS[options.augmentation], box_scale=trained.spec.input.box_scale)
     # Other views than the student has learned from.
     made = BatchSettings(options.batch_size, options.seed + _OTHER_VIEWS, augmentation)
     labels = None if folder is None else folder.labels
@@ -288,108 +203,12 @@ def _fine_tuned(
         ),
         steps=request.qat_steps,
         learning_rate=options.learning_rate,
-        fingerprint=_fingerprint(prepared),
+        fingerprint=fingerprint(prepared),
         folder=request.output,
         checkpoint_every=request.checkpoint_every,
         validation=None if folder is None or labels is None else read_coco(labels, folder.images_dir),
     )
     return fine_tune(task, Watchers(observers.say, observers.training))
-
-
-def _require_keras() -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("keras") is None or importlib.util.find_spec("tensorflow") is None:
-        raise MissingDependencyError(
-            "Distillation needs Keras and TensorFlow.", "Run: pip install 'edgepose[distill]'"
-        )
-
-
-def _prepare(request: DistillationRequest, observers: Observers) -> _Prepared:
-    design = student_named(request.student)
-    _check_validation(request)
-    try:
-        request.output.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise ConfigError(f"Cannot make the folder {request.output}: {problem.strerror}.") from problem
-    teacher = None
-    if request.teacher is not None:
-        teacher = open_teacher(request.teacher, STUDENT_SKELETON, request.teacher_spec, request.threads or 1)
-    detector = None
-    if request.detector is not None:
-        options = RuntimeOptions(threads=request.threads or 1)
-        detector = open_detector(request.detector, request.detector_spec, options)
-    data = collect_persons(request.sources, STUDENT_SKELETON, detector)
-    labelled = int(sum(person.labelled.sum() for person in data.persons))
-    if teacher is None and labelled == 0:
-        raise ConfigError(
-            "There are no labels to learn from.", "Give --annotations, or a teacher without --labels-only."
-        )
-    observers.say(f"{len(data.persons)} persons in {data.images} images, {labelled} labelled keypoints")
-    folder = request.cache or request.output / "cache"
-    cache = open_cache(folder, data, design, teacher, observers.reading)
-    steps = request.steps or max(1, math.ceil(request.epochs * len(cache) / request.batch_size))
-    described = DistillationOptions(
-        student=design.name,
-        seed=request.seed,
-        steps=steps,
-        batch_size=request.batch_size,
-        learning_rate=request.learning_rate,
-        labels_only=teacher is None,
-    )
-    return _Prepared(design, teacher, data, cache, described)
-
-
-def _check_validation(request: DistillationRequest) -> None:
-    if request.validation is None:
-        return
-    folder = request.validation
-    if folder.labels is None:
-        raise ConfigError(
-            f"{folder.folder} has no labels to validate on.", "It needs person_keypoints.json beside images/."
-        )
-    inside = {source.images_dir.resolve() for source in request.sources}
-    if folder.images_dir.resolve() in inside:
-        raise ConfigError(
-            f"{folder.folder} is both learned from and validated on; the figures would mean nothing.",
-            "Keep some pictures apart.",
-        )
-
-
-def _fingerprint(prepared: _Prepared) -> dict[str, Any]:
-    return {
-        **to_builtins(prepared.options),
-        "data": prepared.data.digest,
-        "teacher": None if prepared.teacher is None else prepared.teacher.sha256,
-    }
-
-
-def _source_text(prepared: _Prepared) -> str:
-    taught = "labels alone" if prepared.teacher is None else prepared.teacher.file_name
-    return f"edgepose distill: {prepared.design.name} from {taught}, {len(prepared.data.persons)} persons"
-
-
-def _describe_data(prepared: _Prepared) -> DistillationData:
-    cache, data = prepared.cache, prepared.data
-    disputed = 0
-    for index in range(len(cache)):
-        trust = label_trust(
-            cache.labels_px[index],
-            cache.labelled[index],
-            cache.teacher_px[index],
-            cache.teacher_scores[index],
-            cache.boxes_px[index],
-            STUDENT_SKELETON,
-        )
-        disputed += int(np.count_nonzero((trust > 0) & (trust < 1)))
-    return DistillationData(
-        digest=data.digest,
-        images=data.images,
-        persons=len(data.persons),
-        labelled_keypoints=int(cache.labelled.sum()),
-        disputed_labels=disputed,
-        too_small=data.too_small,
-    )
 
 
 def _evaluate(model: Path, request: DistillationRequest) -> EvaluationReport | None:

@@ -10,7 +10,7 @@ maps on the way (as U-Nets and feature pyramids do).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgepose.errors import ConfigError
@@ -67,15 +67,29 @@ STUDENTS: dict[str, StudentDesign] = {
 STUDENT_SKELETON: Skeleton = COCO17
 
 
-def student_named(name: str) -> StudentDesign:
+def student_named(name: str, input_wh: tuple[int, int] | None = None) -> StudentDesign:
     """Finds a size of the family.
 
+    Args:
+        name: Its name.
+        input_wh: Another input size than its own; the weights fit every size.
+
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is none of that name, or the network cannot halve that input size often enough.
     """
     if name not in STUDENTS:
         raise ConfigError(f"There is no student '{name}'.", f"Choose one of {', '.join(STUDENTS)}.")
-    return STUDENTS[name]
+    design = STUDENTS[name]
+    if input_wh is None:
+        return design
+    stride = 2 ** (1 + len(design.channels))
+    if any(side < stride or side % stride for side in input_wh):
+        width, height = input_wh
+        raise ConfigError(
+            f"{name} cannot take an input of {width}x{height} pixels.",
+            f"Each side must be a multiple of {stride}, such as {design.input_wh[0]}x{design.input_wh[1]}.",
+        )
+    return replace(design, input_wh=input_wh)
 
 
 def student_spec(design: StudentDesign, licence: str, source: str) -> ModelSpec:

@@ -28,7 +28,8 @@ from edgepose.errors import (
     MissingDependencyError,
     ModelError,
 )
-from edgepose.host.distill.distillation import DistillationRequest, Observers, distil, prepare_samples
+from edgepose.host.distill.distillation import distil, prepare_samples
+from edgepose.host.distill.request import DistillationRequest, Observers
 from edgepose.host.distill.share import Share
 from edgepose.host.distill.team import Team
 from edgepose.host.distill.worker_messages import WorkerEvent, WorkerOrder, decoded_event, encoded

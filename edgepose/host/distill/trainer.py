@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.distill.batches import Batch
 from edgepose.host.distill.peers import undistributed
+from edgepose.host.distill.start import require_same_network, weights_of
 from edgepose.host.distill.students import INPUT_OFFSET, STUDENT_SKELETON, StudentDesign, build_student
 
 _CLIP_NORM = 5.0
@@ -128,6 +130,16 @@ class Trainer:
     def parameters(self) -> int:
         """Number of weights."""
         return int(self._student.count_params())
+
+    def start_from(self, path: Path) -> None:
+        """Takes the weights of an earlier student of the same network.
+
+        Raises:
+            ModelError: The file is damaged or holds another network.
+        """
+        found = weights_of(path)
+        require_same_network(found, self._student.get_weights(), path)
+        self._student.set_weights(found)
 
     def step(self, batch: Batch, rate: float) -> float:
         """One step of training.

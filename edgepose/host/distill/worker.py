@@ -13,7 +13,8 @@ import traceback
 from collections.abc import Callable
 
 from edgepose.errors import DeviceError, EdgeposeError
-from edgepose.host.distill.distillation import Observers, distil, follow
+from edgepose.host.distill.distillation import distil, follow
+from edgepose.host.distill.request import Observers
 from edgepose.host.distill.worker_messages import WorkerEvent, WorkerOrder, decoded_order, encoded
 
 Work = Callable[[WorkerOrder], None]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from edgepose.host.distill.distillation import DistillationRequest
+from edgepose.host.distill.request import DistillationRequest
 from edgepose.spec.records import Record
 
 

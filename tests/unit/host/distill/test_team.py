@@ -9,8 +9,8 @@ import pytest
 
 from edgepose.errors import ConfigError
 from edgepose.host.distill.batches import BatchSettings, BatchSource
-from edgepose.host.distill.distillation import DistillationRequest
 from edgepose.host.distill.persons import ImageSource
+from edgepose.host.distill.request import DistillationRequest
 from edgepose.host.distill.share import Share
 from edgepose.host.distill.team import requested_team
 from edgepose.host.distill.worker_messages import (
@@ -90,7 +90,7 @@ def test_an_order_and_an_event_arrive_as_they_were_sent(tmp_path: Path) -> None:
 
 def test_the_command_refuses_a_batch_that_workers_cannot_share(tmp_path: Path) -> None:
     pytest.importorskip("jax", reason="jax, the engine of several workers, is not installed")
-    from edgepose.host.distill.distillation import Observers
+    from edgepose.host.distill.request import Observers
     from edgepose.host.distill.supervisor import distil_together
 
     request = DistillationRequest("edgepose-n", (), tmp_path / "out", batch_size=5)

@@ -1,0 +1,158 @@
+"""Everything before the first step: options and data checked, the teacher asked, the samples cached."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgepose.errors import ConfigError, MissingDependencyError
+from edgepose.host.distill.persons import TrainingPersons, collect_persons
+from edgepose.host.distill.provenance import AnyTeacher
+from edgepose.host.distill.request import DistillationRequest, Observers
+from edgepose.host.distill.sample_cache import SampleCache, open_cache
+from edgepose.host.distill.students import STUDENT_SKELETON, StudentDesign, student_named
+from edgepose.host.distill.targets import label_trust
+from edgepose.host.distill.teacher import open_teacher
+from edgepose.inference.open_model import RuntimeOptions, open_detector
+from edgepose.spec.distillation_report import DistillationData, DistillationOptions
+from edgepose.spec.records import to_builtins
+from edgepose.trust.digests import sha256_of_file
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Everything before the first step.
+
+    Attributes:
+        design: The student.
+        teacher: Who teaches, or None.
+        data: Who is learned from.
+        cache: The samples.
+        options: What decides the result.
+    """
+
+    design: StudentDesign
+    teacher: AnyTeacher | None
+    data: TrainingPersons
+    cache: SampleCache
+    options: DistillationOptions
+
+
+def require_keras() -> None:
+    """Checks that both frameworks are there.
+
+    Raises:
+        MissingDependencyError: Keras or TensorFlow is not installed.
+    """
+    import importlib.util
+
+    if importlib.util.find_spec("keras") is None or importlib.util.find_spec("tensorflow") is None:
+        raise MissingDependencyError(
+            "Distillation needs Keras and TensorFlow.", "Run: pip install 'edgepose[distill]'"
+        )
+
+
+def prepare(request: DistillationRequest, observers: Observers) -> Prepared:
+    """Checks options and data, opens the teacher and the sample cache.
+
+    Raises:
+        ConfigError: Data or options cannot be used, or the disk is full.
+        ModelError: The teacher is damaged.
+    """
+    design = student_named(request.student, request.input_wh)
+    _check_validation(request)
+    if request.start is not None and not request.start.is_file():
+        raise ConfigError(
+            f"There is no file {request.start}.", "--start takes the model.keras of an earlier run."
+        )
+    try:
+        request.output.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigError(f"Cannot make the folder {request.output}: {problem.strerror}.") from problem
+    teacher = None
+    if request.teacher is not None:
+        teacher = open_teacher(request.teacher, STUDENT_SKELETON, request.teacher_spec, request.threads or 1)
+    detector = None
+    if request.detector is not None:
+        options = RuntimeOptions(threads=request.threads or 1)
+        detector = open_detector(request.detector, request.detector_spec, options)
+    data = collect_persons(request.sources, STUDENT_SKELETON, detector)
+    labelled = int(sum(person.labelled.sum() for person in data.persons))
+    if teacher is None and labelled == 0:
+        raise ConfigError(
+            "There are no labels to learn from.", "Give --annotations, or a teacher without --labels-only."
+        )
+    observers.say(f"{len(data.persons)} persons in {data.images} images, {labelled} labelled keypoints")
+    folder = request.cache or request.output / "cache"
+    cache = open_cache(folder, data, design, teacher, observers.reading)
+    steps = request.steps or max(1, math.ceil(request.epochs * len(cache) / request.batch_size))
+    described = DistillationOptions(
+        student=design.name,
+        input_wh=design.input_wh,
+        start_sha256=None if request.start is None else sha256_of_file(request.start),
+        augmentation=request.augmentation,
+        seed=request.seed,
+        steps=steps,
+        batch_size=request.batch_size,
+        learning_rate=request.learning_rate,
+        labels_only=teacher is None,
+    )
+    return Prepared(design, teacher, data, cache, described)
+
+
+def _check_validation(request: DistillationRequest) -> None:
+    if request.validation is None:
+        return
+    folder = request.validation
+    if folder.labels is None:
+        raise ConfigError(
+            f"{folder.folder} has no labels to validate on.", "It needs person_keypoints.json beside images/."
+        )
+    inside = {source.images_dir.resolve() for source in request.sources}
+    if folder.images_dir.resolve() in inside:
+        raise ConfigError(
+            f"{folder.folder} is both learned from and validated on; the figures would mean nothing.",
+            "Keep some pictures apart.",
+        )
+
+
+def fingerprint(prepared: Prepared) -> dict[str, Any]:
+    """What a run is: a checkpoint of another one is refused."""
+    return {
+        **to_builtins(prepared.options),
+        "data": prepared.data.digest,
+        "teacher": None if prepared.teacher is None else prepared.teacher.sha256,
+    }
+
+
+def source_text(prepared: Prepared) -> str:
+    """Where the student comes from, for its spec."""
+    taught = "labels alone" if prepared.teacher is None else prepared.teacher.file_name
+    return f"edgepose distill: {prepared.design.name} from {taught}, {len(prepared.data.persons)} persons"
+
+
+def describe_data(prepared: Prepared) -> DistillationData:
+    """Counts for the record."""
+    cache, data = prepared.cache, prepared.data
+    disputed = 0
+    for index in range(len(cache)):
+        trust = label_trust(
+            cache.labels_px[index],
+            cache.labelled[index],
+            cache.teacher_px[index],
+            cache.teacher_scores[index],
+            cache.boxes_px[index],
+            STUDENT_SKELETON,
+        )
+        disputed += int(np.count_nonzero((trust > 0) & (trust < 1)))
+    return DistillationData(
+        digest=data.digest,
+        images=data.images,
+        persons=len(data.persons),
+        labelled_keypoints=int(cache.labelled.sum()),
+        disputed_labels=disputed,
+        too_small=data.too_small,
+    )
