@@ -146,14 +146,19 @@ def test_the_command_writes_a_model_that_the_other_commands_take(
     assert all(tuned[form]["oks_ap"] is not None for form in ("fake_quantized", "converted", "plain"))
     assert tuned["float_student"]["oks_ap"] == record["evaluation"]["metrics"]["oks_ap"]["value"]
     assert (out / "model_int8.tflite").is_file()
-    _assert_is_an_ordinary_model(out / "model.tflite", record["teacher"]["sha256"])
+    _assert_is_an_ordinary_model(out / "model.tflite", "tflite", record["teacher"]["sha256"])
+    _assert_is_an_ordinary_model(out / "model.onnx", "onnx", record["teacher"]["sha256"])
 
 
-def _assert_is_an_ordinary_model(model: Path, teacher_sha256: str) -> None:
+def _assert_is_an_ordinary_model(model: Path, model_format: str, teacher_sha256: str) -> None:
     from edgepose.host.sources.artifact import open_artifact
 
     artifact = open_artifact(model)
-    assert (artifact.format, artifact.precision, artifact.spec.name) == ("tflite", "float32", "edgepose-n")
+    assert (artifact.format, artifact.precision, artifact.spec.name) == (
+        model_format,
+        "float32",
+        "edgepose-n",
+    )
     assert artifact.lineage is not None
     assert artifact.lineage.parents[0].sha256 == teacher_sha256
     assert artifact.lineage.parents[0].step == "distil: teacher"

@@ -46,8 +46,8 @@ class Written(NamedTuple):
 
 
 def _written(exported: Exported, folder: Path, spoil: Any = lambda ranges: ranges) -> Written:
+    from edgepose.host.distill.folded_network import fold, moved_input
     from edgepose.host.distill.qat.fine_tuning import INPUT_RANGE, learned_recipe
-    from edgepose.host.distill.qat.folded_network import fold, moved_input
     from edgepose.host.distill.qat.int8_file import int8_bytes
     from edgepose.host.distill.qat.rounded_student import rounded_student, steps_of
 
@@ -91,8 +91,8 @@ def test_the_int8_file_computes_what_was_learned_and_wrong_ranges_are_seen(
 
 @pytest.mark.slow
 def test_weights_learn_through_the_rounding_and_ranges_follow() -> None:
+    from edgepose.host.distill.folded_network import fold
     from edgepose.host.distill.qat.fine_tuning import INPUT_RANGE, ZERO_LEVEL
-    from edgepose.host.distill.qat.folded_network import fold
     from edgepose.host.distill.qat.rounded_student import rounded_student, steps_of
     from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
 
@@ -116,7 +116,7 @@ def test_weights_learn_through_the_rounding_and_ranges_follow() -> None:
 
 @pytest.mark.slow
 def test_a_step_that_the_file_does_not_have_is_refused(exported: Exported) -> None:
-    from edgepose.host.distill.qat.folded_network import fold
+    from edgepose.host.distill.folded_network import fold
     from edgepose.host.distill.qat.int8_file import find_steps
     from edgepose.host.quantize.repair.float_model import TfliteFloat
 
@@ -138,7 +138,7 @@ def test_one_convolution_is_rounded_as_tensorflows_own_converter_rounds_it(tmp_p
     import keras
     import tensorflow as tf
 
-    from edgepose.host.distill.qat.folded_network import fold
+    from edgepose.host.distill.folded_network import fold
     from edgepose.host.distill.qat.rounded_student import rounded_student
 
     keras.utils.set_random_seed(3)

@@ -6,10 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
+
 from edgepose.host.convert.conversion import ConversionRequest, Say, convert_model
+from edgepose.host.distill.folded_network import fold
+from edgepose.host.distill.onnx_file import onnx_bytes, require_same_answers
 from edgepose.host.sources.artifact import ModelArtifact
-from edgepose.spec.lineage import Lineage, ParentModel
-from edgepose.spec.model_spec import ModelSpec
+from edgepose.host.sources.metadata import write_metadata
+from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
+from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
 from edgepose.spec.whole_file import write_whole
 from edgepose.trust.digests import sha256_of_file
 
@@ -17,7 +22,7 @@ from edgepose.trust.digests import sha256_of_file
 def export_student(
     student: Any, spec: ModelSpec, parents: tuple[ParentModel, ...], folder: Path, say: Say
 ) -> Path:
-    """Writes ``model.keras`` and, converted and compared, ``model.tflite`` with spec and lineage.
+    """Writes ``model.keras`` and, compared with it, ``model.tflite`` and ``model.onnx``, spec inside.
 
     Args:
         student: A float32 Keras model.
@@ -49,5 +54,22 @@ def export_student(
         lineage=Lineage(parents=parents, tools={}, precision="float32") if parents else None,
     )
     output = folder / "model.tflite"
-    convert_model(ConversionRequest(source, "tflite", output, report=say))
+    converted = convert_model(ConversionRequest(source, "tflite", output, report=say)).artifact
+    _write_onnx(student, converted, folder)
     return output
+
+
+def _write_onnx(student: Any, converted: ModelArtifact, folder: Path) -> None:
+    """``model.onnx``, for devices that run ONNX: the same network, compared with the Keras student."""
+    data = onnx_bytes(fold(student))
+    with TemporaryDirectory(prefix=".export.", dir=folder) as scratch:
+        draft = Path(scratch) / "model.onnx"
+        draft.write_bytes(data)
+        require_same_answers(student, draft)
+        channels_first = msgspec.structs.replace(converted.spec.input, layout="NCHW")
+        spec = msgspec.structs.replace(converted.spec, input=channels_first)
+        entries = {SPEC_METADATA_KEY: spec_to_json(spec)}
+        if converted.lineage is not None:
+            entries[LINEAGE_METADATA_KEY] = lineage_to_json(converted.lineage)
+        write_metadata(draft, entries)
+        write_whole(folder / "model.onnx", [draft.read_bytes()])

@@ -18,8 +18,8 @@ from edgepose.errors import ConfigError, ModelError
 from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.data.coco import CocoDataset
 from edgepose.host.distill.batches import BatchSource
+from edgepose.host.distill.folded_network import FoldedNetwork, fold, moved_input
 from edgepose.host.distill.keras_backend import KerasBackend
-from edgepose.host.distill.qat.folded_network import FoldedNetwork, fold, moved_input
 from edgepose.host.distill.qat.int8_file import int8_bytes
 from edgepose.host.distill.qat.measurement import crops_of_dataset, distance, evenly, measured
 from edgepose.host.distill.qat.rounded_student import rounded_student, steps_of

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
-from edgepose.host.distill.qat.folded_network import FoldedNetwork, FoldedStep
+from edgepose.host.distill.folded_network import FoldedNetwork, FoldedStep
 from edgepose.host.distill.qat.rounded_student import Range
 from edgepose.host.quantize.repair.float_model import TfliteFloat
 from edgepose.host.quantize.repair.network import NO_CLIP, Clip, Network, Step, Sum, Weighted, Window

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from edgepose.host.distill.qat.folded_network import FoldedNetwork, FoldedStep
+from edgepose.host.distill.folded_network import FoldedNetwork, FoldedStep
 from edgepose.host.distill.qat.rounding import rounded_activations, rounded_kernel
 
 Range = tuple[float, float]

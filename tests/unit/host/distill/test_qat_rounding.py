@@ -76,7 +76,7 @@ def test_gradients_pass_inside_the_range_and_nowhere_else() -> None:
 
 
 def test_folding_gives_the_same_answers_as_the_student() -> None:
-    from edgepose.host.distill.qat.folded_network import fold
+    from edgepose.host.distill.folded_network import fold
     from tests.support.distill_samples import TINY
     from tests.support.qat_student import lively_student, smooth_pictures
 
@@ -92,7 +92,7 @@ def test_folding_gives_the_same_answers_as_the_student() -> None:
 
 
 def test_a_moved_input_is_made_up_for_but_at_the_border() -> None:
-    from edgepose.host.distill.qat.folded_network import fold, moved_input
+    from edgepose.host.distill.folded_network import fold, moved_input
     from tests.support.distill_samples import TINY
     from tests.support.qat_student import lively_student, smooth_pictures
 
@@ -127,7 +127,7 @@ def _computed(folded: object, pictures: np.ndarray) -> np.ndarray:
 def test_a_layer_of_another_kind_is_refused() -> None:
     import keras
 
-    from edgepose.host.distill.qat.folded_network import fold
+    from edgepose.host.distill.folded_network import fold
 
     picture = keras.Input((8, 8, 3))
     layers = keras.layers

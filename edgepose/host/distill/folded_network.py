@@ -203,6 +203,6 @@ def _array(variable: Any) -> NDArray[np.float32]:
 
 def _unfit(layer: Any, why: str) -> ModelError:
     return ModelError(
-        f"Layer '{layer.name}' ({type(layer).__name__}) cannot be fine-tuned for int8: {why}.",
-        "Use --qat-steps 0.",
+        f"Layer '{layer.name}' ({type(layer).__name__}) cannot be folded: {why}.",
+        "Only networks built like edgepose's students are known.",
     )
