@@ -16,6 +16,7 @@ from edgepose.host.distill.sample_cache import SampleCache, open_cache
 from edgepose.host.distill.students import STUDENT_SKELETON, StudentDesign, student_named
 from edgepose.host.distill.targets import label_trust
 from edgepose.host.distill.teacher import open_teacher
+from edgepose.host.distill.teacher_conversion import runnable_teacher
 from edgepose.inference.open_model import RuntimeOptions, open_detector
 from edgepose.spec.distillation_report import DistillationData, DistillationOptions
 from edgepose.spec.records import to_builtins
@@ -74,7 +75,9 @@ def prepare(request: DistillationRequest, observers: Observers) -> Prepared:
         raise ConfigError(f"Cannot make the folder {request.output}: {problem.strerror}.") from problem
     teacher = None
     if request.teacher is not None:
-        teacher = open_teacher(request.teacher, STUDENT_SKELETON, request.teacher_spec, request.threads or 1)
+        say = observers.say
+        runnable, spec = runnable_teacher(request.teacher, request.teacher_spec, request.output, say)
+        teacher = open_teacher(runnable, STUDENT_SKELETON, spec, request.threads or 1)
     detector = None
     if request.detector is not None:
         options = RuntimeOptions(threads=request.threads or 1)
