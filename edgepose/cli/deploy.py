@@ -17,7 +17,6 @@ from edgepose.cli.options import (
     spec_option,
 )
 from edgepose.cli.output import say, write_report
-from edgepose.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgepose.spec.deployment_report import DeploymentReport
@@ -26,11 +25,13 @@ if TYPE_CHECKING:
 
 @click.command(
     name="deploy",
-    epilog="Example: edgepose deploy --profile raspberrypi --model pose.onnx --spec pose.toml "
-    "--precision float16 --annotations labels.json --images labelled/ --root preview/",
+    epilog="Example: edgepose deploy --profile raspberrypi; with a model of your own: edgepose deploy "
+    "--profile raspberrypi --model pose.onnx --spec pose.toml --calibration pictures/ --root preview/",
 )
 @profile_option
-@click.option("--model", type=PATH, metavar="MODEL", help="The float pose model.")
+@click.option(
+    "--model", type=PATH, metavar="MODEL", help="The float pose model; the built-in one by default."
+)
 @spec_option
 @detector_option
 @detector_spec_option
@@ -71,23 +72,20 @@ def command(  # noqa: PLR0917 - one argument an option
     """
     from edgepose.cli.local_target import LocalTarget
     from edgepose.device.install.layout import default_preview_root
+    from edgepose.host.deploy.builtin import with_builtin_models
     from edgepose.host.deploy.deployment import deploy, plan_deployment
     from edgepose.host.deploy.plan import DeployRequest
     from edgepose.host.quantize.recipe_choice import find_recipe
     from edgepose.spec.device_profile import find_profile
+    from edgepose.trust.builtin_models import find_builtin_models
 
     if (annotations is None) != (images is None):
         raise click.UsageError("--annotations and --images belong together.")
     if recipe is not None and precision is not None:
         raise click.UsageError("--recipe and --precision exclude each other.")
-    if model is None:
-        raise ConfigError(
-            "No model was given, and this version has no built-in one yet.",
-            "Add --model FILE; `edgepose models list` shows models whose spec is ready.",
-        )
     request = DeployRequest(
         profile=find_profile(profile_name),
-        model=model,
+        model=model or Path(),
         root=root or default_preview_root(),
         spec_file=spec_file,
         detector=detector,
@@ -101,6 +99,8 @@ def command(  # noqa: PLR0917 - one argument an option
         seed=seed,
         say=say,
     )
+    if model is None:
+        request = with_builtin_models(request, find_builtin_models())
     report = plan_deployment(request) if dry_run else deploy(request, LocalTarget(request.root))
     write_report(report, json_target, _describe(report))
 

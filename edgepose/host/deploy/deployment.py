@@ -126,7 +126,9 @@ def _prepare(
     parent = source if source.format in _RUNNABLE and source.sha256 != current.sha256 else current
     parent = parent if _has_fixed_sizes(parent) else current
     if not plan.quantize:
-        return _Shipped(current, parent)
+        return _Shipped(
+            current, parent if request.float_parent is None else open_artifact(request.float_parent)
+        )
     with log.step("quantize") as note:
         output = work / f"model.{target_format}"
         asked = QuantizationRequest.for_profile(request.profile, current, plan.recipe, output)

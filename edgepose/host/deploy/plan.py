@@ -22,6 +22,7 @@ class DeployRequest:
         profile: The device.
         model: The pose model.
         root: Where to install.
+        float_parent: What a model that is int8 already is judged against; None: it ships unjudged.
         spec_file: Spec of a model that carries none.
         detector: Person detector, or None.
         detector_spec: Spec of a detector that carries none.
@@ -37,6 +38,7 @@ class DeployRequest:
     profile: DeviceProfile
     model: Path
     root: Path
+    float_parent: Path | None = None
     spec_file: Path | None = None
     detector: Path | None = None
     detector_spec: Path | None = None

@@ -1,0 +1,54 @@
+"""What a deployment takes where the user gave no model, no detector or no pictures: the built-in ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgepose.host.deploy.plan import DeployRequest
+from edgepose.spec.packaged_data import packaged_folder
+from edgepose.trust.builtin_models import BuiltinModels
+
+_FIGURES = ("calibration_data", "figures")
+
+
+def with_builtin_models(request: DeployRequest, builtin: BuiltinModels) -> DeployRequest:
+    """Completes a request that names no model.
+
+    Where the profile runs TFLite in int8, that is the file that was fine-tuned with int8 rounding, judged
+    against its float parent; elsewhere the float model is converted and quantized as any other. Pictures
+    that nobody gave are the drawn figures that travel with edgepose.
+
+    Args:
+        request: What the user asked for; its model is replaced.
+        builtin: The built-in models.
+
+    Raises:
+        ConfigError: The installation lacks a built-in model or its figures.
+        ModelError: A built-in model was changed.
+    """
+    float_model = builtin.path_of("pose", "float32")
+    ready = _takes_int8_file(request)
+    detector = request.detector or builtin.path_of("detector", "float32")
+    request.say(
+        "no --model: the built-in "
+        + (f"{float_model.stem} in int8" if ready else f"{float_model.stem}")
+        + ("" if request.detector else f" behind the detector {detector.stem}")
+        + "; edgepose models card says what they are fit for"
+    )
+    calibration = request.calibration
+    if calibration is None:
+        calibration = packaged_folder(_FIGURES[0]) / _FIGURES[1]
+        request.say("no --calibration: drawn figures, not pictures of the place where the device will work")
+    return replace(
+        request,
+        model=builtin.path_of("pose", "int8") if ready else float_model,
+        float_parent=float_model if ready else None,
+        detector=detector,
+        calibration=calibration,
+    )
+
+
+def _takes_int8_file(request: DeployRequest) -> bool:
+    profile = request.profile
+    wanted = request.precision or profile.quantization.precisions[0]
+    return profile.runtime.model_format == "tflite" and wanted == "int8" and request.recipe is None
