@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
-from edgepose.cli.options import json_option, spec_option
-from edgepose.cli.output import table, write_report
+from edgepose.cli.options import PATH, json_option, output_option, spec_option
+from edgepose.cli.output import say, table, write_report
 from edgepose.spec.model_spec import read_spec
 from edgepose.spec.records import to_builtins
 from edgepose.spec.shipped_specs import shipped_spec_paths
+from edgepose.spec.whole_file import write_whole
 
 
 @click.group(name="models", epilog="Example: edgepose models inspect pose.onnx")
 def command() -> None:
-    """List ready specs; inspect a model file."""
+    """List ready specs; inspect a model file; write its model card."""
 
 
 @command.command(name="list", epilog="Example: edgepose models list")
@@ -44,3 +45,58 @@ def inspect(model: Path, spec_file: Path | None, json_target: str | None) -> Non
 
     report = inspect_model(model, spec_file)
     write_report(report, json_target, describe_inspection(report))
+
+
+@command.command(
+    name="card",
+    epilog="Example: edgepose models card pose.onnx pose_int8.tflite --evaluation float.json "
+    "--evaluation int8.json --benchmark pi5.json --distillation student/distillation.json --notes notes.toml "
+    "-o MODEL_CARD.md",
+)
+@click.argument("models", type=PATH, nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "--evaluation",
+    "evaluations",
+    type=PATH,
+    multiple=True,
+    metavar="EVAL.json",
+    help="Record of evaluate; repeat it.",
+)
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    type=PATH,
+    multiple=True,
+    metavar="BENCH.json",
+    help="Record of benchmark; repeat it.",
+)
+@click.option(
+    "--distillation", "distillations", type=PATH, multiple=True, metavar="DISTILLATION.json",
+    help="Record of distill; repeat it.",
+)  # fmt: skip
+@click.option(
+    "--notes",
+    type=PATH,
+    metavar="NOTES.toml",
+    help="What it is for and not for, licences, commands; no figures.",
+)
+@output_option
+def card(
+    *,
+    models: tuple[Path, ...],
+    evaluations: tuple[Path, ...],
+    benchmarks: tuple[Path, ...],
+    distillations: tuple[Path, ...],
+    notes: Path | None,
+    output: Path,
+) -> None:
+    """Write a model card from measurements, in Markdown.
+
+    A record must tell about one of the MODEL files, by sha256. What no record says is "not measured".
+    """
+    from edgepose.host.model_card.card import render_card
+    from edgepose.host.model_card.reading import CardRequest, read_material
+
+    material = read_material(CardRequest(models, evaluations, benchmarks, distillations, notes))
+    write_whole(output, [render_card(material).encode()])
+    say(f"{output}: card of {', '.join(model.file_name for model in material.models)}")
