@@ -50,7 +50,7 @@ from edgepose.cli.output import progress_bar, say, write_report
 @click.option("--learning-rate", type=click.FloatRange(0, 1, min_open=True), default=5e-3, show_default=True)
 @click.option(
     "--augmentation",
-    type=click.Choice(["light", "strong"]),
+    type=click.Choice(["light", "medium", "strong"]),
     default="light",
     show_default=True,
     help="How strongly views differ; strong pays in long runs.",
