@@ -75,6 +75,10 @@ def _losses(report: EvaluationReport, material: CardMaterial) -> list[str]:
             delta = baseline.delta.get(metric)
             if delta is not None and delta.interval_95 is not None and delta.interval_95[1] < 0:
                 found.append(f"Loses {name} against {other}: {difference(delta)}.")
+    for name, part in report.slices.items():
+        delta = None if part.delta is None or not part.gated else part.delta.get("oks_ap")
+        if delta is not None and delta.interval_95 is not None and delta.interval_95[1] < 0:
+            found.append(f"Loses AP in {name}, {part.persons} persons: {difference(delta)}.")
     if report.gate is not None:
         found += [f"Gate of {report.gate.profile}: {one.message}" for one in report.gate.failures]
     return found

@@ -113,7 +113,7 @@ def _file_row(model: CardModel, material: CardMaterial) -> tuple[str, ...]:
 
 def _parameters(model: CardModel, material: CardMaterial) -> str:
     for record in material.distillations:
-        if belongs_to(record.report, (model,)):
+        if model in belongs_to(record.report, material.models):
             return str(record.report.parameters)
     return NOT_MEASURED
 

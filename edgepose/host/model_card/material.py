@@ -92,15 +92,15 @@ def digests_of(report: Record) -> tuple[str, ...]:
 def belongs_to(report: Record, models: tuple[CardModel, ...]) -> list[CardModel]:
     """The files of the card that a record tells about.
 
-    A training record also belongs to what was made from its model without more training.
+    A training record also belongs to what was made from its model without a teacher, and to the other forms
+    of one Keras student: its ONNX file is no parent of its TFLite file.
     """
     digests = set(digests_of(report))
-    return [
-        model
-        for model in models
-        if model.inspection.sha256 in digests
-        or (isinstance(report, DistillationReport) and model.made_from & digests)
-    ]
+    if not isinstance(report, DistillationReport):
+        return [model for model in models if model.inspection.sha256 in digests]
+    named = [model for model in models if model.inspection.sha256 in digests or model.made_from & digests]
+    origins = frozenset[str]().union(*(model.made_from for model in named))
+    return [model for model in models if model in named or model.made_from & origins]
 
 
 def _digests(report: Record) -> Iterator[str]:

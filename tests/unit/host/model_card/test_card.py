@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from edgepose.cli.models import command
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.sources.metadata import write_metadata
-from edgepose.spec.evaluation_report import EvaluatedModel, GateFailure, GateResult
+from edgepose.spec.evaluation_report import DeltaFigure, EvaluatedModel, GateFailure, GateResult
 from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
 from edgepose.spec.records import to_json
 from tests.support import card_records
@@ -266,6 +266,20 @@ def test_the_last_line_is_the_command(folder: Folder) -> None:
     )
 
 
+def test_a_slice_that_int8_harms_is_a_known_failure(folder: Folder) -> None:
+    report = evaluation(folder.int8, baseline=card_records.baseline(folder.model))
+    harmed = DeltaFigure(value=-0.03, interval_95=(-0.05, -0.01))
+    maybe = DeltaFigure(value=-0.03, interval_95=(-0.1, 0.1))
+    slices = {
+        name: msgspec.structs.replace(part, delta={"oks_ap": maybe if name == "size_small" else harmed})
+        for name, part in report.slices.items()
+    }
+    record = folder.write("e.json", msgspec.structs.replace(report, slices=slices))
+    known = section(folder.card("--evaluation", record), "Known failures")
+    assert "- Loses AP in size_large, 200 persons: -0.030 (-0.050 to -0.010)." in known
+    assert known.count("Loses AP in") == 1
+
+
 @pytest.mark.parametrize(
     ("option", "make"),
     [("--evaluation", evaluation), ("--benchmark", benchmark), ("--distillation", distillation)],
@@ -291,15 +305,27 @@ def test_a_record_of_another_kind_is_refused(folder: Folder) -> None:
     assert expected in str(result.exception)
 
 
+def set_lineage(model: Path, *parents: tuple[str, str]) -> None:
+    found = tuple(ParentModel(file_name="parent", sha256=digest, step=step) for step, digest in parents)
+    lineage = Lineage(parents=found, tools={}, precision="int8")
+    write_metadata(model, {LINEAGE_METADATA_KEY: lineage_to_json(lineage)})
+
+
 def test_a_training_record_belongs_to_what_was_made_of_its_model_not_to_its_student(folder: Folder) -> None:
     record = folder.write("d.json", distillation(folder.model))
     digest = evaluation(folder.model).model.sha256
     for step, taken in (("quantize", True), ("distil: teacher", False)):
-        parents = (ParentModel(file_name="pose.onnx", sha256=digest, step=step),)
-        lineage = Lineage(parents=parents, tools={}, precision="int8")
-        write_metadata(folder.int8, {LINEAGE_METADATA_KEY: lineage_to_json(lineage)})
+        set_lineage(folder.int8, (step, digest))
         result = folder.run("--distillation", record, models=(folder.int8,))
         assert (result.exit_code == 0) is taken, result.exception
+
+
+@pytest.mark.parametrize(("step", "known"), [("convert", 2), ("distil: teacher", 1)])
+def test_the_other_form_of_one_student_has_its_parameters(folder: Folder, step: str, known: int) -> None:
+    for model in (folder.model, folder.int8):
+        set_lineage(model, (step, "e" * 64))
+    record = folder.write("d.json", distillation(folder.int8))
+    assert folder.card("--distillation", record).count(" | 836281 | no |") == known
 
 
 @pytest.mark.parametrize(
