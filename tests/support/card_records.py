@@ -118,7 +118,7 @@ def benchmark(model: Path, profile: str | None = "raspberrypi5", *, on_it: bool 
         ),
         threads=1,
         samples=500,
-        duration_s=3.0,
+        duration_s=60.5,
         load_ms=12.0,
         first_inference_ms=8.0,
         latency_ms=LatencyRecord(p50=4.56, p90=5.0, p95=5.43, p99=6.0, mean=4.6),

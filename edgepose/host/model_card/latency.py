@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgepose.host.model_card.figures import NOT_MEASURED, number
 from edgepose.host.model_card.markdown import Cell, paragraph, table
 from edgepose.host.model_card.material import CardMaterial
+from edgepose.inference.benchmark import MLPERF_DURATION_S
 from edgepose.spec.benchmark_report import BenchmarkDevice, BenchmarkReport
 
 _HEADERS = (
@@ -28,17 +29,22 @@ def latency(material: CardMaterial) -> str:
 
 def _row(report: BenchmarkReport, material: CardMaterial) -> tuple[Cell, ...]:
     backend, stages = report.backend, report.stages_ms
-    on_cpu = f", {backend.ops_on_cpu} of {backend.ops_total} ops on the CPU"
+    outside = f", {backend.ops_on_cpu} of {backend.ops_total} ops outside it"
+    short = (
+        ""
+        if report.duration_s >= MLPERF_DURATION_S
+        else f" in {report.duration_s:.3g} s, too short to rely on"
+    )
     return (
         material.name_of(report.model.sha256, report.model.name),
         _in_words(report.device),
-        f"{backend.runtime} {backend.version}, {backend.delegate_used}{on_cpu}",
+        f"{backend.runtime} {backend.version}, {backend.delegate_used}{outside}",
         str(report.threads),
         number(report.latency_ms.p50, 2),
         number(report.latency_ms.p95, 2),
         ", ".join(number(stage, 2) for stage in (stages.preprocess, stages.infer, stages.decode)),
         number(report.peak_rss_mib, 0),
-        str(report.samples),
+        f"{report.samples}{short}",
     )
 
 

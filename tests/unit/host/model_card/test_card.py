@@ -228,6 +228,14 @@ def test_a_device_that_was_measured_is_not_among_the_others(folder: Folder) -> N
     assert "raspberrypi4 among them: not measured" in latency
 
 
+def test_a_short_benchmark_is_said_to_be_one(folder: Folder) -> None:
+    whole = benchmark(folder.model)
+    for seconds, said in ((60.5, False), (2.0, True)):
+        record = folder.write("b.json", msgspec.structs.replace(whole, duration_s=seconds))
+        latency = row(folder.card("--benchmark", record), "Latency", "pose.onnx")
+        assert ("500 in 2 s, too short to rely on" in latency) is said
+
+
 def test_the_training_records_own_evaluation_is_shown_once(folder: Folder) -> None:
     inside = folder.write("d.json", distillation(folder.model, evaluation=evaluation(folder.model)))
     alone = folder.card("--distillation", inside)
