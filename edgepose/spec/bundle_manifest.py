@@ -15,6 +15,7 @@ from edgepose.spec.records import Record
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_DIGEST_NAME = "manifest.sha256"
+METADATA_FOLDER = "metadata/"
 # USTAR keeps a name of up to 100 bytes in one field; longer ones would need extensions.
 MAX_PATH_LENGTH = 100
 
@@ -172,6 +173,8 @@ class BundleManifest(Record, frozen=True, kw_only=True):
         reserved = {MANIFEST_NAME, MANIFEST_DIGEST_NAME} & set(paths)
         if reserved:
             raise ValueError(f"files must not list {', '.join(sorted(reserved))}")
+        if any(path.startswith(METADATA_FOLDER) for path in paths):
+            raise ValueError(f"files must not list anything in {METADATA_FOLDER}, which is for signatures")
         self._check_models({file.path: file.sha256 for file in self.files})
         self._check_golden(set(paths))
         self._check_edgetpu(set(paths))

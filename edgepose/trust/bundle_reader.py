@@ -3,12 +3,13 @@
 Steps, each labelled in the code:
 
 1. The file is a regular file of a bounded size.
-2. The first two entries are the manifest and its digest, and they agree.
-3. The manifest is a strict record: no unknown, missing or repeated key.
-4. Every further entry is listed, in order, with exactly its header, size and digest.
-5. Nothing is missing, and nothing follows the end.
+2. A signed bundle begins with its metadata, and the judge decides about it before anything else is read.
+3. The next two entries are the manifest and its digest; they agree, and it is the manifest that was signed.
+4. The manifest is a strict record: no unknown, missing or repeated key. It lists exactly what was signed.
+5. Every further entry is listed, in order, with exactly its header, size and digest.
+6. Nothing is missing, and nothing follows the end.
 
-A bundle is not signed yet: this finds damage and malformed archives, not a forger.
+Without a judge this finds damage and malformed archives, not a forger.
 """
 
 from __future__ import annotations
@@ -35,7 +36,17 @@ from edgepose.trust.bundle_archive import (
     header_type,
     padding_bytes,
 )
+from edgepose.trust.bundle_metadata import (
+    FIRST_ROOT_NAME,
+    LEAF_NAMES,
+    MAX_METADATA_BYTES,
+    MAX_ROOTS,
+    BundleMetadata,
+    root_name,
+)
 from edgepose.trust.digests import sha256_of_bytes
+from edgepose.trust.judgement import Judge
+from edgepose.trust.signed_bundle import SignedBundle
 
 MAX_BUNDLE_BYTES = 1 << 30
 MAX_MANIFEST_BYTES = 4 << 20
@@ -56,12 +67,16 @@ class VerifiedBundle:
         manifest_bytes: The manifest as it stands in the file.
         sha256: Digest of the whole file.
         size_bytes: Size of the whole file.
+        metadata: The signing metadata as it stands in the file; None for an unsigned bundle.
+        signed: What the judge verified; None for an unsigned bundle, and where no judge was asked.
     """
 
     manifest: BundleManifest
     manifest_bytes: bytes
     sha256: str
     size_bytes: int
+    metadata: BundleMetadata | None = None
+    signed: SignedBundle | None = None
 
 
 def verify_bundle(path: Path) -> BundleManifest:
@@ -74,27 +89,37 @@ def verify_bundle(path: Path) -> BundleManifest:
     return read_bundle(path).manifest
 
 
-def read_bundle(path: Path, on_content: OnContent | None = None) -> VerifiedBundle:
+def read_bundle(
+    path: Path, on_content: OnContent | None = None, judge: Judge | None = None
+) -> VerifiedBundle:
     """Checks a whole bundle while handing on its content.
 
     Args:
         path: The bundle.
         on_content: Called with a listed file's path and the next piece of its content, in order, at least
             once a file. The content is only to be believed once this function has returned.
+        judge: Decides whether the signatures are good enough; None reads them and believes nothing.
 
     Raises:
         ConfigError: The file cannot be opened.
         TrustError: Anything about it is not as it must be.
     """
     with _opened(path) as archive:
-        manifest, manifest_bytes = _read_manifest(archive)
+        first = archive.next_size(FIRST_ROOT_NAME, MANIFEST_NAME)
+        metadata = None
+        if first[0] != MANIFEST_NAME:
+            metadata = _read_metadata(archive, first[1])
+            first = archive.next_size(MANIFEST_NAME)
+        signed = judge(metadata) if judge is not None else None  # step 2
+        manifest, manifest_bytes = _read_manifest(archive, first[1], signed)
         for file in manifest.files:
             archive.enter(file.path, file.size_bytes)
             digest = archive.copy(file.path, file.size_bytes, on_content)
             if digest != file.sha256:
                 archive.refuse(f"'{file.path}' has sha256 {digest}, the manifest says {file.sha256}")
-        archive.finish()  # step 5
-        return VerifiedBundle(manifest, manifest_bytes, archive.digest.hexdigest(), archive.size_bytes)
+        archive.finish()  # step 6
+        digest = archive.digest.hexdigest()
+        return VerifiedBundle(manifest, manifest_bytes, digest, archive.size_bytes, metadata, signed)
 
 
 class _Archive:
@@ -120,8 +145,13 @@ class _Archive:
         self.digest.update(data)
         return data
 
-    def next_size(self, expected: str) -> tuple[bytes, int]:
-        """Reads a header and checks all that can be checked by itself (step 4)."""
+    def next_size(self, *allowed: str) -> tuple[str, int]:
+        """Reads a header and checks all that can be checked by itself (step 5).
+
+        Returns:
+            Which of the allowed names it has, and the size.
+        """
+        expected = allowed[-1]
         header = self.read(BLOCK_BYTES, f"the header of '{expected}'")
         if header == bytes(BLOCK_BYTES):
             self.refuse(f"'{expected}' is missing")
@@ -135,12 +165,12 @@ class _Archive:
             self.refuse(f"the path '{name}' {problem}")
         if name in self._seen:
             self.refuse(f"'{name}' is there twice")
-        if name != expected:
+        if name not in allowed:
             self.refuse(f"found '{name}' where '{expected}' was expected; it is not listed or out of order")
         if size_bytes is None or header != header_for(name, size_bytes):
             self.refuse(f"the header of '{name}' is not the one a bundle has")
         self._seen.add(name)
-        return header, size_bytes
+        return name, size_bytes
 
     def enter(self, name: str, size_bytes: int) -> None:
         _, found = self.next_size(name)
@@ -160,6 +190,14 @@ class _Archive:
                 break
         self.skip_padding(name, size_bytes)
         return digest.hexdigest()
+
+    def content(self, name: str, size_bytes: int, limit: int) -> bytes:
+        """Takes in one small file."""
+        if size_bytes > limit:
+            self.refuse(f"'{name}' has {size_bytes} bytes, expected at most {limit}")
+        content = self.read(size_bytes, f"'{name}'")
+        self.skip_padding(name, size_bytes)
+        return content
 
     def skip_padding(self, name: str, size_bytes: int) -> None:
         count = padding_bytes(size_bytes)
@@ -191,9 +229,25 @@ def _opened(path: Path) -> Iterator[_Archive]:
         yield archive
 
 
-def _read_manifest(archive: _Archive) -> tuple[BundleManifest, bytes]:
-    # Step 2.
-    _, size_bytes = archive.next_size(MANIFEST_NAME)
+def _read_metadata(archive: _Archive, size_bytes: int) -> BundleMetadata:
+    """Step 2: roots from version 1 on, then the three leaves; nothing is believed yet."""
+    roots: list[bytes] = []
+    name = FIRST_ROOT_NAME
+    while name != LEAF_NAMES[0]:
+        roots.append(archive.content(name, size_bytes, MAX_METADATA_BYTES))
+        following = (root_name(len(roots) + 1),) if len(roots) < MAX_ROOTS else ()
+        name, size_bytes = archive.next_size(*following, LEAF_NAMES[0])
+    leaves = [archive.content(name, size_bytes, MAX_METADATA_BYTES)]
+    for leaf in LEAF_NAMES[1:]:
+        _, size_bytes = archive.next_size(leaf)
+        leaves.append(archive.content(leaf, size_bytes, MAX_METADATA_BYTES))
+    return BundleMetadata(tuple(roots), *leaves)
+
+
+def _read_manifest(
+    archive: _Archive, size_bytes: int, signed: SignedBundle | None
+) -> tuple[BundleManifest, bytes]:
+    # Step 3.
     if size_bytes > MAX_MANIFEST_BYTES:
         archive.refuse(f"its manifest has {size_bytes} bytes, expected at most {MAX_MANIFEST_BYTES}")
     content = archive.read(size_bytes, "the manifest")
@@ -204,7 +258,12 @@ def _read_manifest(archive: _Archive) -> tuple[BundleManifest, bytes]:
     archive.skip_padding(MANIFEST_DIGEST_NAME, len(digest_line))
     if found != digest_line:
         archive.refuse("its manifest does not match its digest")
-    return parse_manifest(content, f"{archive._path} is refused: its manifest"), content
+    if signed is not None and (reason := signed.manifest_bytes_problem(content)):
+        archive.refuse(reason)
+    manifest = parse_manifest(content, f"{archive._path} is refused: its manifest")
+    if signed is not None and (reason := signed.manifest_problem(manifest)):
+        archive.refuse(reason)
+    return manifest, content
 
 
 def digest_file_content(manifest_bytes: bytes) -> bytes:
@@ -213,7 +272,7 @@ def digest_file_content(manifest_bytes: bytes) -> bytes:
 
 
 def parse_manifest(content: bytes, where: str) -> BundleManifest:
-    """Step 3: turns the manifest's bytes into a record.
+    """Step 4: turns the manifest's bytes into a record.
 
     Raises:
         TrustError: Not JSON, a repeated key, a number that is none, or not a manifest.

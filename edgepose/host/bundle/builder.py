@@ -25,6 +25,7 @@ from edgepose.host.bundle.golden import (
     golden_from_parent,
 )
 from edgepose.host.bundle.golden_detections import detect_golden
+from edgepose.host.bundle.signing import Sign, files_to_sign
 from edgepose.inference.detector import PersonDetector
 from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD
 from edgepose.inference.open_model import open_backend
@@ -54,6 +55,7 @@ class BundleRequest:
         gate: The gate's result, which must say ``"passed": true``; None where no gate was asked. Then a
             model that edgepose quantized must show its agreement with its float parent.
         accuracy: Whether the gate measured accuracy on labelled images.
+        sign: Signs the files, after all checks; None leaves the bundle unsigned.
     """
 
     model: Path
@@ -65,6 +67,7 @@ class BundleRequest:
     bundle_version: int = 1
     gate: dict[str, Any] | None = None
     accuracy: Literal["measured", "not measured"] = "not measured"
+    sign: Sign | None = None
 
 
 def build_bundle(request: BundleRequest) -> Path:
@@ -106,6 +109,8 @@ def build_bundle(request: BundleRequest) -> Path:
     )
     pieces = archive_pieces(manifest, contents)
     _check_size(sum(map(len, pieces)), request.profile)
+    if request.sign is not None:
+        pieces = archive_pieces(manifest, contents, request.sign(files_to_sign(manifest)))
     write_whole(request.output, pieces)
     return request.output
 

@@ -1,0 +1,76 @@
+"""Puts signatures in front of a bundle's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edgepose.errors import TrustError
+from edgepose.host.bundle.archive_writer import archive_pieces
+from edgepose.host.keys.files_to_sign import DEFAULT_VALID_DAYS, FilesToSign
+from edgepose.host.keys.key_home import KeyHome
+from edgepose.spec.bundle_manifest import MANIFEST_NAME, BundleManifest
+from edgepose.spec.records import to_json
+from edgepose.spec.whole_file import write_whole
+from edgepose.trust.bundle_metadata import BundleMetadata
+from edgepose.trust.bundle_reader import read_bundle
+from edgepose.trust.digests import sha256_of_bytes
+from edgepose.trust.signed_bundle import SignedFile
+
+Sign = Callable[[FilesToSign], BundleMetadata]
+
+
+def files_to_sign(manifest: BundleManifest) -> FilesToSign:
+    """Every file of a bundle but the metadata and the manifest's digest, which follows from the manifest."""
+    content = to_json(manifest, indent=1).encode()
+    files = {MANIFEST_NAME: SignedFile(len(content), sha256_of_bytes(content))}
+    files |= {file.path: SignedFile(file.size_bytes, file.sha256) for file in manifest.files}
+    return FilesToSign(files, manifest.bundle_version, manifest.profile.id)
+
+
+def sign_bundle(bundle: Path, output: Path, sign: Sign) -> Path:
+    """Signs a finished bundle, or signs it again after its signatures expired or its keys were rotated.
+
+    Args:
+        bundle: The bundle; its files are taken over unchanged.
+        output: File to write; it may be the same.
+        sign: Signs the files.
+
+    Raises:
+        ConfigError: A file cannot be read or written.
+        TrustError: The bundle is damaged, or the keys cannot be unlocked.
+    """
+    contents: dict[str, bytearray] = {}
+
+    def keep(path: str, piece: bytes) -> None:
+        contents.setdefault(path, bytearray()).extend(piece)
+
+    read = read_bundle(bundle, keep)
+    asked = files_to_sign(read.manifest)
+    if to_json(read.manifest, indent=1).encode() != read.manifest_bytes:
+        raise TrustError(
+            f"{bundle} has a manifest that this version of edgepose would write otherwise.",
+            "Build the bundle again.",
+        )
+    pieces = archive_pieces(read.manifest, {path: bytes(c) for path, c in contents.items()}, sign(asked))
+    write_whole(output, pieces)
+    return output
+
+
+def home_signer(
+    home: KeyHome, passphrase: str | None, valid_days: int = DEFAULT_VALID_DAYS, now: datetime | None = None
+) -> Sign:
+    """Signs with the keys of a home.
+
+    Args:
+        home: The key home.
+        passphrase: What unlocks its keys; None where they are not encrypted.
+        valid_days: How long a device may take the bundle.
+        now: UTC; the clock's by default.
+    """
+    from edgepose.host.keys.repository import sign_files
+    from edgepose.host.keys.role_documents import Moment
+
+    moment = Moment(now or datetime.now(timezone.utc).replace(microsecond=0), valid_days)
+    return lambda asked: sign_files(home, passphrase, asked, moment)

@@ -1,0 +1,1 @@
+"""Private keys: made, kept and used only here, on the host."""

@@ -1,0 +1,90 @@
+"""Where the keys of a developer or team are, and one writer at a time.
+
+```
+HOME/private/ROLE-KEYID.pem   a private key, encrypted; mode 0600 in a folder of mode 0700
+HOME/private/salt             stretches the passphrase
+HOME/metadata/N.root.json     every root there ever was; anybody may have them
+HOME/metadata/timestamp.json, snapshot.json, targets.json
+HOME/lock                     held while something is signed
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepose.errors import ConfigError
+
+HOME_VARIABLE = "EDGEPOSE_KEYS_HOME"
+
+
+@dataclass(frozen=True)
+class KeyHome:
+    """The paths of a key home.
+
+    Attributes:
+        folder: The home.
+    """
+
+    folder: Path
+
+    @property
+    def private(self) -> Path:
+        """The private keys."""
+        return self.folder / "private"
+
+    @property
+    def salt(self) -> Path:
+        """What the passphrase is stretched with."""
+        return self.private / "salt"
+
+    @property
+    def metadata(self) -> Path:
+        """The public metadata."""
+        return self.folder / "metadata"
+
+    def root(self, version: int) -> Path:
+        """A version of root."""
+        return self.metadata / f"{version}.root.json"
+
+    def leaf(self, role: str) -> Path:
+        """The metadata of a role other than root."""
+        return self.metadata / f"{role}.json"
+
+    def has_keys(self) -> bool:
+        """Whether ``keys init`` was ever run here."""
+        return self.root(1).is_file()
+
+
+def default_key_home() -> KeyHome:
+    """The key home of this user: ``EDGEPOSE_KEYS_HOME``, else in the XDG configuration folder."""
+    named = os.environ.get(HOME_VARIABLE, "")
+    if named:
+        return KeyHome(Path(named))
+    config_home = os.environ.get("XDG_CONFIG_HOME", "")
+    # The XDG base directory specification: a relative path there is to be ignored.
+    base = Path(config_home) if config_home.startswith("/") else Path.home() / ".config"
+    return KeyHome(base / "edgepose" / "keys")
+
+
+@contextmanager
+def locked(home: KeyHome) -> Iterator[None]:
+    """Lets one process sign at a time, so that no version is given twice.
+
+    Raises:
+        ConfigError: The home cannot be written.
+    """
+    try:
+        descriptor = os.open(home.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise ConfigError(f"Cannot write the key home {home.folder}: {problem.strerror}.") from problem
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,235 @@
+"""Makes, shows, rotates and uses the keys of a key home."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from securesystemslib.signer import CryptoSigner, Key
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Root
+from tuf.api.serialization.json import JSONSerializer
+
+from edgepose.errors import ConfigError, TrustError
+from edgepose.host.keys.files_to_sign import FilesToSign
+from edgepose.host.keys.key_home import KeyHome, locked
+from edgepose.host.keys.private_keys import PrivateKeys, make_private_folder
+from edgepose.host.keys.role_documents import (
+    ROLES,
+    Moment,
+    first_root,
+    next_root,
+    snapshot_for,
+    targets_for,
+    timestamp_for,
+)
+from edgepose.spec.whole_file import write_whole
+from edgepose.trust.anchor import parse_moment
+from edgepose.trust.bundle_metadata import MAX_ROOTS, BundleMetadata
+from edgepose.trust.metadata_verifier import SIGNED_AT_FIELD
+from edgepose.trust.signed_bundle import SignedFile
+
+MAX_KEYS_PER_ROLE = 10
+
+
+def init_keys(home: KeyHome, passphrase: str | None, now: datetime) -> None:
+    """Makes a key for each role, and root version 1.
+
+    Args:
+        home: Where; there must be no keys yet.
+        passphrase: What encrypts them; None writes them plain.
+        now: UTC, whole seconds.
+
+    Raises:
+        ConfigError: There are keys, or the home cannot be written.
+    """
+    make_private_folder(home)
+    keys = PrivateKeys(home, passphrase)
+    with locked(home):
+        signers = {role: [keys.make(role)] for role in ROLES}
+        root = first_root(_public(signers), now)
+        _sign_leaves(home, signers, FilesToSign({}, 0, ""), Moment(now))
+        # Last: a home without a root was never finished.
+        write_whole(home.root(1), [_signed(root, signers["root"])])
+
+
+def read_root(home: KeyHome) -> Root:
+    """The newest root.
+
+    Raises:
+        ConfigError: There are no keys, or the file cannot be read.
+        TrustError: It is damaged.
+    """
+    return _newest_root(_read_roots(home)).signed
+
+
+def read_root_file(home: KeyHome, version: int | None = None) -> bytes:
+    """A root's file, the newest by default: what a device is enrolled with.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    roots = _read_roots(home)
+    if version is not None and not 1 <= version <= len(roots):
+        raise ConfigError(f"There is no root version {version}; found 1 to {len(roots)}.")
+    return roots[-1 if version is None else version - 1]
+
+
+def sign_files(home: KeyHome, passphrase: str | None, asked: FilesToSign, moment: Moment) -> BundleMetadata:
+    """Signs a bundle's files; every call takes the next version, whatever becomes of it.
+
+    Raises:
+        ConfigError: There are no keys, the home cannot be written, the root has expired, or the clock went
+            back.
+        TrustError: The passphrase is wrong, or keys are missing.
+    """
+    with locked(home):
+        roots = _read_roots(home)
+        root = _newest_root(roots).signed
+        if root.is_expired(moment.now):
+            raise ConfigError(
+                f"Root version {root.version} expired on {root.expires.date()}.", "Run: edgepose keys rotate"
+            )
+        keys = PrivateKeys(home, passphrase)
+        signers = {role: _unlocked(keys, root, role) for role in ROLES if role != "root"}
+        leaves = _sign_leaves(home, signers, asked, moment)
+    return BundleMetadata(tuple(roots), *leaves)
+
+
+def rotate_keys(
+    home: KeyHome, passphrase: str | None, roles: Sequence[str], threshold: int | None, now: datetime
+) -> Root:
+    """Replaces the keys of some roles; the old ones are revoked and their files removed.
+
+    Args:
+        home: The key home.
+        passphrase: What unlocks the old keys and encrypts the new ones.
+        roles: Whose keys.
+        threshold: How many keys these roles have, and all of them must sign; None keeps the thresholds.
+        now: UTC, whole seconds.
+
+    Returns:
+        The new root.
+
+    Raises:
+        ConfigError: There are no keys, or too many roots or keys were asked for.
+        TrustError: The passphrase is wrong, or too few of the root's keys are here.
+    """
+    if threshold is not None and not 1 <= threshold <= MAX_KEYS_PER_ROLE:
+        raise ConfigError(f"A threshold is 1 to {MAX_KEYS_PER_ROLE}, found {threshold}.")
+    with locked(home):
+        roots = _read_roots(home)
+        if len(roots) >= MAX_ROOTS:
+            raise ConfigError(
+                f"This home has {len(roots)} roots, as many as a device follows.", "Begin a new one."
+            )
+        old, keys = _newest_root(roots).signed, PrivateKeys(home, passphrase)
+        old_signers = _unlocked(keys, old, "root")
+        made = {
+            role: [keys.make(role) for _ in range(threshold or old.roles[role].threshold)] for role in roles
+        }
+        root = next_root(old, _public(made), now)
+        root_signers = {s.public_key.keyid: s for s in [*old_signers, *made.get("root", [])]}
+        content = _signed(root, list(root_signers.values()))
+        signers = {role: made.get(role) or _unlocked(keys, root, role) for role in ROLES if role != "root"}
+        write_whole(home.root(root.version), [content])
+        # What a device finds from now on is signed by keys that the new root names.
+        targets = Metadata.from_bytes(_read(home.leaf("targets"))).signed
+        _sign_leaves(home, signers, _as_signed_before(targets), Moment(now))
+        for role in roles:
+            keys.forget(
+                role, [key_id for key_id in old.roles[role].keyids if key_id not in root.roles[role].keyids]
+            )
+    return root
+
+
+def _as_signed_before(targets: Any) -> FilesToSign:
+    files = {path: SignedFile(t.length, t.hashes["sha256"]) for path, t in targets.targets.items()}
+    custom: dict[str, Any] = next((t.custom for t in targets.targets.values() if t.custom), {})
+    return FilesToSign(files, custom.get("bundle_version", 0), custom.get("profile", ""))
+
+
+def _sign_leaves(
+    home: KeyHome, signers: Mapping[str, list[CryptoSigner]], asked: FilesToSign, moment: Moment
+) -> tuple[bytes, bytes, bytes]:
+    """Signs targets, snapshot and timestamp with the next version, and keeps them.
+
+    Returns:
+        Timestamp, snapshot and targets, in the order of a bundle.
+    """
+    custom = {"bundle_version": asked.bundle_version, "profile": asked.profile_id}
+    targets = targets_for(_next_version(home, moment), asked.files, custom, moment)
+    targets_bytes = _signed(targets, signers["targets"])
+    snapshot = snapshot_for(targets, targets_bytes, moment)
+    snapshot_bytes = _signed(snapshot, signers["snapshot"])
+    timestamp_bytes = _signed(timestamp_for(snapshot, snapshot_bytes, moment), signers["timestamp"])
+    # The timestamp first: it counts the versions, and none may be given twice.
+    for role, content in (
+        ("timestamp", timestamp_bytes),
+        ("snapshot", snapshot_bytes),
+        ("targets", targets_bytes),
+    ):
+        write_whole(home.leaf(role), [content])
+    return timestamp_bytes, snapshot_bytes, targets_bytes
+
+
+def _next_version(home: KeyHome, moment: Moment) -> int:
+    if not home.leaf("timestamp").is_file():
+        return 1
+    last = Metadata.from_bytes(_read(home.leaf("timestamp"))).signed
+    signed_at = parse_moment(last.unrecognized_fields[SIGNED_AT_FIELD])
+    # A device takes the time of the newest bundle as having passed.
+    if moment.now < signed_at:
+        raise ConfigError(
+            f"The clock says {moment.now.isoformat()}, and the last signature is of {signed_at.isoformat()}.",
+            "Set this machine's clock.",
+        )
+    return int(last.version) + 1
+
+
+def _read_roots(home: KeyHome) -> list[bytes]:
+    if not home.has_keys():
+        raise ConfigError(f"There are no keys in {home.folder}.", "Run: edgepose keys init")
+    roots: list[bytes] = []
+    while (path := home.root(len(roots) + 1)).is_file():
+        roots.append(_read(path))
+    return roots
+
+
+def _read(path: Any) -> bytes:
+    try:
+        return bytes(path.read_bytes())
+    except OSError as problem:
+        raise ConfigError(
+            f"Cannot read {path}: {problem.strerror}.", "Restore the key home from a copy."
+        ) from problem
+
+
+def _newest_root(roots: list[bytes]) -> Metadata[Root]:
+    try:
+        return Metadata[Root].from_bytes(roots[-1])
+    except RepositoryError as problem:
+        raise TrustError(f"Root version {len(roots)} of the key home is damaged.") from problem
+
+
+def _unlocked(keys: PrivateKeys, root: Root, role: str) -> list[CryptoSigner]:
+    wanted = root.roles[role]
+    signers = keys.load(role, list(wanted.keyids))
+    if len(signers) < wanted.threshold:
+        raise TrustError(
+            f"Role {role} needs {wanted.threshold} keys, and {len(signers)} of its keys are here.",
+            "Bring the missing key files into the home's private folder.",
+        )
+    return signers
+
+
+def _public(signers: Mapping[str, list[CryptoSigner]]) -> dict[str, list[Key]]:
+    return {role: [signer.public_key for signer in held] for role, held in signers.items()}
+
+
+def _signed(document: Any, signers: Sequence[CryptoSigner]) -> bytes:
+    metadata: Metadata[Any] = Metadata(document)
+    for signer in signers:
+        metadata.sign(signer, append=True)
+    return metadata.to_bytes(JSONSerializer())
