@@ -23,8 +23,15 @@ from edgepose.cli.output import progress_bar, say, write_report
     epilog="Example: edgepose distill --teacher pose.onnx --spec pose.toml --student edgepose-s "
     "--images photos/ -o student/",
 )
-@click.option("--teacher", type=PATH, metavar="MODEL", help="Pose model to learn from.")
-@click.option("--student", required=True, metavar="NAME", help="edgepose-n, edgepose-s or edgepose-m.")
+@click.option(
+    "--teacher", type=PATH, metavar="MODEL", help="Pose model to learn from; for edgepose-d, a detector."
+)
+@click.option(
+    "--student",
+    required=True,
+    metavar="NAME",
+    help="edgepose-n, edgepose-s, edgepose-m, or edgepose-d: a person detector.",
+)
 @click.option(
     "--images",
     "folders",
@@ -122,6 +129,9 @@ def command(  # noqa: PLR0917 - click passes all by name
 
     The same command again goes on from the last checkpoint in OUT.
     """
+    from edgepose.host.distill.detector.design import DETECTORS
+    from edgepose.host.distill.detector.detector_distillation import distil_detector
+    from edgepose.host.distill.detector.detector_distillation import summary as detector_summary
     from edgepose.host.distill.persons import ImageSource
     from edgepose.host.distill.request import DistillationRequest, Observers
     from edgepose.host.distill.summary import summary
@@ -160,6 +170,13 @@ def command(  # noqa: PLR0917 - click passes all by name
         **optional,
     )
     team = requested_team(workers, rank, local_workers)
+    if student in DETECTORS:
+        if team is not None:
+            raise click.UsageError("A detector is trained in one process.")
+        with progress_bar("teacher") as reading, progress_bar("training") as training:
+            found = distil_detector(request, Observers(say, reading, training))
+        write_report(found, json_target, detector_summary(found, output))
+        return
     with progress_bar("teacher") as reading, progress_bar("training") as training:
         report = distil_with(request, team, Observers(say, reading, training))
     if report is None:

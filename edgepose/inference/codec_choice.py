@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgepose.errors import ConfigError
 from edgepose.pose.codecs.blazepose import BlazePoseCodec
+from edgepose.pose.codecs.center import CenterCodec
 from edgepose.pose.codecs.codec import KeypointCodec
 from edgepose.pose.codecs.heatmap import HeatmapCodec
 from edgepose.pose.codecs.movenet import MovenetCodec
@@ -13,6 +14,7 @@ from edgepose.pose.codecs.yolo_pose import YoloPoseCodec
 from edgepose.pose.codecs.yolox import YoloxCodec
 from edgepose.spec.model_spec import (
     BlazePoseCodecSpec,
+    CenterCodecSpec,
     HeatmapCodecSpec,
     ModelSpec,
     MovenetCodecSpec,
@@ -50,16 +52,18 @@ def keypoint_codec(spec: ModelSpec, score_threshold: float | None = None) -> Key
     raise ConfigError(f"Model '{spec.name}' is a person detector and gives no keypoints.")
 
 
-def detector_codec(spec: ModelSpec, score_threshold: float | None = None) -> YoloxCodec:
+def detector_codec(spec: ModelSpec, score_threshold: float | None = None) -> YoloxCodec | CenterCodec:
     """Makes the codec of a person detector.
 
     Raises:
         ConfigError: The spec is not a detector's.
     """
     codec = spec.codec
-    if not isinstance(codec, YoloxCodecSpec):
+    if not isinstance(codec, YoloxCodecSpec | CenterCodecSpec):
         raise ConfigError(f"Model '{spec.name}' is a {spec.paradigm} pose model, expected a detector.")
     threshold = codec.score_threshold if score_threshold is None else score_threshold
+    if isinstance(codec, CenterCodecSpec):
+        return CenterCodec(spec.input.size_wh, threshold, codec.nms_iou, codec.max_detections, codec.output)
     return YoloxCodec(
         spec.input.size_wh, codec.class_ids, threshold, codec.nms_iou, codec.max_detections, codec.output
     )

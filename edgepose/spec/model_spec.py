@@ -127,6 +127,17 @@ class YoloxCodecSpec(Record, frozen=True, kw_only=True, tag_field="kind", tag="y
     max_detections: Positive = 20
 
 
+class CenterCodecSpec(Record, frozen=True, kw_only=True, tag_field="kind", tag="center"):
+    """Person detector: (1, h, w, 5), where centres are and what the box is like there."""
+
+    output: str | None = None
+    score_threshold: Fraction = 0.25
+    nms_iou: Fraction = 0.65
+    max_detections: Positive = 20
+
+
+DetectorCodecSpec = YoloxCodecSpec | CenterCodecSpec
+
 CodecSpec = (
     HeatmapCodecSpec
     | SimccCodecSpec
@@ -135,6 +146,7 @@ CodecSpec = (
     | BlazePoseCodecSpec
     | PosenetCodecSpec
     | YoloxCodecSpec
+    | CenterCodecSpec
 )
 
 
@@ -165,8 +177,8 @@ class ModelSpec(Record, frozen=True, kw_only=True):
     min_pose_score: Fraction = 0.2
 
     def __post_init__(self) -> None:
-        if (self.paradigm == "detector") != isinstance(self.codec, YoloxCodecSpec):
-            raise ValueError("paradigm 'detector' and codec kind 'yolox' belong together")
+        if (self.paradigm == "detector") != isinstance(self.codec, DetectorCodecSpec):
+            raise ValueError("paradigm 'detector' and codec kind 'yolox' or 'center' belong together")
         if (self.paradigm == "one_stage") != isinstance(self.codec, YoloPoseCodecSpec):
             raise ValueError("paradigm 'one_stage' and codec kind 'yolo_pose' belong together")
         if self.paradigm == "top_down" and self.input.resize != "crop":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edgepose.host.data.data_folder import ANNOTATIONS_FILE_NAME
 from edgepose.host.deploy.plan import DeployRequest
 from edgepose.spec.packaged_data import packaged_folder
 from edgepose.trust.builtin_models import BuiltinModels
@@ -14,9 +15,10 @@ _FIGURES = ("calibration_data", "figures")
 def with_builtin_models(request: DeployRequest, builtin: BuiltinModels) -> DeployRequest:
     """Completes a request that names no model.
 
-    Where the profile runs TFLite in int8, that is the file that was fine-tuned with int8 rounding, judged
-    against its float parent; elsewhere the float model is converted and quantized as any other. Pictures
-    that nobody gave are the drawn figures that travel with edgepose.
+    Where the profile runs TFLite in int8, that is the file that was fine-tuned with int8 rounding; elsewhere
+    the float model is converted and quantized as any other. Pictures that nobody gave are the drawn figures
+    that travel with edgepose: they set ranges where any are to be set, and else their labels judge the
+    fine-tuned file against its float parent, by accuracy, as its weights have moved on.
 
     Args:
         request: What the user asked for; its model is replaced.
@@ -35,17 +37,26 @@ def with_builtin_models(request: DeployRequest, builtin: BuiltinModels) -> Deplo
         + ("" if request.detector else f" behind the detector {detector.stem}")
         + "; edgepose models card says what they are fit for"
     )
-    calibration = request.calibration
-    if calibration is None:
-        calibration = packaged_folder(_FIGURES[0]) / _FIGURES[1]
-        request.say("no --calibration: drawn figures, not pictures of the place where the device will work")
-    return replace(
+    chosen = replace(
         request,
         model=builtin.path_of("pose", "int8") if ready else float_model,
         float_parent=float_model if ready else None,
         detector=detector,
-        calibration=calibration,
     )
+    return _with_figures(chosen, judged_by_labels=ready)
+
+
+def _with_figures(request: DeployRequest, *, judged_by_labels: bool) -> DeployRequest:
+    figures = packaged_folder(_FIGURES[0]) / _FIGURES[1]
+    if request.has_labels or request.calibration is not None:
+        return request
+    request.say(
+        "no pictures given: drawn figures stand in; they are not the place where the device will work"
+    )
+    if judged_by_labels:
+        labels = figures / ANNOTATIONS_FILE_NAME
+        return replace(request, annotations=labels, images=figures / "images")
+    return replace(request, calibration=figures)
 
 
 def _takes_int8_file(request: DeployRequest) -> bool:

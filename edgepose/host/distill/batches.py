@@ -7,9 +7,10 @@ this one.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -77,6 +78,30 @@ class BatchSettings:
     share: Share = field(default_factory=Share)
 
 
+class Batches(Protocol):
+    """What a training loop learns from."""
+
+    def stream(self, first_step: int) -> Iterator[Batch]:
+        """Batches from a step on, the same for the same step."""
+        ...
+
+
+def made_ahead(make: Callable[[int], Batch], first_step: int) -> Iterator[Batch]:
+    """Batches from a step on, the next ones made by a thread while this one is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        waiting: deque[Future[Batch]] = deque()
+        step = first_step
+        try:
+            while True:
+                while len(waiting) < _AHEAD:
+                    waiting.append(pool.submit(make, step))
+                    step += 1
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
 class BatchSource:
     """Makes batches from a cache.
 
@@ -104,18 +129,7 @@ class BatchSource:
 
     def stream(self, first_step: int) -> Iterator[Batch]:
         """Batches from a step on, made ahead by a thread."""
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-            waiting: deque[Future[Batch]] = deque()
-            step = first_step
-            try:
-                while True:
-                    while len(waiting) < _AHEAD:
-                        waiting.append(pool.submit(self.batch, step))
-                        step += 1
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        return made_ahead(self.batch, first_step)
 
     def _choose(self, step: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([self._settings.seed, step])

@@ -64,15 +64,9 @@ def prepare(request: DistillationRequest, observers: Observers) -> Prepared:
         ModelError: The teacher is damaged.
     """
     design = student_named(request.student, request.input_wh)
-    _check_validation(request)
-    if request.start is not None and not request.start.is_file():
-        raise ConfigError(
-            f"There is no file {request.start}.", "--start takes the model.keras of an earlier run."
-        )
-    try:
-        request.output.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise ConfigError(f"Cannot make the folder {request.output}: {problem.strerror}.") from problem
+    check_validation(request)
+    check_start(request)
+    make_output(request)
     teacher = None
     if request.teacher is not None:
         say = observers.say
@@ -106,7 +100,36 @@ def prepare(request: DistillationRequest, observers: Observers) -> Prepared:
     return Prepared(design, teacher, data, cache, described)
 
 
-def _check_validation(request: DistillationRequest) -> None:
+def check_start(request: DistillationRequest) -> None:
+    """Checks that the weights to start from are there.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    if request.start is not None and not request.start.is_file():
+        raise ConfigError(
+            f"There is no file {request.start}.", "--start takes the model.keras of an earlier run."
+        )
+
+
+def make_output(request: DistillationRequest) -> None:
+    """Makes the output folder.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        request.output.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigError(f"Cannot make the folder {request.output}: {problem.strerror}.") from problem
+
+
+def check_validation(request: DistillationRequest) -> None:
+    """Checks that what is measured on has labels and is not learned from.
+
+    Raises:
+        ConfigError: It has none, or it is.
+    """
     if request.validation is None:
         return
     folder = request.validation

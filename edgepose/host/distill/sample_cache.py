@@ -133,7 +133,7 @@ def _fill(
     count, keypoints = len(data.persons), len(data.persons[0].labelled)
     crop_wh = _crop_wh(design)
     map_wh, groups = ((0, 0), 0) if teacher is None else (teacher.map_wh, -(-keypoints // _PLANES))
-    crops = _reserved(home / "crops.npy", (count, crop_wh[1], crop_wh[0], 3))
+    crops = reserved(home / "crops.npy", (count, crop_wh[1], crop_wh[0], 3))
     maps = _maps_file(home / "maps.npy", (count, groups, map_wh[1], map_wh[0], _PLANES))
     arrays = _empty_arrays(data, keypoints)
     done = 0
@@ -162,10 +162,10 @@ def _maps_file(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         empty = np.zeros((shape[0], 0, 1, 1, _PLANES), np.uint8)
         np.save(path, empty)
         return empty
-    return _reserved(path, shape)
+    return reserved(path, shape)
 
 
-def _reserved(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+def reserved(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
     """A mapped file with its space taken: on a full disk a write into a hole would kill the process."""
     mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     with path.open("r+b") as stream:

@@ -35,7 +35,7 @@ class StudentDesign:
         stem: Channels after the first convolution, at stride 2.
         channels: Channels of each encoder stage, from stride 4 on.
         blocks: Residual blocks in each encoder stage.
-        decoder: Channels of each decoder stage, from the deepest to stride 4.
+        decoder: Channels of each decoder stage, from the deepest on; as many as reach stride 4, or fewer.
     """
 
     name: str
@@ -46,9 +46,14 @@ class StudentDesign:
     decoder: tuple[int, ...]
 
     @property
+    def map_stride_px(self) -> int:
+        """Input pixels a cell: 4, or more where the decoder ends earlier."""
+        return int(MAP_STRIDE_PX * 2 ** (len(self.channels) - 1 - len(self.decoder)))
+
+    @property
     def map_wh(self) -> tuple[int, int]:
-        """Size of a heatmap."""
-        return self.input_wh[0] // MAP_STRIDE_PX, self.input_wh[1] // MAP_STRIDE_PX
+        """Size of an output map."""
+        return self.input_wh[0] // self.map_stride_px, self.input_wh[1] // self.map_stride_px
 
     @property
     def sigma_cells(self) -> float:
@@ -80,13 +85,20 @@ def student_named(name: str, input_wh: tuple[int, int] | None = None) -> Student
     if name not in STUDENTS:
         raise ConfigError(f"There is no student '{name}'.", f"Choose one of {', '.join(STUDENTS)}.")
     design = STUDENTS[name]
-    if input_wh is None:
-        return design
+    return design if input_wh is None else resized(design, input_wh)
+
+
+def resized(design: StudentDesign, input_wh: tuple[int, int]) -> StudentDesign:
+    """The design with another input size.
+
+    Raises:
+        ConfigError: The network cannot halve that input size often enough.
+    """
     stride = 2 ** (1 + len(design.channels))
     if any(side < stride or side % stride for side in input_wh):
         width, height = input_wh
         raise ConfigError(
-            f"{name} cannot take an input of {width}x{height} pixels.",
+            f"{design.name} cannot take an input of {width}x{height} pixels.",
             f"Each side must be a multiple of {stride}, such as {design.input_wh[0]}x{design.input_wh[1]}.",
         )
     return replace(design, input_wh=input_wh)
@@ -137,7 +149,7 @@ def build_student(design: StudentDesign, keypoint_count: int, dtype: str = "floa
         for _ in range(blocks):
             x = net.residual(x, channels)
         stages.append(x)
-    x = net.decode(x, stages[-2::-1], design.decoder)
+    x = net.decode(x, stages[-2::-1][: len(design.decoder)], design.decoder)
     # Heatmaps are mostly 0: a bias of 0 and small weights start near the answer.
     maps = keras.layers.Conv2D(
         keypoint_count,

@@ -100,6 +100,7 @@ class Trainer:
         dtype: Keras dtype policy.
         build: Makes the network, given a dtype policy; the design's own by default.
         zero_level: The grey level that is 0 to the network.
+        loss: Of packed targets and maps; ``heatmap_loss`` by default.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Trainer:
         dtype: str = "float32",
         build: Callable[[str], Any] | None = None,
         zero_level: float = INPUT_OFFSET,
+        loss: Callable[[Any, Any], Any] | None = None,
     ) -> None:
         self._build = build or partial(build_student, design, STUDENT_SKELETON.keypoint_count)
         self._student = self._build(dtype)
@@ -123,7 +125,7 @@ class Trainer:
         self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         # XLA's convolutions on a CPU are slower than oneDNN's; JAX compiles in any case.
         on_cpu = dtype == "float32" and keras.backend.backend() == "tensorflow"
-        self._model.compile(self._optimizer, heatmap_loss, jit_compile=False if on_cpu else "auto")
+        self._model.compile(self._optimizer, loss or heatmap_loss, jit_compile=False if on_cpu else "auto")
         self._optimizer.build(self._model.trainable_variables)
 
     @property

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from edgepose.host.data.coco import CocoDataset
-from edgepose.host.distill.batches import BatchSource
+from edgepose.host.distill.batches import Batches
 from edgepose.host.distill.checkpoints import Checkpoint, CheckpointFolder
 from edgepose.host.distill.metrics_log import MetricsLog, SilentLog
 from edgepose.host.distill.peers import Alone, Peers, undistributed
@@ -60,12 +60,24 @@ class Watchers:
     progress: Progress = field(default=lambda _done, _total: None)
 
 
+class Validates(Protocol):
+    """What a training loop measures its student by."""
+
+    def figures(self, student: Any) -> dict[str, float | None]:
+        """Figures of a float32 student, by name; None where one cannot be measured."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Validation:
     """Labelled pictures to validate on, with the spec that the student will have."""
 
     dataset: CocoDataset
     spec: ModelSpec
+
+    def figures(self, student: Any) -> dict[str, float | None]:
+        """See ``Validates``."""
+        return validate(student, self.spec, self.dataset)
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ class TrainingLoop:
     def __init__(
         self,
         trainer: Trainer,
-        batches: BatchSource,
+        batches: Batches,
         settings: LoopSettings,
         fingerprint: dict[str, Any],
         folder: Path,
@@ -118,7 +130,7 @@ class TrainingLoop:
         self._losses: list[float] = []
         self._peers: Peers = Alone()
 
-    def run(self, validation: Validation | None = None, peers: Peers | None = None) -> TrainingOutcome:
+    def run(self, validation: Validates | None = None, peers: Peers | None = None) -> TrainingOutcome:
         """Trains to the end, from the last checkpoint where there is one.
 
         Args:
@@ -160,7 +172,7 @@ class TrainingLoop:
     def _leads(self) -> bool:
         return self._peers.rank == 0
 
-    def _digest(self, validation: Validation | None) -> str:
+    def _digest(self, validation: Validates | None) -> str:
         return sha256_of_list([f"{self._fingerprint}", f"{asdict(self._settings)}", f"{validation is None}"])
 
     def _resume(self) -> int:
@@ -215,12 +227,12 @@ class TrainingLoop:
         last = self._losses[-_LOGGED_EVERY:]
         return sum(last) / len(last) if last else 0.0
 
-    def _validate(self, step: int, validation: Validation, log: MetricsLog | SilentLog) -> None:
+    def _validate(self, step: int, validation: Validates, log: MetricsLog | SilentLog) -> None:
         student = self._trainer.averaged_student()
         if not self._leads:
             return
         with undistributed():
-            figures = validate(student, validation.spec, validation.dataset)
+            figures = validation.figures(student)
         log.write(step, seconds=self._elapsed_s(), validation=figures)
         shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
         minutes = self._elapsed_s() / 60

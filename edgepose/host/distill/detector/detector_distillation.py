@@ -1,0 +1,258 @@
+"""A detector student from end to end: pictures, training, export, measurement."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+
+from edgepose.host.data.coco import CocoDataset, read_coco
+from edgepose.host.distill.detector.box_accuracy import box_figures
+from edgepose.host.distill.detector.design import DETECTORS, detector_spec
+from edgepose.host.distill.detector.detector_batches import DetectorBatches
+from edgepose.host.distill.detector.picture_cache import open_pictures
+from edgepose.host.distill.detector.pictures import TeachingPictures, collect_pictures
+from edgepose.host.distill.preparation import check_start, check_validation, make_output, require_keras
+from edgepose.host.distill.provenance import versions
+from edgepose.host.distill.request import DistillationRequest, Observers
+from edgepose.host.distill.students import StudentDesign, resized
+from edgepose.host.sources.inspect import inspect_model
+from edgepose.inference.backend import Backend
+from edgepose.inference.detector import PersonDetector
+from edgepose.inference.open_model import RuntimeOptions, open_detector
+from edgepose.pose.codecs.center import CHANNELS
+from edgepose.spec.detector_distillation_report import (
+    DetectorData,
+    DetectorDistillationReport,
+    DetectorFigures,
+    DetectorOptions,
+    DetectorTeacher,
+)
+from edgepose.spec.lineage import ParentModel
+from edgepose.spec.model_spec import ModelSpec
+from edgepose.spec.records import to_builtins, to_json
+from edgepose.spec.whole_file import write_whole
+from edgepose.trust.digests import sha256_of_file
+
+if TYPE_CHECKING:
+    # These import Keras.
+    from edgepose.host.distill.trainer import Trainer
+    from edgepose.host.distill.training import TrainingOutcome
+
+_WEAKEST_SCORE = 0.001
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """Everything before the first step."""
+
+    design: StudentDesign
+    data: TeachingPictures
+    teacher: DetectorTeacher | None
+    options: DetectorOptions
+    spec: ModelSpec
+
+
+@dataclass(frozen=True, eq=False)
+class BoxValidation:
+    """Measures a detector student while it learns."""
+
+    dataset: CocoDataset
+    spec: ModelSpec
+
+    def figures(self, student: Any) -> dict[str, float | None]:
+        """See ``Validates``."""
+        from edgepose.host.distill.keras_backend import KerasBackend
+
+        found = asdict(measured(KerasBackend(student, "maps"), self.spec, self.dataset))
+        return {name: found[name] for name in ("box_ap", "box_ap50", "recall")}
+
+
+def measured(backend: Backend, spec: ModelSpec, dataset: CocoDataset) -> DetectorFigures:
+    """Box figures of a detector in any form.
+
+    Raises:
+        ConfigError: A picture cannot be read.
+        ModelError: The detector failed.
+    """
+    return _figures_of(PersonDetector(backend, spec, _WEAKEST_SCORE), dataset)
+
+
+def _figures_of(detector: PersonDetector, dataset: CocoDataset) -> DetectorFigures:
+    return DetectorFigures(**asdict(box_figures(detector, dataset)))
+
+
+def distil_detector(
+    request: DistillationRequest, observers: Observers | None = None
+) -> DetectorDistillationReport:
+    """Trains a detector student, writes it and says how good it is.
+
+    The same command again goes on from the last checkpoint in the output folder.
+
+    Args:
+        request: What to distil; its teacher is a detector.
+        observers: Who is told.
+
+    Raises:
+        ConfigError: Data, options or an earlier checkpoint cannot be used, or the disk is full.
+        ModelError: The teacher is damaged, training diverged, or the conversion damaged the student.
+        MissingDependencyError: Keras or TensorFlow is not installed.
+    """
+    observers = observers or Observers()
+    require_keras()
+    cv2.setNumThreads(1)
+    prepared = _prepare(request, observers)
+    from edgepose.host.distill.detector.loss import center_loss
+    from edgepose.host.distill.export import export_student
+    from edgepose.host.distill.students import build_student
+    from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
+
+    precision = configure_backend(request.seed, request.threads)
+    design = prepared.design
+    trainer = Trainer(
+        design,
+        OptimizerSettings(peak_rate=request.learning_rate),
+        precision,
+        build=lambda dtype: build_student(design, CHANNELS, dtype),
+        loss=center_loss,
+    )
+    if request.start is not None:
+        trainer.start_from(request.start)
+    labelled = _validation_set(request)
+    outcome = _train(trainer, prepared, request, observers, labelled)
+    student, parents = trainer.averaged_student(), _parents(prepared.teacher)
+    model = export_student(student, prepared.spec, parents, request.output, observers.say)
+    pictures = prepared.data.pictures
+    report = DetectorDistillationReport(
+        schema="edgepose.detector_distillation/1",
+        teacher=prepared.teacher,
+        data=DetectorData(
+            digest=prepared.data.digest,
+            images=len(pictures),
+            images_without_person=sum(not len(picture.boxes_px) for picture in pictures),
+            persons=prepared.data.persons,
+        ),
+        options=prepared.options,
+        parameters=trainer.parameters,
+        steps_done=outcome.steps,
+        ended_by=outcome.ended_by,
+        seconds=outcome.seconds,
+        loss=outcome.loss,
+        precision=precision,
+        versions=versions(),
+        model=inspect_model(model),
+        evaluation=_measured_file(model, None, labelled),
+        teacher_evaluation=_measured_file(request.teacher, request.teacher_spec, labelled),
+    )
+    write_whole(request.output / "distillation.json", [to_json(report, indent=2).encode()])
+    return report
+
+
+def summary(report: DetectorDistillationReport, output: Path) -> str:
+    """The record in a few lines."""
+    options, data = report.options, report.data
+    taught = "labels alone" if report.teacher is None else report.teacher.file_name
+    lines = [
+        (
+            f"{output / 'model.tflite'}: {options.student}, {report.parameters / 1e6:.2f} M parameters, "
+            f"{report.model.size_bytes / 2**20:.2f} MiB"
+        ),
+        (
+            f"  learned from {taught}: {data.persons} persons in {data.images} pictures, "
+            f"{report.steps_done} steps in {report.seconds / 60:.1f} min, ended by {report.ended_by}"
+        ),
+    ]
+    for who, figures in (("student", report.evaluation), ("teacher", report.teacher_evaluation)):
+        if figures is not None:
+            values = {"AP": figures.box_ap, "AP50": figures.box_ap50, "recall": figures.recall}
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items() if value is not None)
+            lines.append(f"  {who} on {figures.persons} other persons: {shown}")
+    return "\n".join(lines)
+
+
+def _prepare(request: DistillationRequest, observers: Observers) -> _Prepared:
+    design = DETECTORS[request.student]
+    if request.input_wh is not None:
+        design = resized(design, request.input_wh)
+    check_validation(request)
+    check_start(request)
+    make_output(request)
+    teacher, described = None, None
+    if request.teacher is not None:
+        teacher = open_detector(request.teacher, request.teacher_spec, RuntimeOptions(request.threads or 1))
+        described = DetectorTeacher(file_name=request.teacher.name, sha256=sha256_of_file(request.teacher))
+    observers.say("asking the teacher where persons are" if teacher else "reading the labels")
+    data = collect_pictures(request.sources, teacher, observers.reading)
+    observers.say(f"{data.persons} persons in {len(data.pictures)} pictures")
+    steps = request.steps or max(1, math.ceil(request.epochs * len(data.pictures) / request.batch_size))
+    options = DetectorOptions(
+        student=design.name,
+        input_wh=design.input_wh,
+        start_sha256=None if request.start is None else sha256_of_file(request.start),
+        seed=request.seed,
+        steps=steps,
+        batch_size=request.batch_size,
+        learning_rate=request.learning_rate,
+        labels_only=teacher is None,
+    )
+    taught = "labels alone" if described is None else described.file_name
+    source = f"edgepose distill: {design.name} from {taught}, {len(data.pictures)} pictures"
+    return _Prepared(design, data, described, options, detector_spec(design, request.licence, source))
+
+
+def _validation_set(request: DistillationRequest) -> CocoDataset | None:
+    folder = request.validation
+    if folder is None or folder.labels is None:
+        return None
+    return read_coco(folder.labels, folder.images_dir)
+
+
+def _measured_file(
+    model: Path | None, spec_file: Path | None, labelled: CocoDataset | None
+) -> DetectorFigures | None:
+    if model is None or labelled is None:
+        return None
+    return _figures_of(open_detector(model, spec_file, score_threshold=_WEAKEST_SCORE), labelled)
+
+
+def _train(
+    trainer: Trainer,
+    prepared: _Prepared,
+    request: DistillationRequest,
+    observers: Observers,
+    labelled: CocoDataset | None,
+) -> TrainingOutcome:
+    from edgepose.host.distill.training import LoopSettings, TrainingLoop, Watchers
+
+    options = prepared.options
+    cache = open_pictures(
+        request.cache or request.output / "cache", prepared.data, prepared.design, observers.reading
+    )
+    loop = TrainingLoop(
+        trainer,
+        DetectorBatches(cache, prepared.data, prepared.design, options.batch_size, options.seed),
+        LoopSettings(
+            steps=options.steps,
+            peak_rate=options.learning_rate,
+            time_limit_s=request.time_limit_s,
+            checkpoint_every=request.checkpoint_every,
+            validate_every=request.validate_every,
+        ),
+        {
+            **to_builtins(options),
+            "data": prepared.data.digest,
+            "teacher": None if prepared.teacher is None else prepared.teacher.sha256,
+        },
+        request.output,
+        Watchers(observers.say, observers.training),
+    )
+    return loop.run(None if labelled is None else BoxValidation(labelled, prepared.spec))
+
+
+def _parents(teacher: DetectorTeacher | None) -> tuple[ParentModel, ...]:
+    if teacher is None:
+        return ()
+    return (ParentModel(file_name=teacher.file_name, sha256=teacher.sha256, step="distil: teacher"),)
