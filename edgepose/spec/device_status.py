@@ -86,6 +86,20 @@ class SandboxReport(Record, frozen=True, kw_only=True):
     mechanisms: tuple[str, ...]
 
 
+class TrustReport(Record, frozen=True, kw_only=True):
+    """Whom a device believes.
+
+    Attributes:
+        fingerprint: Fingerprint of the newest root that it verified.
+        root_version: Version of that root.
+        newest_signed_at: When the newest bundle that it took was signed, or None before the first one.
+    """
+
+    fingerprint: str
+    root_version: int
+    newest_signed_at: str | None
+
+
 class StatusReport(Record, frozen=True, kw_only=True):
     """``status --json``.
 
@@ -102,8 +116,9 @@ class StatusReport(Record, frozen=True, kw_only=True):
         profile: Id of the profile it is for.
         previous_version: The version that ``rollback`` returns to, or None.
         files_intact: Whether the active slot's files still have their digests.
-        signed: Whether the bundle was signed; bundles are not signed yet.
+        signed: Whether the active bundle was signed by the pinned keys.
         edgetpu: Whether the active model is compiled for the Edge TPU; None for other delegates.
+        trust: The pinned keys, or None where the device takes unsigned bundles.
     """
 
     schema: Literal["edgepose.status/1"] = "edgepose.status/1"
@@ -120,3 +135,4 @@ class StatusReport(Record, frozen=True, kw_only=True):
     files_intact: bool | None = None
     signed: bool = False
     edgetpu: EdgeTpuCompilation | None = None
+    trust: TrustReport | None = None

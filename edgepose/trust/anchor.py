@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 
 from edgepose.spec.records import Record
@@ -28,6 +29,11 @@ class TrustAnchor(Record, frozen=True, kw_only=True):
 def root_fingerprint(root: str | bytes) -> str:
     """The fingerprint of a root's file, in the form that OpenSSH made familiar."""
     return f"SHA256:{sha256_of_bytes(root.encode() if isinstance(root, str) else root)}"
+
+
+def root_version(anchor: TrustAnchor) -> int:
+    """Version of a root that was verified before it was remembered."""
+    return int(json.loads(anchor.root)["signed"]["version"])
 
 
 def reference_time(clock: datetime, anchor: TrustAnchor) -> datetime:

@@ -10,6 +10,11 @@ from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_metadata import BundleMetadata
 from edgepose.trust.signed_bundle import SignedBundle
 
+
+class OlderMetadataError(TrustError):
+    """The metadata is older than what this device has verified before."""
+
+
 Judge = Callable[[BundleMetadata | None], SignedBundle | None]
 
 

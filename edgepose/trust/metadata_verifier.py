@@ -29,6 +29,7 @@ from edgepose.errors import TrustError
 from edgepose.spec.bundle_manifest import MANIFEST_NAME, path_problem
 from edgepose.trust.anchor import TrustAnchor, parse_moment, reference_time, root_fingerprint
 from edgepose.trust.bundle_metadata import MAX_ROOTS, BundleMetadata
+from edgepose.trust.judgement import OlderMetadataError
 from edgepose.trust.signed_bundle import SignedBundle, SignedFile, SignedRole
 
 SIGNED_AT_FIELD = "x-edgepose-signed-at"
@@ -36,10 +37,6 @@ SIGNED_AT_FIELD = "x-edgepose-signed-at"
 # for one; the pure Python verifier of securesystemslib does, which a device without `cryptography` runs.
 _ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 _HINT = "Get the bundle anew from whoever signed it, or sign it again."
-
-
-class OlderMetadataError(TrustError):
-    """The metadata is older than what this device has verified before."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +142,7 @@ class MetadataVerifier:
             fingerprint=root_fingerprint(root),
             anchor=self._next_anchor(metadata, root, signed_at),
             pinned=self.anchor is not None,
+            older=self._is_older(metadata),
         )
 
     def _next_anchor(self, metadata: BundleMetadata, root: str, signed_at: str) -> TrustAnchor:
@@ -154,12 +152,13 @@ class MetadataVerifier:
             snapshot=metadata.snapshot.decode(),
             signed_at=signed_at,
         )
-        seen = self.anchor
-        if seen is None or seen.timestamp is None or not self.allow_downgrade:
-            return anchor
         # What a device went back to must not let it forget how far it was.
-        newer = _parsed("seen", seen.timestamp.encode()).signed.version > _version_of(metadata.timestamp)
-        return replace(seen, root=root) if newer else anchor
+        return replace(self.anchor, root=root) if self.anchor and self._is_older(metadata) else anchor
+
+    def _is_older(self, metadata: BundleMetadata) -> bool:
+        if self.anchor is None or self.anchor.timestamp is None or not self.allow_downgrade:
+            return False
+        return _version_of(metadata.timestamp) < _version_of(self.anchor.timestamp.encode())
 
 
 def check_root(content: bytes) -> str:

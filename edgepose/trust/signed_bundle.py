@@ -55,6 +55,7 @@ class SignedBundle:
         anchor: What a device that takes this bundle remembers.
         pinned: Whether the keys were compared with a pinned root. Where not, the metadata agrees with itself
             only, which anybody can bring about.
+        older: Whether it is older than what was verified before, and was allowed to be.
     """
 
     roles: tuple[SignedRole, ...]
@@ -65,6 +66,7 @@ class SignedBundle:
     fingerprint: str
     anchor: TrustAnchor
     pinned: bool
+    older: bool = False
 
     def manifest_bytes_problem(self, content: bytes) -> str | None:
         """Says why these are not the manifest's bytes that were signed; asked before they are parsed."""

@@ -11,7 +11,8 @@ from edgepose.device.install.state_file import read_state
 from edgepose.device.install.transitions import DeviceState
 from edgepose.errors import ConfigError, TrustError
 from edgepose.spec.bundle_manifest import BundleManifest
-from edgepose.spec.device_status import HealthReport, SandboxReport, SlotName, StatusReport
+from edgepose.spec.device_status import HealthReport, SandboxReport, SlotName, StatusReport, TrustReport
+from edgepose.trust.anchor import TrustAnchor, root_fingerprint, root_version
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class InstalledModel:
         model_path: The pose model.
         detector_path: The person detector, or None.
         health: The health check that made it active.
+        signed_by: Fingerprint of the root under which it was signed, or None for an unsigned bundle.
     """
 
     slot: SlotName
@@ -33,6 +35,7 @@ class InstalledModel:
     model_path: Path
     detector_path: Path | None
     health: HealthReport | None
+    signed_by: str | None = None
 
 
 def installed_model(root: Path | None = None) -> InstalledModel:
@@ -61,6 +64,7 @@ def installed_model(root: Path | None = None) -> InstalledModel:
         model_path=folder / manifest.model.file,
         detector_path=folder / detector.file if detector else None,
         health=state.health,
+        signed_by=content.signed_by,
     )
 
 
@@ -90,7 +94,9 @@ def read_status(root: Path) -> StatusReport:
         profile=content.profile_id if content else None,
         previous_version=previous.bundle_version if previous else None,
         files_intact=None if content is None else manifest is not None,
+        signed=content is not None and content.signed_by is not None,
         edgetpu=manifest.edgetpu if manifest else None,
+        trust=_trust_report(state.trust) if state.trust else None,
     )
 
 
@@ -103,6 +109,14 @@ def _intact_manifest(layout: Layout, state: DeviceState) -> BundleManifest | Non
         return verify_slot(layout.slot(state.active), content.manifest_sha256)
     except TrustError:
         return None
+
+
+def _trust_report(anchor: TrustAnchor) -> TrustReport:
+    return TrustReport(
+        fingerprint=root_fingerprint(anchor.root),
+        root_version=root_version(anchor),
+        newest_signed_at=anchor.signed_at,
+    )
 
 
 def _nothing_installed(root: Path) -> ConfigError:

@@ -4,8 +4,8 @@ Steps, each labelled in the code:
 
 1. The root is empty or edgepose's own, and nobody else works in it.
 2. What an interrupted call left behind is removed.
-3. The bundle is verified, fits the machine, the root and its space, and is no downgrade. Until here nothing
-   changed.
+3. The bundle is verified, fits the machine, the root and its space, and is no downgrade; a root that has
+   pinned keys takes only what they signed. Until here nothing changed.
 4. The state gives up the slot that does not run; only then are files written there.
 5. The files are unpacked, flushed, and verified again from the disk.
 6. One rename of ``state.json`` puts the slot on trial.
@@ -16,13 +16,13 @@ Steps, each labelled in the code:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 from edgepose.device.install.accelerator import accelerator_note, check_accelerator
+from edgepose.device.install.bundle_judge import bundle_judge, older_is_a_downgrade
 from edgepose.device.install.durable_files import (
     exclusive_lock,
     flush_folder,
@@ -33,6 +33,7 @@ from edgepose.device.install.durable_files import (
 from edgepose.device.install.fault_points import FaultPoint, no_fault
 from edgepose.device.install.health import run_health_check
 from edgepose.device.install.layout import SLOTS, Layout
+from edgepose.device.install.root_access import refuse_foreign_root, require_state, writing
 from edgepose.device.install.slot_files import needed_bytes, unpack, verify_slot
 from edgepose.device.install.state_file import read_state, write_state
 from edgepose.device.install.transitions import (
@@ -45,10 +46,11 @@ from edgepose.device.install.transitions import (
     check_install,
     commit,
     count_attempt,
+    installation_note,
     may_try_again,
     slots_to_clear,
 )
-from edgepose.errors import ConfigError, DeployError, EdgeposeError, TrustError
+from edgepose.errors import DeployError, EdgeposeError, TrustError
 from edgepose.inference.machine import this_is_the_device
 from edgepose.spec.device_profile import HardwareProfile
 from edgepose.spec.device_status import HealthReport, SlotName
@@ -88,11 +90,13 @@ class Hooks:
         reach: Called at each of ``FAULT_POINTS``.
         check_health: Judges an unpacked bundle: folder and its manifest's digest.
         is_device: Whether this machine is the device that a profile describes.
+        clock: What this machine takes for the time, UTC.
     """
 
     reach: FaultPoint = no_fault
     check_health: HealthCheck = field(default=run_health_check)
     is_device: Callable[[HardwareProfile], bool] = field(default=this_is_the_device)
+    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
 
 def install_bundle(
@@ -100,6 +104,7 @@ def install_bundle(
     root: Path,
     *,
     allow_downgrade: bool = False,
+    enroll: bytes | None = None,
     report: Say = lambda _line: None,
     hooks: Hooks | None = None,
 ) -> InstallReport:
@@ -109,6 +114,7 @@ def install_bundle(
         bundle: The bundle file.
         root: The device root: an empty or new folder, or one that edgepose made.
         allow_downgrade: Whether it may be older than the active one.
+        enroll: Root that is pinned where none is pinned yet; the bundle must be signed by it.
         report: Takes one line of progress.
         hooks: Where tests reach in.
 
@@ -121,19 +127,24 @@ def install_bundle(
             are known to stay on the CPU. Nothing was changed.
     """
     layout, hooks = Layout(root), hooks or Hooks()
-    verified = read_bundle(bundle)
+    before = _state_before(layout)
+    judge = bundle_judge(before.trust, enroll, hooks.clock(), allow_downgrade=allow_downgrade)
+    with older_is_a_downgrade():
+        verified = read_bundle(bundle, judge=judge)
     _check_machine(verified, report, hooks)
-    with _writing(root):
-        _check_root(layout)
+    with writing(root):
+        refuse_foreign_root(layout)
         make_folder(root)
         with exclusive_lock(layout.lock):  # step 1
             hooks.reach("locked")
             state = recover(layout, hooks.reach)  # step 2
+            if state.trust != before.trust:
+                raise DeployError("Another installation has ended meanwhile.", "Try again.")
             content = slot_content(verified)
             check_install(state, content, allow_downgrade=allow_downgrade)  # step 3
             _check_space(layout, state, verified)
             report(f"Unpacking bundle version {content.bundle_version} into slot {state.other_slot}")
-            state = _stage(layout, state, bundle, content, hooks.reach)
+            state = _stage(layout, _announced(state, verified, content, report), bundle, hooks.reach)
             report("Replaying golden frames in a fresh process")
             return _try(layout, state, hooks)
 
@@ -149,7 +160,7 @@ def rollback(root: Path, report: Say = lambda _line: None, hooks: Hooks | None =
     """
     layout, hooks = Layout(root), hooks or Hooks()
     require_state(layout)
-    with _writing(root), exclusive_lock(layout.lock):
+    with writing(root), exclusive_lock(layout.lock):
         state = recover(layout, hooks.reach)
         on_trial = begin_rollback(state)
         verify_slot(layout.slot(state.other_slot), on_trial.contents[state.other_slot].manifest_sha256)
@@ -175,7 +186,7 @@ def resume_trial(root: Path, hooks: Hooks | None = None) -> InstallReport | None
     """
     layout, hooks = Layout(root), hooks or Hooks()
     require_state(layout)
-    with _writing(root), exclusive_lock(layout.lock):
+    with writing(root), exclusive_lock(layout.lock):
         state = read_state(layout)
         if may_try_again(state):
             return _try(layout, state, hooks)
@@ -191,18 +202,6 @@ def next_bundle_version(root: Path) -> int:
         DeployError: It cannot be read.
     """
     return read_state(Layout(root)).highest_version + 1
-
-
-def require_state(layout: Layout) -> None:
-    """Refuses a folder in which edgepose never installed anything.
-
-    Raises:
-        ConfigError: There is no state.
-    """
-    if not layout.state.is_file():
-        raise ConfigError(
-            f"Nothing is installed in {layout.root}.", "Run: edgepose deploy --profile ID --model MODEL"
-        )
 
 
 def recover(layout: Layout, reach: FaultPoint) -> DeviceState:
@@ -233,6 +232,7 @@ def slot_content(bundle: VerifiedBundle) -> SlotContent:
         manifest_sha256=sha256_of_bytes(bundle.manifest_bytes),
         model_sha256=manifest.model.sha256,
         profile_id=manifest.profile.id,
+        signed_by=bundle.signed.fingerprint if bundle.signed else None,
     )
 
 
@@ -242,16 +242,6 @@ def _check_machine(bundle: VerifiedBundle, report: Say, hooks: Hooks) -> None:
     note = accelerator_note(manifest)
     if note:
         report(note)
-
-
-def _check_root(layout: Layout) -> None:
-    foreign = layout.foreign_entries()
-    if foreign:
-        named = ", ".join(foreign[:3]) + (" ..." if len(foreign) > 3 else "")
-        raise ConfigError(
-            f"{layout.root} is not empty and not an edgepose root: it holds {named}.",
-            "Give an empty or new folder with --root.",
-        )
 
 
 def _check_space(layout: Layout, state: DeviceState, bundle: VerifiedBundle) -> None:
@@ -265,11 +255,26 @@ def _check_space(layout: Layout, state: DeviceState, bundle: VerifiedBundle) -> 
         )
 
 
-def _stage(
-    layout: Layout, state: DeviceState, bundle: Path, content: SlotContent, reach: FaultPoint
-) -> DeviceState:
+def _state_before(layout: Layout) -> DeviceState:
+    """The state for the judgement; what is no folder is told by the checks that follow."""
+    return read_state(layout) if layout.root.is_dir() else DeviceState()
+
+
+def _announced(state: DeviceState, bundle: VerifiedBundle, content: SlotContent, report: Say) -> DeviceState:
+    """The state with the installation begun."""
+    signed = bundle.signed
+    pins = signed is not None and state.trust is None
+    if pins:
+        report(f"Pinning root {content.signed_by}: from now on only bundles of these keys are taken")
+    note = installation_note(state, content, older=signed is not None and signed.older, pins=pins)
+    return begin_install(state, content, signed.anchor if signed else None, note)
+
+
+def _stage(layout: Layout, state: DeviceState, bundle: Path, reach: FaultPoint) -> DeviceState:
     """Steps 4 to 6: from a verified bundle to a slot on trial."""
-    state = begin_install(state, content)
+    if state.pending is None:
+        raise ValueError("no installation has begun")
+    content = state.pending.content
     slot = layout.slot(state.other_slot)
     staging = layout.staging(state.other_slot)
     try:
@@ -365,19 +370,6 @@ def _install_report(layout: Layout, state: DeviceState, health: HealthReport) ->
         model_sha256=content.model_sha256,
         health=health,
     )
-
-
-@contextmanager
-def _writing(root: Path) -> Iterator[None]:
-    """Turns a full or unwritable disk into an expected error."""
-    try:
-        yield
-    except OSError as problem:
-        where = problem.filename or root
-        raise DeployError(
-            f"Cannot install into {root}: {problem.strerror} ({where}).",
-            "Check its space and permissions; the version before is active as it was.",
-        ) from problem
 
 
 def _now() -> str:

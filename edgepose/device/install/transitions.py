@@ -17,9 +17,10 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from edgepose.errors import ConfigError, DeployError
+from edgepose.errors import ConfigError, DeployError, TrustError
 from edgepose.spec.device_status import HealthReport, HistoryEvent, SlotName
 from edgepose.spec.records import Record
+from edgepose.trust.anchor import TrustAnchor, root_fingerprint
 
 MAX_HISTORY = 100
 # A new version whose health check takes the whole device down must not be tried for ever.
@@ -35,6 +36,7 @@ class SlotContent(Record, frozen=True, kw_only=True):
         manifest_sha256: Digest of its manifest, from which all other digests follow.
         model_sha256: Digest of its pose model.
         profile_id: Profile it was made for.
+        signed_by: Fingerprint of the root under which it was signed, or None for an unsigned bundle.
     """
 
     bundle_version: int
@@ -42,6 +44,7 @@ class SlotContent(Record, frozen=True, kw_only=True):
     manifest_sha256: str
     model_sha256: str
     profile_id: str
+    signed_by: str | None = None
 
 
 class PendingChange(Record, frozen=True, kw_only=True):
@@ -53,6 +56,7 @@ class PendingChange(Record, frozen=True, kw_only=True):
         slot: The slot concerned.
         content: What it holds or will hold.
         attempts: Health checks that were started.
+        note: What the history shall say beside it.
     """
 
     kind: Literal["install", "rollback"]
@@ -60,6 +64,7 @@ class PendingChange(Record, frozen=True, kw_only=True):
     slot: SlotName
     content: SlotContent
     attempts: int = 0
+    note: str = ""
 
 
 class DeviceState(Record, frozen=True, kw_only=True):
@@ -72,6 +77,7 @@ class DeviceState(Record, frozen=True, kw_only=True):
         pending: The change in progress, or None.
         health: The health check that made the active slot active.
         highest_version: Highest bundle version ever committed here.
+        trust: Whom this device believes, or None where no root was pinned yet.
         history: What happened, oldest first, at most ``MAX_HISTORY``.
     """
 
@@ -81,6 +87,7 @@ class DeviceState(Record, frozen=True, kw_only=True):
     pending: PendingChange | None = None
     health: HealthReport | None = None
     highest_version: int = 0
+    trust: TrustAnchor | None = None
     history: tuple[HistoryEvent, ...] = ()
 
     def __post_init__(self) -> None:
@@ -127,13 +134,59 @@ def check_install(state: DeviceState, content: SlotContent, *, allow_downgrade: 
         )
 
 
-def begin_install(state: DeviceState, content: SlotContent) -> DeviceState:
-    """Gives up the slot that is not active, so that files may arrive there."""
+def begin_install(
+    state: DeviceState, content: SlotContent, trust: TrustAnchor | None = None, note: str = ""
+) -> DeviceState:
+    """Gives up the slot that is not active, so that files may arrive there.
+
+    Args:
+        state: An idle state.
+        content: What will arrive.
+        trust: Whom to believe from now on, as the verified bundle says. It stays whatever becomes of the
+            bundle: keys revoked by a bundle whose model turns out sick are revoked.
+        note: What the history shall say beside the installation.
+    """
     _expect(state, None)
     slot = state.other_slot
     kept = {name: held for name, held in state.contents.items() if name != slot}
-    pending = PendingChange(kind="install", phase="staging", slot=slot, content=content)
-    return replace(state, contents=kept, pending=pending)
+    pending = PendingChange(kind="install", phase="staging", slot=slot, content=content, note=note)
+    return replace(state, contents=kept, pending=pending, trust=trust or state.trust)
+
+
+def enrolled(state: DeviceState, root: str) -> DeviceState:
+    """Pins a root, once.
+
+    Raises:
+        TrustError: Another one is pinned.
+    """
+    if state.trust is None:
+        return replace(state, trust=TrustAnchor(root=root))
+    if state.trust.root == root:
+        return state
+    raise TrustError(
+        f"This device has pinned {root_fingerprint(state.trust.root)}, and pins only once.",
+        "New keys come by `edgepose keys rotate` and a bundle signed with them; other keys need a new root.",
+    )
+
+
+def installation_note(state: DeviceState, content: SlotContent, *, older: bool, pins: bool) -> str:
+    """What the history says beside an installation: what is out of the ordinary.
+
+    Args:
+        state: The state before.
+        content: What arrives.
+        older: Whether it was signed before what was verified before.
+        pins: Whether it pins the root.
+    """
+    active = state.active_content
+    notes = []
+    if active is not None and content.bundle_version < active.bundle_version:
+        notes.append(f"downgrade from version {active.bundle_version} was allowed")
+    elif older:
+        notes.append("signed before the newest bundle seen, which was allowed")
+    if pins:
+        notes.append(f"pinned root {content.signed_by}")
+    return "; ".join(notes)
 
 
 def begin_trial(state: DeviceState) -> DeviceState:
@@ -180,7 +233,7 @@ def commit(state: DeviceState, health: HealthReport, at: str) -> DeviceState:
         event="installed" if pending.kind == "install" else "rolled_back",
         bundle_version=version,
         active_version=version,
-        detail=f"verified on {health.verified_on}",
+        detail="; ".join(filter(None, [f"verified on {health.verified_on}", pending.note])),
     )
     return replace(
         state,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edgepose.errors import TrustError
+from edgepose.errors import MissingDependencyError, TrustError
 from edgepose.host.bundle.archive_writer import archive_pieces
 from edgepose.host.keys.files_to_sign import DEFAULT_VALID_DAYS, FilesToSign
 from edgepose.host.keys.key_home import KeyHome
@@ -68,9 +68,32 @@ def home_signer(
         passphrase: What unlocks its keys; None where they are not encrypted.
         valid_days: How long a device may take the bundle.
         now: UTC; the clock's by default.
-    """
-    from edgepose.host.keys.repository import sign_files
-    from edgepose.host.keys.role_documents import Moment
 
-    moment = Moment(now or datetime.now(timezone.utc).replace(microsecond=0), valid_days)
-    return lambda asked: sign_files(home, passphrase, asked, moment)
+    Raises:
+        ConfigError: There are no keys, or the root has expired.
+        TrustError: The passphrase is wrong, or keys are missing.
+        MissingDependencyError: ``cryptography`` is not installed.
+    """
+    try:
+        from edgepose.host.keys.repository import require_signing_keys, sign_files
+        from edgepose.host.keys.role_documents import Moment
+    except ModuleNotFoundError as problem:
+        raise no_key_library() from problem
+
+    # A wrong passphrase is told before hours of work, not after.
+    require_signing_keys(home, passphrase)
+
+    def sign(asked: FilesToSign) -> BundleMetadata:
+        # By the clock at the end of the work: another bundle may have been signed meanwhile.
+        moment = Moment(now or datetime.now(timezone.utc).replace(microsecond=0), valid_days)
+        return sign_files(home, passphrase, asked, moment)
+
+    return sign
+
+
+def no_key_library() -> MissingDependencyError:
+    """Signing needs ``cryptography``; verification does not."""
+    return MissingDependencyError(
+        "Making keys and signing need the package 'cryptography', which is not installed.",
+        "Run: pip install 'edgepose[sign]'",
+    )

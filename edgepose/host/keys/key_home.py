@@ -56,6 +56,17 @@ class KeyHome:
         """The metadata of a role other than root."""
         return self.metadata / f"{role}.json"
 
+    def is_encrypted(self) -> bool:
+        """Whether a passphrase is needed: any key is encrypted.
+
+        Raises:
+            ConfigError: A key cannot be read.
+        """
+        try:
+            return any(b"ENCRYPTED" in path.read_bytes()[:64] for path in self.private.glob("*.pem"))
+        except OSError as problem:
+            raise ConfigError(f"Cannot read {problem.filename}: {problem.strerror}.") from problem
+
     def has_keys(self) -> bool:
         """Whether ``keys init`` was ever run here."""
         return self.root(1).is_file()

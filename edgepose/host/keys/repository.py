@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from securesystemslib.signer import CryptoSigner, Key
@@ -86,15 +86,19 @@ def sign_files(home: KeyHome, passphrase: str | None, asked: FilesToSign, moment
     """
     with locked(home):
         roots = _read_roots(home)
-        root = _newest_root(roots).signed
-        if root.is_expired(moment.now):
-            raise ConfigError(
-                f"Root version {root.version} expired on {root.expires.date()}.", "Run: edgepose keys rotate"
-            )
-        keys = PrivateKeys(home, passphrase)
-        signers = {role: _unlocked(keys, root, role) for role in ROLES if role != "root"}
+        signers = _leaf_signers(home, passphrase, _newest_root(roots).signed, moment.now)
         leaves = _sign_leaves(home, signers, asked, moment)
     return BundleMetadata(tuple(roots), *leaves)
+
+
+def require_signing_keys(home: KeyHome, passphrase: str | None) -> None:
+    """Makes sure that a bundle could be signed.
+
+    Raises:
+        ConfigError: There are no keys, or the root has expired.
+        TrustError: The passphrase is wrong, or keys are missing.
+    """
+    _leaf_signers(home, passphrase, read_root(home), datetime.now(timezone.utc))
 
 
 def rotate_keys(
@@ -142,6 +146,17 @@ def rotate_keys(
                 role, [key_id for key_id in old.roles[role].keyids if key_id not in root.roles[role].keyids]
             )
     return root
+
+
+def _leaf_signers(
+    home: KeyHome, passphrase: str | None, root: Root, now: datetime
+) -> dict[str, list[CryptoSigner]]:
+    if root.is_expired(now):
+        raise ConfigError(
+            f"Root version {root.version} expired on {root.expires.date()}.", "Run: edgepose keys rotate"
+        )
+    keys = PrivateKeys(home, passphrase)
+    return {role: _unlocked(keys, root, role) for role in ROLES if role != "root"}
 
 
 def _as_signed_before(targets: Any) -> FilesToSign:
