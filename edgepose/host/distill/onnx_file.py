@@ -85,16 +85,17 @@ class _Writer:
         self._shapes = {network.input_name: (channels, height, width)}
         self._scales_are_there = False
         self._limits_are_there = False
-        for step in network.steps:
-            self._take(step)
+        # Keras counts its layers through the whole process; the file must not depend on that.
+        for place, step in enumerate(network.steps):
+            self._take(step, f"{step.kind}_{place}")
 
     @property
     def output_shape(self) -> list[int]:
         """(1, K, h, w)."""
         return [1, *self._shapes[self._last]]
 
-    def _take(self, step: FoldedStep) -> None:
-        name = "heatmaps" if step.name == self._last else step.name
+    def _take(self, step: FoldedStep, name: str) -> None:
+        name = "heatmaps" if step.name == self._last else name
         before_cut = f"{name}.linear" if step.relu6 else name
         if step.kind == "convolution":
             self._shapes[step.name] = self._convolution(step, before_cut)
@@ -120,7 +121,7 @@ class _Writer:
         wide = max((columns - 1) * stride + size - width, 0)
         pads = [tall // 2, wide // 2, tall - tall // 2, wide - wide // 2]
         kernel = np.ascontiguousarray(step.kernel.transpose(3, 2, 0, 1))
-        inputs = [self._names[step.sources[0]], f"{step.name}.kernel", f"{step.name}.bias"]
+        inputs = [self._names[step.sources[0]], f"{output}.kernel", f"{output}.bias"]
         self._store(inputs[1], kernel)
         self._store(inputs[2], step.bias)
         self._node("Conv", inputs, output, kernel_shape=[size, size], strides=[stride, stride], pads=pads)

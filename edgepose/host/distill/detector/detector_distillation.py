@@ -67,8 +67,8 @@ class BoxValidation:
         """See ``Validates``."""
         from edgepose.host.distill.keras_backend import KerasBackend
 
-        found = asdict(measured(KerasBackend(student, "maps"), self.spec, self.dataset))
-        return {name: found[name] for name in ("box_ap", "box_ap50", "recall")}
+        found = measured(KerasBackend(student, "maps"), self.spec, self.dataset)
+        return {"box_ap": found.box_ap, "box_ap50": found.box_ap50, "recall": found.recall}
 
 
 def measured(backend: Backend, spec: ModelSpec, dataset: CocoDataset) -> DetectorFigures:
