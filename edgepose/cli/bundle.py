@@ -14,6 +14,7 @@ from edgepose.cli.options import (
     profile_option,
     spec_option,
 )
+from edgepose.cli.signing import open_signing, signing_options
 
 
 @click.command(
@@ -35,6 +36,7 @@ from edgepose.cli.options import (
     metavar="N",
     help="Must grow for each device; a lower one is a downgrade.",
 )
+@signing_options
 @json_option
 def command(  # noqa: PLR0917 (one argument an option)
     model: Path,
@@ -44,18 +46,21 @@ def command(  # noqa: PLR0917 (one argument an option)
     detector: Path | None,
     detector_spec: Path | None,
     bundle_version: int,
+    keys: Path | None,
+    unsigned: bool,
     json_target: str | None,
 ) -> None:
-    """Pack MODEL, its golden frames and a device profile into one file. The model must reproduce the
-    poses of its float parent, and the profile must allow its format and precision.
+    """Pack MODEL, its golden frames and a device profile into one file, and sign it where there are keys. The
+    model must reproduce the poses of its float parent, and the profile must allow its format and precision.
     """  # noqa: D205
     # OpenCV and the runtime take longer to import than `--help` may.
     from edgepose.cli.bundle_report import describe_bundle
     from edgepose.cli.output import write_report
+    from edgepose.cli.verification import verified_by_root
     from edgepose.host.bundle.builder import BundleRequest, build_bundle
     from edgepose.spec.device_profile import find_profile
-    from edgepose.trust.bundle_reader import read_bundle
 
+    signing = open_signing(keys, unsigned=unsigned)
     profile = find_profile(profile_name)
     request = BundleRequest(
         model=model,
@@ -65,6 +70,8 @@ def command(  # noqa: PLR0917 (one argument an option)
         detector=detector,
         detector_spec_file=detector_spec,
         bundle_version=bundle_version,
+        sign=signing.sign if signing else None,
     )
-    report, text = describe_bundle(output, read_bundle(build_bundle(request)))
+    verified = verified_by_root(build_bundle(request), signing.roots[-1] if signing else None)
+    report, text = describe_bundle(output, verified)
     write_report(report, json_target, text)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edgepose.spec.records import to_builtins
 from edgepose.trust.bundle_reader import VerifiedBundle
+from edgepose.trust.signed_bundle import SignedBundle
 
 
 def describe_bundle(path: Path, bundle: VerifiedBundle) -> tuple[dict[str, Any], str]:
@@ -23,7 +25,8 @@ def describe_bundle(path: Path, bundle: VerifiedBundle) -> tuple[dict[str, Any],
         "sha256": bundle.sha256,
         "size_bytes": bundle.size_bytes,
         "verified": True,
-        "signed": False,
+        "signed": bundle.signed is not None,
+        "signature": _signature(bundle.signed),
         "manifest": to_builtins(manifest),
     }
     model, provenance = manifest.model, manifest.provenance
@@ -43,7 +46,37 @@ def describe_bundle(path: Path, bundle: VerifiedBundle) -> tuple[dict[str, Any],
         "golden": f"{len(manifest.golden.frames)} frames, OKS at least {manifest.golden.tolerance_oks}",
         "accuracy": provenance.accuracy,
         "files": f"{len(manifest.files)}, digests and sizes right",
-        "signed": "no",
+        "signed": _signed_in_words(bundle.signed),
         "created by": provenance.created_by,
     }
+    if bundle.signed is not None:
+        rows |= _signers(bundle.signed)
     return report, "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+
+
+def _signature(signed: SignedBundle | None) -> dict[str, Any] | None:
+    if signed is None:
+        return None
+    return {
+        "pinned": signed.pinned,
+        "root_fingerprint": signed.fingerprint,
+        "signed_at": signed.signed_at,
+        "roles": [asdict(role) for role in signed.roles],
+    }
+
+
+def _signed_in_words(signed: SignedBundle | None) -> str:
+    if signed is None:
+        return "no"
+    compared = "the pinned keys" if signed.pinned else "keys that NOTHING was compared with (give --root-key)"
+    return f"yes, at {signed.signed_at}, by {compared}"
+
+
+def _signers(signed: SignedBundle) -> dict[str, str]:
+    rows = {"root": signed.fingerprint}
+    for role in signed.roles:
+        keys = ", ".join(key_id[:16] for key_id in role.key_ids)
+        rows[f"  {role.role}"] = (
+            f"version {role.version}, {role.threshold} needed, keys {keys}, until {role.expires[:10]}"
+        )
+    return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from edgepose.cli.options import (
     spec_option,
 )
 from edgepose.cli.output import say, write_report
+from edgepose.cli.signing import open_signing, signing_options
 
 if TYPE_CHECKING:
     from edgepose.spec.deployment_report import DeploymentReport
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draw of the pictures.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
 @click.option("--allow-downgrade", is_flag=True, help="Let an older bundle replace a newer one.")
+@signing_options
 @root_option
 @json_option
 def command(  # noqa: PLR0917 - one argument an option
@@ -61,6 +64,8 @@ def command(  # noqa: PLR0917 - one argument an option
     seed: int,
     dry_run: bool,
     allow_downgrade: bool,
+    keys: Path | None,
+    unsigned: bool,
     root: Path | None,
     json_target: str | None,
 ) -> None:
@@ -99,9 +104,16 @@ def command(  # noqa: PLR0917 - one argument an option
         seed=seed,
         say=say,
     )
+    signing = None if dry_run else open_signing(keys, unsigned=unsigned)
+    if signing is not None:
+        request = replace(request, sign=signing.sign)
     if model is None:
         request = with_builtin_models(request, find_builtin_models())
-    report = plan_deployment(request) if dry_run else deploy(request, LocalTarget(request.root))
+    report = (
+        plan_deployment(request)
+        if dry_run
+        else deploy(request, LocalTarget(request.root, signing.roots if signing else ()))
+    )
     write_report(report, json_target, _describe(report))
 
 
@@ -117,6 +129,8 @@ def _describe(report: DeploymentReport) -> str:
             f"This is a preview on this machine, not a {report.profile}: golden frames were replayed on this",
             "CPU, the accelerator and the budgets of latency and memory are not verified.",
         ]
+    signed_by = report.installation.get("signed_by")
+    lines.append(f"Signed by {signed_by}." if signed_by else "Not signed: edgepose keys init makes keys.")
     edgetpu = (report.bundle or {}).get("edgetpu")
     if edgetpu is not None:
         lines.append(f"Edge TPU: {edgetpu['status']}.")

@@ -12,6 +12,7 @@ _COMMANDS = {
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
     "status": ("edgepose.cli.status", "Show what is installed in this device root."),
     "verify": ("edgepose.cli.device_verify", "Check the installed files, or a bundle, against the manifest."),
+    "enroll": ("edgepose.cli.device_enroll", "Pin the keys whose bundles this device takes, once."),
     "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),
     "calibrate": ("edgepose.cli.device_calibrate", "Set a float model's ranges here; export no picture."),
     "health": ("edgepose.cli.device_health", "Replay the golden frames through the installed model."),

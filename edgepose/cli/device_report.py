@@ -28,7 +28,8 @@ def describe_installed(installed: InstalledModel) -> tuple[dict[str, Any], str]:
         "schema": "edgepose.verification/1",
         "path": str(installed.folder),
         "verified": True,
-        "signed": False,
+        "signed": installed.signed_by is not None,
+        "signed_by": installed.signed_by,
         "manifest": to_builtins(manifest),
     }
     rows = {
@@ -38,7 +39,7 @@ def describe_installed(installed: InstalledModel) -> tuple[dict[str, Any], str]:
         "model sha256": manifest.model.sha256,
         **({"edge tpu": manifest.edgetpu.describe()} if manifest.edgetpu else {}),
         "files": f"{len(manifest.files)}, digests and sizes right",
-        "signed": "no",
+        "signed": f"yes, by {installed.signed_by}" if installed.signed_by else "no",
     }
     return report, _aligned(rows)
 

@@ -12,18 +12,30 @@ from edgepose.cli.options import PATH, json_option, root_option
 @click.command(name="verify", epilog="Example: edgepose-device verify")
 @click.argument("bundle", type=PATH, metavar="[FILE.epb]", required=False)
 @root_option
+@click.option(
+    "--root-key", type=PATH, metavar="ROOT.json", help="Root that must have led to the bundle's signatures."
+)
 @json_option
-def command(bundle: Path | None, root: Path | None, json_target: str | None) -> None:
-    """Check every file of the installed model, or of a bundle, against its manifest."""
+def command(bundle: Path | None, root: Path | None, root_key: Path | None, json_target: str | None) -> None:
+    """Check every file of the installed model against its manifest, or a bundle by the keys that this device
+    has pinned.
+    """  # noqa: D205
     if bundle is not None and root is not None:
         raise click.UsageError("Give FILE.epb or --root, not both.")
+    if bundle is None and root_key is not None:
+        raise click.UsageError("--root-key goes with FILE.epb.")
     from edgepose.cli.bundle_report import describe_bundle
     from edgepose.cli.output import write_report
 
     if bundle is not None:
-        from edgepose.trust.bundle_reader import read_bundle
+        from edgepose.cli.verification import read_root_file, verified_by_anchor, verified_by_root
+        from edgepose.device.install.installed import pinned_keys
 
-        report, text = describe_bundle(bundle, read_bundle(bundle))
+        if root_key is not None:
+            verified = verified_by_root(bundle, read_root_file(root_key))
+        else:
+            verified = verified_by_anchor(bundle, pinned_keys())
+        report, text = describe_bundle(bundle, verified)
     else:
         from edgepose.cli.device_report import describe_installed
         from edgepose.device.install.installed import installed_model

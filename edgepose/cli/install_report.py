@@ -29,6 +29,8 @@ def describe_status(root: Path, status: StatusReport) -> str:
         "sandbox": ", ".join(status.sandbox.mechanisms) if status.sandbox.enforced else "not enforced",
         "signed": "yes" if status.signed else "no",
     }
+    if status.trust is not None:
+        rows["pinned keys"] = f"root version {status.trust.root_version}, {status.trust.fingerprint}"
     if status.edgetpu is not None:
         rows["edge tpu"] = status.edgetpu.describe()
     if status.health is not None:
@@ -50,11 +52,13 @@ def describe_install(report: InstallReport) -> tuple[dict[str, Any], str]:
         "bundle_version": report.bundle_version,
         "previous_version": report.previous_version,
         "model_sha256": report.model_sha256,
+        "signed_by": report.signed_by,
         "health": to_builtins(report.health),
     }
     rows: dict[str, object] = {
         "root": report.root,
         "active": f"slot {report.slot}, version {report.bundle_version}",
+        "signed": f"yes, by {report.signed_by}" if report.signed_by else "no",
         **_health_rows(report.health),
     }
     return plain, "\n".join(f"{name:<14}{value}" for name, value in rows.items())

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgepose.cli.install_report import describe_install
 from edgepose.device.install.installer import install_bundle
-from edgepose.device.install.readiness import check_root
+from edgepose.device.install.readiness import check_keys, check_root
 from edgepose.spec.device_profile import DeviceProfile
 
 
@@ -17,10 +17,13 @@ class LocalTarget:
 
     Args:
         root: The device root.
+        roots: Roots of the keys that sign for it, from version 1 on; empty for unsigned bundles. The newest
+            is pinned where nothing is pinned yet.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, roots: tuple[bytes, ...] = ()) -> None:
         self._root = root
+        self._roots = roots
         self._next_version = 1
 
     def check(self, profile: DeviceProfile) -> None:
@@ -30,6 +33,7 @@ class LocalTarget:
             EdgeposeError: As ``check_root`` raises.
         """
         self._next_version = check_root(self._root, profile.id)
+        check_keys(self._root, self._roots)
 
     def next_version(self) -> int:
         """The bundle version that comes after everything installed so far."""
@@ -41,6 +45,9 @@ class LocalTarget:
         Raises:
             EdgeposeError: As ``install_bundle`` raises.
         """
-        installed = install_bundle(bundle, self._root, allow_downgrade=allow_downgrade, report=say)
+        enroll = self._roots[-1] if self._roots else None
+        installed = install_bundle(
+            bundle, self._root, allow_downgrade=allow_downgrade, enroll=enroll, report=say
+        )
         record, _ = describe_install(installed)
         return record

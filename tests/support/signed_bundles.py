@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from edgepose.host.bundle.signing import home_signer, sign_bundle
-from edgepose.host.keys.key_home import KeyHome
-from edgepose.host.keys.repository import init_keys, read_root_file, rotate_keys
+from edgepose.host.keys.key_home import KeyHome, read_roots
+from edgepose.host.keys.repository import init_keys, rotate_keys
 from edgepose.host.keys.role_documents import ROLES
 from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_reader import VerifiedBundle, read_bundle
@@ -39,7 +39,7 @@ class Signer:
         rotate_keys(self.home, None, roles, threshold, NOW)
 
     def root(self, version: int | None = None) -> bytes:
-        return read_root_file(self.home, version)
+        return read_roots(self.home)[-1 if version is None else version - 1]
 
     def anchor(self, version: int | None = None) -> TrustAnchor:
         return TrustAnchor(root=self.root(version).decode())

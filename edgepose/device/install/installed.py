@@ -100,6 +100,19 @@ def read_status(root: Path) -> StatusReport:
     )
 
 
+def pinned_keys(root: Path | None = None) -> TrustAnchor | None:
+    """Whom a device believes; None where nothing is pinned, or nothing is there.
+
+    Args:
+        root: The device root; None takes the preview root of this machine.
+
+    Raises:
+        TrustError: The state is damaged.
+        DeployError: The state cannot be read.
+    """
+    return read_state(Layout(root or default_preview_root())).trust
+
+
 def _intact_manifest(layout: Layout, state: DeviceState) -> BundleManifest | None:
     """The active slot's manifest, or None where nothing is active or a file is damaged."""
     content = state.active_content

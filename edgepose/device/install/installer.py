@@ -72,6 +72,7 @@ class InstallReport:
         previous_version: The version that ``rollback`` returns to, or None.
         model_sha256: Digest of the active pose model.
         health: The health check that made it active.
+        signed_by: Fingerprint of the root under which it was signed, or None for an unsigned bundle.
     """
 
     root: Path
@@ -80,6 +81,7 @@ class InstallReport:
     previous_version: int | None
     model_sha256: str
     health: HealthReport
+    signed_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -369,6 +371,7 @@ def _install_report(layout: Layout, state: DeviceState, health: HealthReport) ->
         previous_version=previous.bundle_version if previous else None,
         model_sha256=content.model_sha256,
         health=health,
+        signed_by=content.signed_by,
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from edgepose.device.install.installer import next_bundle_version
 from edgepose.device.install.layout import Layout
 from edgepose.device.install.state_file import read_state
-from edgepose.errors import ConfigError, DeployError
+from edgepose.errors import ConfigError, DeployError, TrustError
+from edgepose.trust.anchor import root_fingerprint
 
 
 def check_root(root: Path, profile_id: str) -> int:
@@ -49,3 +50,23 @@ def check_root(root: Path, profile_id: str) -> int:
             "Use another --root, or an empty one.",
         )
     return next_bundle_version(root)
+
+
+def check_keys(root: Path, roots: tuple[bytes, ...]) -> None:
+    """Refuses keys that the device does not believe, before any work.
+
+    Args:
+        root: The device root; it need not exist.
+        roots: Roots of the keys that will sign, from version 1 on; empty where nothing will be signed.
+
+    Raises:
+        TrustError: The device has pinned keys, and these are others or none.
+    """
+    trust = read_state(Layout(root)).trust if root.exists() else None
+    if trust is None or trust.root.encode() in roots:
+        return
+    found = f"those of {root_fingerprint(roots[-1])}" if roots else "none: the bundle would be unsigned"
+    raise TrustError(
+        f"{root} takes only bundles of its pinned keys, {root_fingerprint(trust.root)}; found {found}.",
+        "Give the right keys with --keys DIR.",
+    )

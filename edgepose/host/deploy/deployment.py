@@ -92,6 +92,7 @@ def deploy(request: DeployRequest, target: InstallTarget) -> DeploymentReport:
             bundle_version=target.next_version(),
             gate=to_builtins(gate),
             accuracy=gate.accuracy,
+            sign=request.sign,
         )
         summary = _bundle(bundle, log)
         with log.step("install") as note:

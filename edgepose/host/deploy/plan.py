@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepose.errors import ConfigError, GateFailedError
+from edgepose.host.bundle.signing import Sign
 from edgepose.host.sources.artifact import ModelArtifact
 from edgepose.spec.device_profile import DeviceProfile, Precision
 from edgepose.spec.recipe import QuantizationRecipe
@@ -33,6 +34,7 @@ class DeployRequest:
         recipe: Recipe asked for; None takes the profile's for the precision.
         allow_downgrade: Whether an older bundle may replace a newer one.
         seed: Draw of the calibration pictures.
+        sign: Signs the bundle; None leaves it unsigned.
     """
 
     profile: DeviceProfile
@@ -49,6 +51,7 @@ class DeployRequest:
     recipe: QuantizationRecipe | None = None
     allow_downgrade: bool = False
     seed: int = 0
+    sign: Sign | None = None
     say: Say = field(default=lambda _line: None)
 
     @property

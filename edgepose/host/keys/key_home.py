@@ -56,6 +56,10 @@ class KeyHome:
         """The metadata of a role other than root."""
         return self.metadata / f"{role}.json"
 
+    def private_key(self, role: str, key_id: str) -> Path:
+        """The file of a private key."""
+        return self.private / f"{role}-{key_id[:16]}.pem"
+
     def is_encrypted(self) -> bool:
         """Whether a passphrase is needed: any key is encrypted.
 
@@ -70,6 +74,34 @@ class KeyHome:
     def has_keys(self) -> bool:
         """Whether ``keys init`` was ever run here."""
         return self.root(1).is_file()
+
+
+def read_roots(home: KeyHome) -> list[bytes]:
+    """The files of all roots from version 1 on; the newest is what a device is enrolled with.
+
+    Raises:
+        ConfigError: There are no keys, or a file cannot be read.
+    """
+    if not home.has_keys():
+        raise ConfigError(f"There are no keys in {home.folder}.", "Run: edgepose keys init")
+    roots: list[bytes] = []
+    while (path := home.root(len(roots) + 1)).is_file():
+        roots.append(read_file(path))
+    return roots
+
+
+def read_file(path: Path) -> bytes:
+    """Reads a file of the home.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise ConfigError(
+            f"Cannot read {path}: {problem.strerror}.", "Restore the key home from a copy."
+        ) from problem
 
 
 def default_key_home() -> KeyHome:

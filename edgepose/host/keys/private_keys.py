@@ -73,7 +73,7 @@ class PrivateKeys:
         if self._password is not None:
             protection = BestAvailableEncryption(self._password)
         content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
-        path = self._path(role, signer.public_key.keyid)
+        path = self._home.private_key(role, signer.public_key.keyid)
         try:
             _write_secret(path, content)
         except OSError as problem:
@@ -86,7 +86,7 @@ class PrivateKeys:
         Raises:
             TrustError: The passphrase is wrong, or a file is damaged or holds another key.
         """
-        paths = {key_id: self._path(role, key_id) for key_id in key_ids}
+        paths = {key_id: self._home.private_key(role, key_id) for key_id in key_ids}
         return [self._unlocked(path, key_id) for key_id, path in paths.items() if path.is_file()]
 
     def forget(self, role: str, key_ids: list[str]) -> None:
@@ -96,14 +96,11 @@ class PrivateKeys:
             ConfigError: A file cannot be removed.
         """
         for key_id in key_ids:
-            path = self._path(role, key_id)
+            path = self._home.private_key(role, key_id)
             try:
                 path.unlink(missing_ok=True)
             except OSError as problem:
                 raise ConfigError(f"Cannot remove {path}: {problem.strerror}.") from problem
-
-    def _path(self, role: str, key_id: str) -> Path:
-        return self._home.private / f"{role}-{key_id[:16]}.pem"
 
     def _unlocked(self, path: Path, key_id: str) -> CryptoSigner:
         try:

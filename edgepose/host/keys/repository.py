@@ -13,7 +13,7 @@ from tuf.api.serialization.json import JSONSerializer
 
 from edgepose.errors import ConfigError, TrustError
 from edgepose.host.keys.files_to_sign import FilesToSign
-from edgepose.host.keys.key_home import KeyHome, locked
+from edgepose.host.keys.key_home import KeyHome, locked, read_file, read_roots
 from edgepose.host.keys.private_keys import PrivateKeys, make_private_folder
 from edgepose.host.keys.role_documents import (
     ROLES,
@@ -61,19 +61,7 @@ def read_root(home: KeyHome) -> Root:
         ConfigError: There are no keys, or the file cannot be read.
         TrustError: It is damaged.
     """
-    return _newest_root(_read_roots(home)).signed
-
-
-def read_root_file(home: KeyHome, version: int | None = None) -> bytes:
-    """A root's file, the newest by default: what a device is enrolled with.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    roots = _read_roots(home)
-    if version is not None and not 1 <= version <= len(roots):
-        raise ConfigError(f"There is no root version {version}; found 1 to {len(roots)}.")
-    return roots[-1 if version is None else version - 1]
+    return _newest_root(read_roots(home)).signed
 
 
 def sign_files(home: KeyHome, passphrase: str | None, asked: FilesToSign, moment: Moment) -> BundleMetadata:
@@ -85,7 +73,7 @@ def sign_files(home: KeyHome, passphrase: str | None, asked: FilesToSign, moment
         TrustError: The passphrase is wrong, or keys are missing.
     """
     with locked(home):
-        roots = _read_roots(home)
+        roots = read_roots(home)
         signers = _leaf_signers(home, passphrase, _newest_root(roots).signed, moment.now)
         leaves = _sign_leaves(home, signers, asked, moment)
     return BundleMetadata(tuple(roots), *leaves)
@@ -123,7 +111,7 @@ def rotate_keys(
     if threshold is not None and not 1 <= threshold <= MAX_KEYS_PER_ROLE:
         raise ConfigError(f"A threshold is 1 to {MAX_KEYS_PER_ROLE}, found {threshold}.")
     with locked(home):
-        roots = _read_roots(home)
+        roots = read_roots(home)
         if len(roots) >= MAX_ROOTS:
             raise ConfigError(
                 f"This home has {len(roots)} roots, as many as a device follows.", "Begin a new one."
@@ -139,7 +127,7 @@ def rotate_keys(
         signers = {role: made.get(role) or _unlocked(keys, root, role) for role in ROLES if role != "root"}
         write_whole(home.root(root.version), [content])
         # What a device finds from now on is signed by keys that the new root names.
-        targets = Metadata.from_bytes(_read(home.leaf("targets"))).signed
+        targets = Metadata.from_bytes(read_file(home.leaf("targets"))).signed
         _sign_leaves(home, signers, _as_signed_before(targets), Moment(now))
         for role in roles:
             keys.forget(
@@ -192,7 +180,7 @@ def _sign_leaves(
 def _next_version(home: KeyHome, moment: Moment) -> int:
     if not home.leaf("timestamp").is_file():
         return 1
-    last = Metadata.from_bytes(_read(home.leaf("timestamp"))).signed
+    last = Metadata.from_bytes(read_file(home.leaf("timestamp"))).signed
     signed_at = parse_moment(last.unrecognized_fields[SIGNED_AT_FIELD])
     # A device takes the time of the newest bundle as having passed.
     if moment.now < signed_at:
@@ -201,24 +189,6 @@ def _next_version(home: KeyHome, moment: Moment) -> int:
             "Set this machine's clock.",
         )
     return int(last.version) + 1
-
-
-def _read_roots(home: KeyHome) -> list[bytes]:
-    if not home.has_keys():
-        raise ConfigError(f"There are no keys in {home.folder}.", "Run: edgepose keys init")
-    roots: list[bytes] = []
-    while (path := home.root(len(roots) + 1)).is_file():
-        roots.append(_read(path))
-    return roots
-
-
-def _read(path: Any) -> bytes:
-    try:
-        return bytes(path.read_bytes())
-    except OSError as problem:
-        raise ConfigError(
-            f"Cannot read {path}: {problem.strerror}.", "Restore the key home from a copy."
-        ) from problem
 
 
 def _newest_root(roots: list[bytes]) -> Metadata[Root]:
