@@ -1,0 +1,70 @@
+"""``edgepose report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgepose.cli.options import PATH, output_option
+from edgepose.cli.output import say
+from edgepose.spec.whole_file import write_whole
+
+
+def _data_name(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> list[tuple[str, str]]:
+    pairs = [(digest.strip(), name.strip()) for digest, _, name in (value.partition("=") for value in values)]
+    for value, pair in zip(values, pairs, strict=True):
+        if not all(pair):
+            raise click.BadParameter(f"'{value}' is not DIGEST=NAME.")
+    return pairs
+
+
+@click.command(
+    name="report",
+    epilog="Example: edgepose report int8.json bench.json deploy.json --poses poses.jsonl --video clip.mp4 "
+    "-o report.html",
+)
+@click.argument("records", type=PATH, nargs=-1, metavar="RECORD.json...")
+@click.option("--poses", type=PATH, metavar="POSES.jsonl", help="What run --output wrote; needs --video.")
+@click.option("--video", type=PATH, metavar="VIDEO", help="Video or folder of images that --poses is about.")
+@click.option("--title", default="edgepose report", show_default=True, metavar="TEXT", help="Of the page.")
+@click.option(
+    "--data",
+    "data_names",
+    multiple=True,
+    callback=_data_name,
+    metavar="DIGEST=NAME",
+    help="What pictures accuracy was measured on, by dataset.digest or how it begins; repeat it.",
+)
+@output_option
+def command(
+    *,
+    records: tuple[Path, ...],
+    poses: Path | None,
+    video: Path | None,
+    title: str,
+    data_names: list[tuple[str, str]],
+    output: Path,
+) -> None:
+    """Write one HTML page from records: pictures, accuracy against latency, int8 against float, deployment.
+
+    RECORDs are the JSON of evaluate, benchmark, deploy, quantize, status and distill. The page needs no other
+    file, runs no script and loads nothing. What no record says is "not measured".
+    """
+    if not records and poses is None:
+        raise click.UsageError("Give at least one RECORD.json, or --poses with --video.")
+    if (poses is None) != (video is None):
+        raise click.UsageError("--poses and --video belong together.")
+    # OpenCV takes longer to import than `--help` may.
+    from edgepose.cli.report_pictures import sight_request
+    from edgepose.host.report.page import render_page
+    from edgepose.host.report.pictures import take_pictures
+    from edgepose.host.report.reading import ReportRequest, read_material
+
+    request = ReportRequest(records, title, tuple(data_names))
+    sight = None if poses is None or video is None else take_pictures(sight_request(video, poses))
+    page = render_page(read_material(request, sight))
+    write_whole(output, [page.encode()])
+    say(f"{output}: {len(page) / 2**20:.2f} MiB, opens in any browser without a network")

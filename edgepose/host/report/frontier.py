@@ -1,0 +1,177 @@
+"""Which models have both accuracy and latency, which may be compared, and which none beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from edgepose.host.report.axis import drawable, drawable_interval
+from edgepose.host.report.material import ReportMaterial, ReportRecord
+from edgepose.spec.benchmark_report import BenchmarkReport
+from edgepose.spec.evaluation_report import EvaluatedData, EvaluationReport, MetricFigure
+
+
+@dataclass(frozen=True)
+class MeasuredModel:
+    """A model's accuracy.
+
+    Attributes:
+        sha256: Of its file.
+        precision: Of its weights.
+        data: What it was measured on.
+        detector_sha256: The detector that gave the boxes, or None.
+        ap: AP; None where the record has none.
+    """
+
+    sha256: str
+    precision: str
+    data: EvaluatedData
+    detector_sha256: str | None
+    ap: MetricFigure | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What latency was measured on."""
+
+    arch: str
+    model: str | None
+    threads: int
+
+    def in_words(self) -> str:
+        """The machine, and threads."""
+        name = self.model or "a machine that does not tell its name"
+        return f"{name} ({self.arch}), {self.threads} thread{'' if self.threads == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """A model with both figures.
+
+    Attributes:
+        measured: Its accuracy.
+        benchmark: Its latency.
+        best: Whether no other model of the group is as accurate and faster, or as fast and more accurate;
+            False where a figure cannot be drawn.
+    """
+
+    measured: MeasuredModel
+    benchmark: ReportRecord[BenchmarkReport]
+    best: bool = False
+
+    @property
+    def ap(self) -> float | None:
+        """The accuracy, where it can be drawn."""
+        return None if self.measured.ap is None else drawable(self.measured.ap.value)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Its 95 % interval, where it can be drawn."""
+        return None if self.measured.ap is None else drawable_interval(self.measured.ap.interval_95)
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The median of picture to poses, where it can be drawn."""
+        return drawable(self.benchmark.report.latency_ms.p50)
+
+
+@dataclass(frozen=True)
+class FrontierGroup:
+    """Models that may be compared: the same data and boxes, the same machine and threads."""
+
+    data: EvaluatedData
+    machine: Machine
+    points: tuple[FrontierPoint, ...]
+
+
+def measured_models(material: ReportMaterial) -> list[MeasuredModel]:
+    """Every model whose accuracy is known, once for each data set; baselines too."""
+    found: dict[tuple[str | None, ...], MeasuredModel] = {}
+    for record in material.all_evaluations():
+        found.setdefault(_key(one := _measured(record.report)), one)
+    for record in material.all_evaluations():
+        if (parent := _baseline(record.report)) is not None:
+            found.setdefault(_key(parent), parent)
+    return list(found.values())
+
+
+def frontier_groups(material: ReportMaterial) -> list[FrontierGroup]:
+    """Models with accuracy and latency, in groups that may be compared."""
+    groups: dict[tuple[object, ...], list[FrontierPoint]] = {}
+    for measured in measured_models(material):
+        for benchmark in material.benchmarks:
+            if benchmark.report.model.sha256 == measured.sha256:
+                key = (_key(measured)[1:], _machine(benchmark.report))
+                groups.setdefault(key, []).append(FrontierPoint(measured, benchmark))
+    return [
+        FrontierGroup(points[0].measured.data, _machine(points[0].benchmark.report), mark_best(points))
+        for points in groups.values()
+    ]
+
+
+def mark_best(points: Sequence[FrontierPoint]) -> tuple[FrontierPoint, ...]:
+    """Marks the points that no other one dominates (the Pareto front)."""
+    return tuple(replace(point, best=_is_best(point, points)) for point in points)
+
+
+def without_latency(material: ReportMaterial) -> list[str]:
+    """Digests of models whose accuracy alone is known."""
+    timed = {record.report.model.sha256 for record in material.benchmarks}
+    return list(dict.fromkeys(m.sha256 for m in measured_models(material) if m.sha256 not in timed))
+
+
+def without_accuracy(material: ReportMaterial) -> list[str]:
+    """Digests of models whose latency alone is known."""
+    measured = {model.sha256 for model in measured_models(material)}
+    found = (record.report.model.sha256 for record in material.benchmarks)
+    return list(dict.fromkeys(digest for digest in found if digest not in measured))
+
+
+def _is_best(point: FrontierPoint, points: Sequence[FrontierPoint]) -> bool:
+    if (own := _place(point)) is None:
+        return False
+    return not any(_beats(place, own) for place in map(_place, points) if place is not None)
+
+
+def _place(point: FrontierPoint) -> tuple[float, float] | None:
+    if point.latency_ms is None or point.ap is None:
+        return None
+    return point.latency_ms, point.ap
+
+
+def _beats(other: tuple[float, float], own: tuple[float, float]) -> bool:
+    return other != own and other[0] <= own[0] and other[1] >= own[1]
+
+
+def _machine(report: BenchmarkReport) -> Machine:
+    return Machine(report.device.arch, report.device.model, report.threads)
+
+
+def _measured(report: EvaluationReport) -> MeasuredModel:
+    detector = None if report.detector is None else report.detector.sha256
+    return MeasuredModel(
+        report.model.sha256, report.model.precision, report.dataset, detector, report.metrics.get("oks_ap")
+    )
+
+
+def _baseline(report: EvaluationReport) -> MeasuredModel | None:
+    baseline = report.baseline
+    if baseline is None:
+        return None
+    detector = None if report.detector is None else report.detector.sha256
+    return MeasuredModel(
+        baseline.sha256, baseline.precision, report.dataset, detector, baseline.metrics.get("oks_ap")
+    )
+
+
+def _key(model: MeasuredModel) -> tuple[str | None, ...]:
+    return tuple(_parts(model))
+
+
+def _parts(model: MeasuredModel) -> Iterator[str | None]:
+    yield model.sha256
+    yield model.data.digest
+    yield model.data.boxes_from
+    yield model.detector_sha256
+    # Two models with other keypoints are not compared on the same ones.
+    yield from model.data.keypoints

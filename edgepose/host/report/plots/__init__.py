@@ -1,0 +1,1 @@
+"""Plots as SVG text: one file a kind, figures in, markup out."""

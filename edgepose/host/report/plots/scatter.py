@@ -1,0 +1,122 @@
+"""Points with whiskers upwards and downwards, named where they stand, and a line over the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from edgepose.host.report.axis import Axis, round_axis
+from edgepose.host.report.markup import Markup, element, joined
+from edgepose.host.report.plots.frame import (
+    FONT,
+    WIDTH,
+    Words,
+    drawing,
+    label,
+    line,
+    scale_x,
+    scale_y,
+    shortened,
+    text_width_px,
+)
+
+_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320.0, 48.0, WIDTH - 12, 34.0, 272.0
+_RADIUS = 5.0
+_LABEL_ROOM_PX = 150.0
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class ScatterPoint:
+    """A point.
+
+    Attributes:
+        name: Stands beside it.
+        x: Figure across.
+        y: Figure upwards.
+        interval: Ends of the whisker; None without one.
+        best: Whether no other point is better in both; the line runs through these.
+    """
+
+    name: str
+    x: float
+    y: float
+    interval: tuple[float, float] | None
+    best: bool
+
+
+def scatter(points: Sequence[ScatterPoint], words: Words, names: tuple[str, str]) -> Markup:
+    """The plot.
+
+    Args:
+        points: At least one, figures finite.
+        words: Its title and description.
+        names: Of the scale across, which begins at 0, and of the one upwards.
+    """
+    ends = [end for point in points for end in (point.y, *(point.interval or ()))]
+    across = round_axis([0.0, *(point.x for point in points)], (_LEFT, _RIGHT))
+    upwards = round_axis(ends, (_BOTTOM, _TOP))
+    placed = [(point, across.place_px(point.x), upwards.place_px(point.y)) for point in points]
+    return drawing(
+        _HEIGHT,
+        words,
+        scale_x(across, (_TOP, _BOTTOM), names[0]),
+        scale_y(upwards, (_LEFT, _RIGHT), names[1]),
+        _best_line([(x, y) for point, x, y in placed if point.best]),
+        *(_whisker(point, x, upwards) for point, x, _ in placed),
+        *(_mark(point, x, y) for point, x, y in placed),
+        *_names(placed),
+    )
+
+
+def _best_line(places: list[tuple[float, float]]) -> Markup:
+    """Steps: between two models there is none, so the faster one's accuracy holds until the next."""
+    if len(places) < 2:
+        return Markup("")
+    ordered = sorted(places)
+    corners = [ordered[0]]
+    for before, after in pairwise(ordered):
+        corners += [(after[0], before[1]), after]
+    return element("polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in corners), class_="best-line")
+
+
+def _whisker(point: ScatterPoint, x: float, upwards: Axis) -> Markup:
+    if point.interval is None:
+        return Markup("")
+    low, high = (upwards.place_px(end) for end in point.interval)
+    caps = (line((x - 4, end), (x + 4, end), "whisker") for end in (low, high))
+    return joined(line((x, low), (x, high), "whisker"), *caps)
+
+
+def _mark(point: ScatterPoint, x: float, y: float) -> Markup:
+    kind = "point best" if point.best else "point beaten"
+    return element("circle", element("title", point.name), cx=x, cy=y, r=_RADIUS, class_=kind)
+
+
+def _names(placed: list[tuple[ScatterPoint, float, float]]) -> list[Markup]:
+    """Each beside its point, on the first side where it covers nothing."""
+    taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in placed]
+    drawn = []
+    for point, x, y in placed:
+        words = shortened(point.name, _LABEL_ROOM_PX)
+        boxes = _sides(x, y, text_width_px(words))
+        box = next((one for one in boxes if _inside(one) and not any(_meet(one, t) for t in taken)), boxes[0])
+        taken.append(box)
+        drawn.append(label((box[0], box[3] - 3), words, "name"))
+    return drawn
+
+
+def _sides(x: float, y: float, width: float) -> list[Box]:
+    left, right, middle = x - 9 - width, x + 9, max(x - width / 2, _LEFT + 2)
+    starts = [(right, y), (left, y), (right, y - 15), (left, y - 15), (right, y + 15), (left, y + 15)]
+    starts += [(min(middle, _RIGHT - width), y + away) for away in (-18, 18, -33, 33, -48, 48)]
+    return [(start, at - FONT / 2 - 2, start + width, at + FONT / 2 + 2) for start, at in starts]
+
+
+def _inside(box: Box) -> bool:
+    return box[0] >= _LEFT and box[2] <= WIDTH and box[1] >= _TOP - 14 and box[3] <= _BOTTOM
+
+
+def _meet(first: Box, second: Box) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
