@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ pytest_plugins = ["tests.support.fixtures", "tests.support.zoo.fixtures"]
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    """Keeps the keys of whoever runs the tests out of them: nothing is signed that does not say so."""
+    os.environ["EDGEPOSE_KEYS_HOME"] = f"{os.devnull}/no-keys"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -104,6 +104,23 @@ def test_second_deploy_takes_the_other_slot_and_rollback_returns(deploy: Deploy,
     assert (status["bundle_version"], status["active_slot"]) == (1, "a")
 
 
+def test_deploy_signs_pins_and_refuses_to_begin_without_the_pinned_keys(
+    deploy: Deploy, tmp_path: Path
+) -> None:
+    home, root = tmp_path / "keys", tmp_path / "root"
+    assert edgepose("keys", "init", "--no-passphrase", "--home", home).returncode == 0
+    signed = deploy(precision="float32", keys=home)
+    assert signed.returncode == 0, signed.stderr
+    assert "Pinning root SHA256:" in signed.stderr
+    assert "Signed by SHA256:" in signed.stdout
+    unsigned = deploy("--unsigned", precision="float32")
+    assert unsigned.returncode == 7
+    assert "evaluate" not in unsigned.stderr
+    assert "--keys" in unsigned.stderr
+    status = json.loads(edgepose("status", "--root", root, "--json", "-").stdout)
+    assert (status["bundle_version"], status["signed"]) == (1, True)
+
+
 def test_dry_run_prints_the_plan_and_changes_nothing(deploy: Deploy, tmp_path: Path) -> None:
     done = deploy("--dry-run")
     assert done.returncode == 0, done.stderr
