@@ -41,6 +41,7 @@ text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .tick-x, .tick-y, .axis, .absent { fill: var(--quiet); }
 .name { paint-order: stroke; stroke: var(--ground); stroke-width: 3px; }
 .grid { stroke: var(--faint); stroke-width: 1; }
+.leader { stroke: var(--quiet); stroke-width: 1; }
 .zero { stroke: var(--quiet); stroke-width: 1.5; }
 .whisker { stroke: var(--ink); stroke-width: 1.5; }
 .other { stroke: var(--second); stroke-width: 3; }

@@ -89,6 +89,9 @@ def text_width_px(words: str) -> float:
 
 
 def shortened(words: str, room_px: float) -> str:
-    """A label that fits; the table beside the plot has the whole one."""
-    letters = max(int(room_px / (FONT * _LETTER)), 2)
-    return words if len(words) <= letters else words[: letters - 1] + "…"
+    """A label that fits, both its ends kept; the table beside the plot has the whole one."""
+    letters = max(int(room_px / (FONT * _LETTER)), 3)
+    if len(words) <= letters:
+        return words
+    end = (letters - 1) // 2
+    return f"{words[: letters - 1 - end]}…{words[-end:]}"

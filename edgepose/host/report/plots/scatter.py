@@ -24,6 +24,7 @@ from edgepose.host.report.plots.frame import (
 _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320.0, 48.0, WIDTH - 12, 34.0, 272.0
 _RADIUS = 5.0
 _LABEL_ROOM_PX = 150.0
+_FAR_PX = 20.0
 Box = tuple[float, float, float, float]
 
 
@@ -95,22 +96,38 @@ def _mark(point: ScatterPoint, x: float, y: float) -> Markup:
 
 
 def _names(placed: list[tuple[ScatterPoint, float, float]]) -> list[Markup]:
-    """Each beside its point, on the first side where it covers nothing."""
+    """Each beside its point, where it covers nothing, else where it covers no point and no other name."""
     taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in placed]
+    lines: list[Box] = [(x - 2, _TOP, x + 2, _BOTTOM) for point, x, _ in placed if point.interval]
     drawn = []
     for point, x, y in placed:
         words = shortened(point.name, _LABEL_ROOM_PX)
         boxes = _sides(x, y, text_width_px(words))
-        box = next((one for one in boxes if _inside(one) and not any(_meet(one, t) for t in taken)), boxes[0])
+        box = next(filter(None, (_free(boxes, covered) for covered in (taken + lines, taken))), boxes[0])
         taken.append(box)
-        drawn.append(label((box[0], box[3] - 3), words, "name"))
+        drawn.append(joined(_leader((x, y), box), label((box[0], box[3] - 4), words, "name")))
     return drawn
+
+
+def _leader(point: tuple[float, float], box: Box) -> Markup:
+    """A thin line to a name that had to go farther away."""
+    middle = (box[1] + box[3]) / 2
+    if abs(middle - point[1]) < _FAR_PX:
+        return Markup("")
+    side = box[0] - 1 if box[0] > point[0] else box[2] + 1
+    return line(point, (side, middle), "leader")
+
+
+def _free(boxes: list[Box], covered: list[Box]) -> Box | None:
+    """The first place inside the plot where a name covers nothing of this."""
+    return next((box for box in boxes if _inside(box) and not any(_meet(box, one) for one in covered)), None)
 
 
 def _sides(x: float, y: float, width: float) -> list[Box]:
     left, right, middle = x - 9 - width, x + 9, max(x - width / 2, _LEFT + 2)
-    starts = [(right, y), (left, y), (right, y - 15), (left, y - 15), (right, y + 15), (left, y + 15)]
-    starts += [(min(middle, _RIGHT - width), y + away) for away in (-18, 18, -33, 33, -48, 48)]
+    starts = [(right, y - 15), (left, y - 15), (left, y), (right, y + 15), (left, y + 15), (right, y)]
+    starts += [(min(middle, _RIGHT - width), y + away) for away in (-18, 18)]
+    starts += [(x, y + away) for away in (-32, 32, -49, 49, -66, 66, -83, 83) for x in (right, left)]
     return [(start, at - FONT / 2 - 2, start + width, at + FONT / 2 + 2) for start, at in starts]
 
 

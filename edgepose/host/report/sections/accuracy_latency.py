@@ -18,7 +18,7 @@ from edgepose.host.report.plots.scatter import ScatterPoint, scatter
 from edgepose.host.report.sections.notes import about_people
 
 _HEADERS = (
-    "model", "sha256", "weights", "AP [95 % interval]", "p50 ms", "p95 ms", "runtime", "beaten in both",
+    "model", "sha256", "weights", "AP [95 % interval]", "p50 ms", "p95 ms", "runtime", "beaten",
 )  # fmt: skip
 
 
@@ -40,8 +40,9 @@ def _group(group: FrontierGroup, material: ReportMaterial) -> Markup:
     shown = [_plot(drawn, material, where)] if drawn else [paragraph(f"AP or latency: {NOT_MEASURED}.")]
     rows = [_row(point, material) for point in group.points]
     sentence = (
-        "A step line joins the models that no other one beats in both accuracy and time; a hollow point is "
-        "beaten in both. Whiskers are 95 % intervals: where they overlap, the order may be chance."
+        "The dashed steps join the models that no other one beats; a hollow point is beaten: another model "
+        "is at least as accurate and at least as fast. Whiskers are 95 % intervals: where they overlap, the "
+        "order may be chance."
     )
     return joined(
         paragraph(f"Accuracy on {where}"),
@@ -58,7 +59,7 @@ def _plot(points: list[FrontierPoint], material: ReportMaterial, where: str) -> 
         for point in points
     ]
     best = ", ".join(dot.name for dot in sorted(dots, key=lambda dot: dot.x) if dot.best)
-    words = Words("Accuracy against latency", f"{where} Not beaten in both: {best}.")
+    words = Words("Accuracy against latency", f"{where} Not beaten: {best}.")
     return scatter(dots, words, ("latency p50, ms", "AP"))
 
 

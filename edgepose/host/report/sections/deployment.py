@@ -9,6 +9,11 @@ from edgepose.host.report.sections.notes import gate_in_words, health_in_words
 from edgepose.spec.deployment_report import DeploymentReport
 from edgepose.spec.device_status import HealthReport, StatusReport
 
+_DATA_NOTE = (
+    "This record does not name the pictures behind its figures. "
+    "On drawn people they say nothing about real ones."
+)
+
 
 def section(material: ReportMaterial) -> Markup | None:
     """The part; None without deployments and statuses."""
@@ -31,6 +36,7 @@ def _deployment(report: DeploymentReport, details: DeploymentDetails) -> Markup:
         title,
         table("Steps", ("step", "result", "seconds"), rows) if rows else paragraph("No step was recorded."),
         gate_in_words(details.gate),
+        paragraph(_DATA_NOTE, class_="note"),
         health_in_words(details.health),
         _verified(details.health),
         paragraph(f"sha256 of the model that ships: {shipped}."),

@@ -70,7 +70,7 @@ def _curve(places: tuple[tuple[float, float], ...], title: str, name: str) -> Ma
 
 def _forms(tuned: QuantizationAwareTuning | None) -> Markup:
     if tuned is None:
-        return paragraph(f"Quantization-aware fine-tuning: {NOT_MEASURED}; there was none.")
+        return paragraph("There was no quantization-aware fine-tuning, so no int8 student was measured.")
     forms = {
         "float": tuned.float_student,
         "fine-tuned, rounded in the training": tuned.fake_quantized,
