@@ -6,18 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgepose.cli.verification import CheckedBundle
+from edgepose.spec.bundle_manifest import Provenance
 from edgepose.spec.records import to_builtins
-from edgepose.trust.bundle_reader import VerifiedBundle
 from edgepose.trust.signed_bundle import SignedBundle
 
 
-def describe_bundle(path: Path, bundle: VerifiedBundle) -> tuple[dict[str, Any], str]:
+def describe_bundle(path: Path, checked: CheckedBundle) -> tuple[dict[str, Any], str]:
     """The report of a verified bundle as JSON and as text.
 
     Args:
         path: The bundle file.
-        bundle: What was read from it.
+        checked: What was read from it.
     """
+    bundle = checked.bundle
     manifest = bundle.manifest
     report = {
         "schema": "edgepose.verification/1",
@@ -27,6 +29,7 @@ def describe_bundle(path: Path, bundle: VerifiedBundle) -> tuple[dict[str, Any],
         "verified": True,
         "signed": bundle.signed is not None,
         "signature": _signature(bundle.signed),
+        "sbom": checked.sbom,
         "manifest": to_builtins(manifest),
     }
     model, provenance = manifest.model, manifest.provenance
@@ -40,18 +43,20 @@ def describe_bundle(path: Path, bundle: VerifiedBundle) -> tuple[dict[str, Any],
         "model": f"{model.spec.name} {model.spec.version}, {model.precision} {model.format}",
         "model sha256": model.sha256,
         "made from": history,
+        **_lineage_rows(provenance),
         "detector": detector,
         "licences": ", ".join(provenance.licences),
         **({"edge tpu": manifest.edgetpu.describe()} if manifest.edgetpu else {}),
         "golden": f"{len(manifest.golden.frames)} frames, OKS at least {manifest.golden.tolerance_oks}",
         "accuracy": provenance.accuracy,
         "files": f"{len(manifest.files)}, digests and sizes right",
+        "sbom": _sbom_in_words(checked.sbom),
         "signed": _signed_in_words(bundle.signed),
         "created by": provenance.created_by,
     }
     if bundle.signed is not None:
         rows |= _signers(bundle.signed)
-    return report, "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+    return report, "\n".join(f"{name:<13} {value}" for name, value in rows.items())
 
 
 def _signature(signed: SignedBundle | None) -> dict[str, Any] | None:
@@ -80,3 +85,26 @@ def _signers(signed: SignedBundle) -> dict[str, str]:
             f"version {role.version}, {role.threshold} needed, keys {keys}, until {role.expires[:10]}"
         )
     return rows
+
+
+def _lineage_rows(provenance: Provenance) -> dict[str, str]:
+    """What the pose model was made from, with digests."""
+    lineage, rows = provenance.model, {}
+    for parent in lineage.parents if lineage else ():
+        rows[f"  {parent.file_name}"] = f"sha256 {parent.sha256}"
+    if lineage is not None and lineage.recipe is not None:
+        rows["recipe"] = lineage.recipe.name
+    if lineage is not None and lineage.calibration is not None:
+        data = lineage.calibration
+        rows["calibration"] = f"{data.images} images, {data.crops} crops, digest {data.digest}"
+    if lineage is not None and lineage.agreement_oks is not None:
+        rows["agreement"] = f"OKS {lineage.agreement_oks:.4f} with the float parent"
+    if provenance.gate is not None:
+        rows["gate"] = "passed" if provenance.gate.get("passed") is True else "failed"
+    return rows
+
+
+def _sbom_in_words(sbom: dict[str, Any] | None) -> str:
+    if sbom is None:
+        return "none"
+    return f"{sbom['file']}, {sbom['format']}, {sbom['components']} parts: {', '.join(sbom['packages'])}"

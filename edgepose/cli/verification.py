@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-from edgepose.errors import ConfigError
+from edgepose.errors import ConfigError, TrustError
+from edgepose.spec.bundle_manifest import SBOM_NAME
 from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_reader import VerifiedBundle, read_bundle
 from edgepose.trust.judgement import judge_by
+
+_MAX_SBOM_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class CheckedBundle:
+    """A bundle whose bytes and signatures were checked.
+
+    Attributes:
+        bundle: The bundle.
+        sbom: What its bill of materials lists, or None where it has none.
+    """
+
+    bundle: VerifiedBundle
+    sbom: dict[str, Any] | None
 
 
 def read_root_file(path: Path) -> bytes:
@@ -23,7 +42,7 @@ def read_root_file(path: Path) -> bytes:
         raise ConfigError(f"Cannot read {path}: {problem.strerror}.") from problem
 
 
-def verified_by_root(bundle: Path, root: bytes | None) -> VerifiedBundle:
+def verified_by_root(bundle: Path, root: bytes | None) -> CheckedBundle:
     """Checks a bundle's bytes and signatures.
 
     Args:
@@ -43,7 +62,7 @@ def verified_by_root(bundle: Path, root: bytes | None) -> VerifiedBundle:
     return verified_by_anchor(bundle, anchor)
 
 
-def verified_by_anchor(bundle: Path, anchor: TrustAnchor | None) -> VerifiedBundle:
+def verified_by_anchor(bundle: Path, anchor: TrustAnchor | None) -> CheckedBundle:
     """The same by what a device remembers; what is only older than that is no fault here.
 
     Raises:
@@ -51,10 +70,31 @@ def verified_by_anchor(bundle: Path, anchor: TrustAnchor | None) -> VerifiedBund
         TrustError: It is not as it must be.
     """
     judge = judge_by(anchor, datetime.now(timezone.utc), allow_downgrade=True)
-    return read_bundle(bundle, judge=judge)
+    sbom = bytearray()
+
+    def keep(path: str, piece: bytes) -> None:
+        if path == SBOM_NAME and len(sbom) + len(piece) <= _MAX_SBOM_BYTES:
+            sbom.extend(piece)
+
+    verified = read_bundle(bundle, keep, judge)
+    return CheckedBundle(verified, _summary(bytes(sbom)) if sbom else None)
 
 
-def verified_by_home(bundle: Path, roots: tuple[bytes, ...]) -> VerifiedBundle:
+def _summary(content: bytes) -> dict[str, Any]:
+    """What a bill of materials lists; it was verified as a file, and is read with care all the same."""
+    try:
+        document = json.loads(content)
+        parts = [
+            (str(part["type"]), str(part["name"]), part.get("version")) for part in document["components"]
+        ]
+        form = f"{document['bomFormat']} {document['specVersion']}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        raise TrustError(f"The bill of materials in the bundle cannot be read: {problem!r}.") from problem
+    packages = [f"{name} {version}" for kind, name, version in parts if kind in {"library", "platform"}]
+    return {"file": SBOM_NAME, "format": form, "components": len(parts), "packages": packages}
+
+
+def verified_by_home(bundle: Path, roots: tuple[bytes, ...]) -> CheckedBundle:
     """The same by a key home's roots, which may be another's than the bundle's: then nothing is compared.
 
     Raises:

@@ -16,6 +16,8 @@ from edgepose.spec.records import Record
 MANIFEST_NAME = "manifest.json"
 MANIFEST_DIGEST_NAME = "manifest.sha256"
 METADATA_FOLDER = "metadata/"
+# The bill of materials: an ordinary file of the bundle, which older bundles do not have.
+SBOM_NAME = "sbom.cdx.json"
 # USTAR keeps a name of up to 100 bytes in one field; longer ones would need extensions.
 MAX_PATH_LENGTH = 100
 

@@ -25,12 +25,20 @@ from edgepose.host.bundle.golden import (
     golden_from_parent,
 )
 from edgepose.host.bundle.golden_detections import detect_golden
+from edgepose.host.bundle.sbom import bundle_sbom
 from edgepose.host.bundle.signing import Sign, files_to_sign
 from edgepose.inference.detector import PersonDetector
 from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD
 from edgepose.inference.open_model import open_backend
 from edgepose.inference.pipeline import PosePipeline
-from edgepose.spec.bundle_manifest import BundledFile, BundleManifest, GoldenFrame, GoldenSet, Provenance
+from edgepose.spec.bundle_manifest import (
+    SBOM_NAME,
+    BundledFile,
+    BundleManifest,
+    GoldenFrame,
+    GoldenSet,
+    Provenance,
+)
 from edgepose.spec.device_profile import DeviceProfile
 from edgepose.spec.lineage import Lineage
 from edgepose.spec.whole_file import write_whole
@@ -107,12 +115,21 @@ def build_bundle(request: BundleRequest) -> Path:
         provenance=_provenance(request, model, detector),
         edgetpu=edgetpu,
     )
+    manifest, contents = _with_sbom(manifest, contents)
     pieces = archive_pieces(manifest, contents)
     _check_size(sum(map(len, pieces)), request.profile)
     if request.sign is not None:
         pieces = archive_pieces(manifest, contents, request.sign(files_to_sign(manifest)))
     write_whole(request.output, pieces)
     return request.output
+
+
+def _with_sbom(
+    manifest: BundleManifest, contents: dict[str, bytes]
+) -> tuple[BundleManifest, dict[str, bytes]]:
+    contents = {**contents, SBOM_NAME: bundle_sbom(manifest)}
+    files = tuple(_listed(path, contents[path]) for path in sorted(contents))
+    return msgspec.structs.replace(manifest, files=files), contents
 
 
 def golden_pictures(model: AdmittedModel) -> dict[str, GoldenPicture]:

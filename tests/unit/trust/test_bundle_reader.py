@@ -137,7 +137,7 @@ def test_a_file_added_at_the_end_is_refused(members: list[Member], tmp_path: Pat
 
 
 def test_a_missing_file_is_refused(members: list[Member], tmp_path: Path) -> None:
-    assert "'model.onnx' is missing" in refusal(write_members(tmp_path / "b.epb", members[:-1]))
+    assert "'sbom.cdx.json' is missing" in refusal(write_members(tmp_path / "b.epb", members[:-1]))
 
 
 def test_files_in_another_order_are_refused(members: list[Member], tmp_path: Path) -> None:
