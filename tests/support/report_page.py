@@ -9,7 +9,20 @@ from xml.etree import ElementTree as ET
 
 VOID = {"meta", "img", "br", "link", "input"}
 # What makes a browser fetch or run something.
-LOADING = {"script", "link", "iframe", "object", "embed", "base", "form", "a", "video", "audio", "source", "use"}
+LOADING = {
+    "script",
+    "link",
+    "iframe",
+    "object",
+    "embed",
+    "base",
+    "form",
+    "a",
+    "video",
+    "audio",
+    "source",
+    "use",
+}
 
 
 @dataclass
@@ -35,6 +48,8 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        if "body" in self.open:
+            self.texts["body"][-1] += " "
 
     def handle_data(self, data: str) -> None:
         for tag in set(self.open):
@@ -53,7 +68,7 @@ class Page(HTMLParser):
         return " ".join(self.texts["body"][-1].split())
 
     def plots(self, title: str) -> list[ET.Element]:
-        found = map(ET.fromstring, re.findall(r"<svg .*?</svg>", self.text, re.DOTALL))  # noqa: S314
+        found = map(ET.fromstring, re.findall(r"<svg .*?</svg>", self.text, re.DOTALL))
         return [plot for plot in found if plot.findtext("title") == title]
 
 

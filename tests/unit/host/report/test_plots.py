@@ -92,7 +92,9 @@ def test_whiskers_are_drawn_against_zero_and_gaps_are_said() -> None:
     (zero,) = by_class(plot, "zero")
     assert figure_at(plot, number(zero, "x1"), "x") == pytest.approx(0.0, abs=1e-6)
     dots = by_class(plot, "point")
-    assert [figure_at(plot, number(dot, "cx"), "x") for dot in dots] == pytest.approx([-0.012, 0.03], abs=1e-3)
+    assert [figure_at(plot, number(dot, "cx"), "x") for dot in dots] == pytest.approx(
+        [-0.012, 0.03], abs=1e-3
+    )
     stem = by_class(plot, "whisker")[0]
     ends = [figure_at(plot, number(stem, name), "x") for name in ("x1", "x2")]
     assert ends == pytest.approx([-0.02, 0.004], abs=1e-3)
