@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml requirements/constraints.txt
 		--constraint requirements/constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
-demo: setup  ## Deploy a small constructed model to a preview root here and run it on a drawn clip
+demo: setup  ## Deploy the built-in model to a preview root here, run it on a drawn clip, write a report
 	$(BIN)/python -m examples.demo demo
 
 test: setup  ## Run all tests (what CI runs)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     "--model", type=PATH, metavar="MODEL", help="The float pose model; the built-in one by default."
 )
 @spec_option
+@click.option(
+    "--float-parent", type=PATH, metavar="MODEL", help="What a MODEL that is int8 already is judged against."
+)
 @detector_option
 @detector_spec_option
 @click.option("--calibration", type=PATH, metavar="DIR", help="Pictures that set the ranges.")
@@ -54,6 +57,7 @@ def command(  # noqa: PLR0917 - one argument an option
     profile_name: str,
     model: Path | None,
     spec_file: Path | None,
+    float_parent: Path | None,
     detector: Path | None,
     detector_spec: Path | None,
     calibration: Path | None,
@@ -93,6 +97,7 @@ def command(  # noqa: PLR0917 - one argument an option
         model=model or Path(),
         root=root or default_preview_root(),
         spec_file=spec_file,
+        float_parent=float_parent,
         detector=detector,
         detector_spec=detector_spec,
         calibration=calibration,
