@@ -12,6 +12,7 @@ from edgepose.spec.model_spec import read_spec
 from edgepose.spec.records import to_builtins
 from edgepose.spec.shipped_specs import shipped_spec_paths
 from edgepose.spec.whole_file import write_whole
+from edgepose.trust.builtin_models import find_builtin_models
 
 
 @click.group(name="models", epilog="Example: edgepose models inspect pose.onnx")
@@ -22,7 +23,8 @@ def command() -> None:
 @command.command(name="list", epilog="Example: edgepose models list")
 @json_option
 def list_models(json_target: str | None) -> None:
-    """List the models whose spec is ready; give its name to --spec or --detector-spec."""
+    """List the built-in models, and those whose spec is ready: give its name to --spec or --detector-spec."""
+    builtin = find_builtin_models()
     specs = {name: read_spec(path) for name, path in shipped_spec_paths().items()}
     rows = [
         (name, spec.paradigm, f"{spec.input.width_px}x{spec.input.height_px}", spec.licence, spec.source)
@@ -31,8 +33,16 @@ def list_models(json_target: str | None) -> None:
     report = {
         "schema": "edgepose.models/1",
         "models": [{"name": name, "spec": to_builtins(spec)} for name, spec in specs.items()],
+        "builtin": to_builtins(builtin.manifest),
+        "builtin_folder": str(builtin.folder),
     }
-    write_report(report, json_target, table(("name", "paradigm", "input", "licence", "source"), rows))
+    files = [(entry.file, entry.role, entry.precision) for entry in builtin.manifest.files]
+    text = (
+        f"Built in, in {builtin.folder}; terms: {builtin.manifest.licence}\n"
+        f"{table(('file', 'role', 'precision'), files)}\n\nSpecs that are ready:\n"
+        f"{table(('name', 'paradigm', 'input', 'licence', 'source'), rows)}"
+    )
+    write_report(report, json_target, text)
 
 
 @command.command(name="inspect", epilog="Example: edgepose models inspect pose.tflite --json -")
