@@ -133,11 +133,12 @@ class ReportMaterial:
     data_names: Mapping[str, str] = field(default_factory=dict)
 
     def all_evaluations(self) -> list[ReportRecord[EvaluationReport]]:
-        """The given ones, and those inside the training records."""
+        """The given ones, and those inside the training records that no given one repeats."""
+        given = [one.report for one in self.evaluations]
         inside = [
             ReportRecord(one.file_name, one.sha256, one.report.evaluation)
             for one in self.distillations
-            if one.report.evaluation is not None
+            if one.report.evaluation is not None and one.report.evaluation not in given
         ]
         return [*self.evaluations, *inside]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +122,7 @@ def _details(report: DeploymentReport, path: Path) -> DeploymentDetails:
 
 def _with_names(material: ReportMaterial, given: Sequence[tuple[str, str]]) -> ReportMaterial:
     digests = sorted({record.report.dataset.digest for record in material.all_evaluations()})
-    names: Mapping[str, str] = dict(_whole_digest(prefix, name, digests) for prefix, name in given)
-    return ReportMaterial(**{**vars(material), "data_names": names})
+    return replace(material, data_names=dict(_whole_digest(prefix, name, digests) for prefix, name in given))
 
 
 def _whole_digest(prefix: str, name: str, digests: Sequence[str]) -> tuple[str, str]:

@@ -32,7 +32,9 @@ def curve(places: Sequence[tuple[float, float]], words: Words, names: tuple[str,
         words,
         scale_x(across, (_TOP, _BOTTOM), names[0]),
         scale_y(upwards, (_LEFT, _RIGHT), names[1]),
-        element("polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in corners), class_="curve"),
+        element(
+            "polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in corners), fill="none", class_="curve"
+        ),
         *(element("circle", cx=x, cy=y, r=3.0, class_="point best") for x, y in dots),
     )
 

@@ -11,7 +11,7 @@ from edgepose.host.report.markup import Markup, element, joined
 WIDTH = 440.0
 FONT = 12.0
 # Mean width of a letter over its height in common sans-serif fonts, rounded up.
-_LETTER = 0.58
+_LETTER = 0.62
 
 
 @dataclass(frozen=True)

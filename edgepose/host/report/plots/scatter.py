@@ -21,9 +21,9 @@ from edgepose.host.report.plots.frame import (
     text_width_px,
 )
 
-_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320.0, 48.0, WIDTH - 12, 34.0, 272.0
+_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320.0, 48.0, WIDTH - 20, 34.0, 272.0
 _RADIUS = 5.0
-_LABEL_ROOM_PX = 150.0
+_LABEL_ROOM_PX = 180.0
 _FAR_PX = 20.0
 Box = tuple[float, float, float, float]
 
@@ -47,6 +47,9 @@ class ScatterPoint:
     best: bool
 
 
+Placed = tuple[ScatterPoint, float, float]
+
+
 def scatter(points: Sequence[ScatterPoint], words: Words, names: tuple[str, str]) -> Markup:
     """The plot.
 
@@ -59,27 +62,33 @@ def scatter(points: Sequence[ScatterPoint], words: Words, names: tuple[str, str]
     across = round_axis([0.0, *(point.x for point in points)], (_LEFT, _RIGHT))
     upwards = round_axis(ends, (_BOTTOM, _TOP))
     placed = [(point, across.place_px(point.x), upwards.place_px(point.y)) for point in points]
+    steps = _corners([(x, y) for point, x, y in placed if point.best])
     return drawing(
         _HEIGHT,
         words,
         scale_x(across, (_TOP, _BOTTOM), names[0]),
         scale_y(upwards, (_LEFT, _RIGHT), names[1]),
-        _best_line([(x, y) for point, x, y in placed if point.best]),
+        _best_line(steps),
         *(_whisker(point, x, upwards) for point, x, _ in placed),
         *(_mark(point, x, y) for point, x, y in placed),
-        *_names(placed),
+        *_names(placed, _lines(placed, steps, upwards)),
     )
 
 
-def _best_line(places: list[tuple[float, float]]) -> Markup:
+def _corners(places: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Steps: between two models there is none, so the faster one's accuracy holds until the next."""
-    if len(places) < 2:
-        return Markup("")
     ordered = sorted(places)
-    corners = [ordered[0]]
+    corners = ordered[:1]
     for before, after in pairwise(ordered):
         corners += [(after[0], before[1]), after]
-    return element("polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in corners), class_="best-line")
+    return corners
+
+
+def _best_line(corners: list[tuple[float, float]]) -> Markup:
+    if len(corners) < 2:
+        return Markup("")
+    places = " ".join(f"{x:.2f},{y:.2f}" for x, y in corners)
+    return element("polyline", points=places, fill="none", class_="best-line")
 
 
 def _whisker(point: ScatterPoint, x: float, upwards: Axis) -> Markup:
@@ -95,10 +104,22 @@ def _mark(point: ScatterPoint, x: float, y: float) -> Markup:
     return element("circle", element("title", point.name), cx=x, cy=y, r=_RADIUS, class_=kind)
 
 
-def _names(placed: list[tuple[ScatterPoint, float, float]]) -> list[Markup]:
+def _lines(placed: list[Placed], steps: list[tuple[float, float]], upwards: Axis) -> list[Box]:
+    """Where whiskers and steps are, which names rather leave free."""
+    stems = [
+        ((x, upwards.place_px(point.interval[0])), (x, upwards.place_px(point.interval[1])))
+        for point, x, _ in placed
+        if point.interval is not None
+    ]
+    return [
+        (min(a[0], b[0]) - 2, min(a[1], b[1]) - 2, max(a[0], b[0]) + 2, max(a[1], b[1]) + 2)
+        for a, b in (*stems, *pairwise(steps))
+    ]
+
+
+def _names(placed: list[Placed], lines: list[Box]) -> list[Markup]:
     """Each beside its point, where it covers nothing, else where it covers no point and no other name."""
     taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in placed]
-    lines: list[Box] = [(x - 2, _TOP, x + 2, _BOTTOM) for point, x, _ in placed if point.interval]
     drawn = []
     for point, x, y in placed:
         words = shortened(point.name, _LABEL_ROOM_PX)

@@ -9,7 +9,7 @@ from edgepose.host.report.axis import Axis, round_axis
 from edgepose.host.report.markup import Markup, element, joined
 from edgepose.host.report.plots.frame import WIDTH, Words, drawing, label, line, scale_x, shortened
 
-_LEFT, _RIGHT, _TOP, _ROW = 132.0, WIDTH - 16, 10.0, 24.0
+_LEFT, _RIGHT, _TOP, _ROW = 165.0, WIDTH - 22, 10.0, 24.0
 
 
 @dataclass(frozen=True)

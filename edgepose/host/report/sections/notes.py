@@ -28,7 +28,7 @@ def about_people(material: ReportMaterial) -> Markup:
 def gate_in_words(gate: GateResult | None) -> Markup:
     """The gate's verdict."""
     if gate is None:
-        return paragraph(f"Gate: {NOT_MEASURED}; nobody asked for it.")
+        return paragraph("The gate did not judge this model: the record holds no verdict.")
     verdict = "passed" if gate.passed else "failed"
     accuracy = (
         "Accuracy was measured on labels."

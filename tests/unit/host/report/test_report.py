@@ -190,6 +190,16 @@ def test_the_baseline_is_a_model_of_the_plot_too(folder: Folder) -> None:
     assert sorted(p.findtext("title") or "" for p in by_class(plot, "point")) == ["float.onnx", "int8.tflite"]
 
 
+def test_the_evaluation_inside_a_training_record_is_used_once(folder: Folder) -> None:
+    evaluation = folder.compared()
+    trained = folder.write(
+        "distillation.json", card_records.distillation(folder.model, evaluation=evaluation)
+    )
+    title = "Paired difference with its 95 % interval"
+    assert len(folder.page(trained).plots(title)) == 1
+    assert len(folder.page(trained, folder.write("e.json", evaluation)).plots(title)) == 1
+
+
 def test_a_missing_benchmark_or_evaluation_is_said(folder: Folder) -> None:
     page = folder.page(folder.write("e.json", folder.evaluation()))
     assert page.plots("Accuracy against latency") == []
