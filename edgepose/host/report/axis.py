@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 # Beyond, a figure is damaged, and its place could not be computed.
 _LARGEST = 1e9
+# Figures that are closer than this, by the greatest of them, are one figure.
+_EQUAL = 1e-9
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -51,7 +53,7 @@ def round_axis(values: Iterable[float], span_px: tuple[float, float], ticks: int
     """
     usable = [value for value in values if drawable(value) is not None] or [0.0, 1.0]
     low, high = min(usable), max(usable)
-    if high - low <= abs(high) * 1e-9:
+    if high - low <= max(abs(low), abs(high), 1.0) * _EQUAL:
         low, high = low - max(abs(low) * 0.1, 0.05), high + max(abs(high) * 0.1, 0.05)
     step = _step((high - low) / ticks)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

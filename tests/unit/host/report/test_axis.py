@@ -22,6 +22,11 @@ def test_every_figure_lies_on_its_scale_in_order(values: list[float]) -> None:
     assert len({axis.label(tick) for tick in axis.ticks}) == len(axis.ticks)
 
 
+def test_figures_that_hardly_differ_are_one_figure() -> None:
+    assert round_axis([0.0, 1.7e-176], (0.0, 1.0)).ticks == round_axis([0.0], (0.0, 1.0)).ticks
+    assert len(round_axis([1e8, 1e8 + 1e-4], (0.0, 1.0)).ticks) >= 2
+
+
 def test_ticks_are_round_and_labels_have_the_decimals_they_need() -> None:
     axis = round_axis([0.0, 0.93], (0.0, 100.0))
     assert [axis.label(tick) for tick in axis.ticks] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
