@@ -3,7 +3,7 @@
 The rules of TUF (specification 1.0, section 5: root chain, thresholds, expiry, rollback, mix and match) are
 python-tuf's ``TrustedMetadataSet``. Rules that are ours, each stricter than TUF's:
 
-1. Every file has exactly the form that python-tuf writes; keys are Ed25519 only.
+1. Every file has exactly the form that python-tuf writes, signatures sorted by key; keys are Ed25519 only.
 2. The chain of roots is complete from version 1 on, and holds the pinned root byte for byte.
 3. Every signature counts: one that does not verify, or is by a key without this role, is refused, although
    the threshold may be reached without it. So no byte of the metadata is without meaning.
@@ -204,7 +204,11 @@ def _parsed(name: str, content: bytes) -> Metadata[Any]:
     except exceptions.RepositoryError as problem:
         _refuse(f"{name} is not TUF metadata", problem)
     # Ours is the only writer, and a byte that no signature covers must not be there.
-    if exact != content:
+    signatures = metadata.signatures
+    # python-tuf takes any JSON value for these two.
+    if not all(isinstance(text, str) for key, sig in signatures.items() for text in (key, sig.signature)):
+        _refuse(f"{name} has a signature that is no text")
+    if exact != content or list(signatures) != sorted(signatures):
         _refuse(f"{name} is not written in the exact form")
     return metadata
 

@@ -215,6 +215,7 @@ def _public(signers: Mapping[str, list[CryptoSigner]]) -> dict[str, list[Key]]:
 
 def _signed(document: Any, signers: Sequence[CryptoSigner]) -> bytes:
     metadata: Metadata[Any] = Metadata(document)
-    for signer in signers:
+    # In this order, so that there is one form only.
+    for signer in sorted(signers, key=lambda signer: signer.public_key.keyid):
         metadata.sign(signer, append=True)
     return metadata.to_bytes(JSONSerializer())
