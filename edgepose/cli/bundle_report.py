@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.cli.verification import CheckedBundle
-from edgepose.spec.bundle_manifest import Provenance
+from edgepose.spec.bundle_manifest import EvaluationSummary, Provenance
 from edgepose.spec.records import to_builtins
 from edgepose.trust.signed_bundle import SignedBundle
 
@@ -101,7 +101,17 @@ def _lineage_rows(provenance: Provenance) -> dict[str, str]:
         rows["agreement"] = f"OKS {lineage.agreement_oks:.4f} with the float parent"
     if provenance.gate is not None:
         rows["gate"] = "passed" if provenance.gate.get("passed") is True else "failed"
+    if provenance.evaluation is not None:
+        rows["judged on"] = _judged_in_words(provenance.evaluation)
     return rows
+
+
+def _judged_in_words(judged: EvaluationSummary) -> str:
+    value = "unknown" if judged.value is None else f"{judged.value:.4f}"
+    if judged.method == "agreement":
+        return f"OKS {value} with the float parent over {judged.samples} poses, no labels"
+    delta = "" if judged.delta is None else f", {judged.delta:+.4f} to the float parent"
+    return f"AP {value}{delta} on {judged.samples} persons, data digest {judged.dataset_digest}"
 
 
 def _sbom_in_words(sbom: dict[str, Any] | None) -> str:

@@ -119,6 +119,26 @@ class GoldenSet(Record, frozen=True, kw_only=True):
     detections: Annotated[tuple[GoldenDetection, ...], msgspec.Meta(max_length=16)] = ()
 
 
+class EvaluationSummary(Record, frozen=True, kw_only=True):
+    """What the gate judged on; no path and no time, so that the same inputs give the same bytes.
+
+    Attributes:
+        method: ``labels``: OKS-AP against labels; ``agreement``: mean OKS with the float parent.
+        parent_sha256: Digest of the float model compared with.
+        dataset_digest: Digest of the labelled pictures; None for ``agreement``.
+        samples: Persons or poses.
+        value: The AP or the agreement, or None where it could not be measured.
+        delta: Paired difference of the AP to the float parent, or None.
+    """
+
+    method: Literal["labels", "agreement"]
+    parent_sha256: Sha256
+    dataset_digest: str | None
+    samples: int
+    value: float | None
+    delta: float | None = None
+
+
 class Provenance(Record, frozen=True, kw_only=True):
     """Where everything in the bundle came from.
 
@@ -130,6 +150,7 @@ class Provenance(Record, frozen=True, kw_only=True):
         model: History of the pose model; None for a file that edgepose did not make.
         detector: History of the detector; None without one or for a foreign one.
         gate: The gate's result as it was recorded, or None where no gate was asked.
+        evaluation: What the gate judged on, or None where no gate was asked.
     """
 
     created_by: str
@@ -139,6 +160,7 @@ class Provenance(Record, frozen=True, kw_only=True):
     model: Lineage | None = None
     detector: Lineage | None = None
     gate: dict[str, Any] | None = None
+    evaluation: EvaluationSummary | None = None
 
 
 class BundleManifest(Record, frozen=True, kw_only=True):

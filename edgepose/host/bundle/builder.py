@@ -35,6 +35,7 @@ from edgepose.spec.bundle_manifest import (
     SBOM_NAME,
     BundledFile,
     BundleManifest,
+    EvaluationSummary,
     GoldenFrame,
     GoldenSet,
     Provenance,
@@ -63,6 +64,7 @@ class BundleRequest:
         gate: The gate's result, which must say ``"passed": true``; None where no gate was asked. Then a
             model that edgepose quantized must show its agreement with its float parent.
         accuracy: Whether the gate measured accuracy on labelled images.
+        evaluation: What the gate judged on.
         sign: Signs the files, after all checks; None leaves the bundle unsigned.
     """
 
@@ -75,6 +77,7 @@ class BundleRequest:
     bundle_version: int = 1
     gate: dict[str, Any] | None = None
     accuracy: Literal["measured", "not measured"] = "not measured"
+    evaluation: EvaluationSummary | None = None
     sign: Sign | None = None
 
 
@@ -189,6 +192,7 @@ def _provenance(request: BundleRequest, model: AdmittedModel, detector: Admitted
         model=_without_golden(model.lineage),
         detector=_without_golden(detector.lineage) if detector else None,
         gate=request.gate,
+        evaluation=request.evaluation,
     )
 
 

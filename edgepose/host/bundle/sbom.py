@@ -12,7 +12,13 @@ from typing import Any
 import msgspec
 
 from edgepose import __version__
-from edgepose.spec.bundle_manifest import SBOM_NAME, BundledFile, BundledModel, BundleManifest
+from edgepose.spec.bundle_manifest import (
+    SBOM_NAME,
+    BundledFile,
+    BundledModel,
+    BundleManifest,
+    EvaluationSummary,
+)
 from edgepose.spec.lineage import Lineage
 from edgepose.spec.records import to_json
 from edgepose.trust.digests import sha256_of_bytes
@@ -64,6 +70,7 @@ def _model_parts(
 ) -> list[Part]:
     """The model, and the data that set its ranges."""
     spec = model.spec
+    judged = manifest.provenance.evaluation if ref == "model" else None
     part: Part = {
         "type": "machine-learning-model",
         "bom-ref": ref,
@@ -72,7 +79,7 @@ def _model_parts(
         "description": f"{spec.paradigm} in {model.precision}, from {spec.source}",
         "hashes": _sha256(model.sha256),
         "licenses": [{"license": {"name": spec.licence}}],
-        "modelCard": _model_card(ref, model, lineage),
+        "modelCard": _model_card(ref, model, lineage, judged),
         "properties": _properties(
             {
                 "file": model.file,
@@ -81,15 +88,19 @@ def _model_parts(
                 "accuracy": manifest.provenance.accuracy,
                 "gate": _gate(manifest) if ref == "model" else None,
                 "gate:sha256": _gate_sha256(manifest) if ref == "model" else None,
+                "evaluation:parent:sha256": judged.parent_sha256 if judged else None,
                 **_lineage_facts(lineage),
             }
         ),
     }
     if lineage is not None and lineage.parents:
         part["pedigree"] = {"ancestors": _ancestors(lineage)}
+    parts = [part]
+    if judged is not None and judged.dataset_digest is not None:
+        parts.append(_evaluation_data(ref, judged, judged.dataset_digest))
     calibration = lineage.calibration if lineage else None
     if calibration is None:
-        return [part]
+        return parts
     data = {
         "type": "data",
         "bom-ref": f"{ref}:calibration",
@@ -103,10 +114,22 @@ def _model_parts(
             }
         ],
     }
-    return [part, data]
+    return [*parts, data]
 
 
-def _model_card(ref: str, model: BundledModel, lineage: Lineage | None) -> Part:
+def _evaluation_data(ref: str, judged: EvaluationSummary, digest: str) -> Part:
+    return {
+        "type": "data",
+        "bom-ref": f"{ref}:evaluation",
+        "name": "data that the gate judged on",
+        "hashes": _sha256(digest),
+        "data": [{"type": "dataset", "name": f"{judged.samples} labelled persons; not in the bundle"}],
+    }
+
+
+def _model_card(
+    ref: str, model: BundledModel, lineage: Lineage | None, judged: EvaluationSummary | None
+) -> Part:
     spec = model.spec
     parameters: Part = {
         "task": "person detection" if spec.paradigm == "detector" else "human pose estimation",
@@ -117,10 +140,22 @@ def _model_card(ref: str, model: BundledModel, lineage: Lineage | None) -> Part:
     if lineage is not None and lineage.calibration is not None:
         parameters["datasets"] = [{"ref": f"{ref}:calibration"}]
     card: Part = {"modelParameters": parameters}
-    if lineage is not None and lineage.agreement_oks is not None:
-        metric = {"type": "mean OKS with the float parent", "value": str(lineage.agreement_oks)}
-        card["quantitativeAnalysis"] = {"performanceMetrics": [metric]}
+    figures = _figures(lineage, judged)
+    if figures:
+        metrics = [{"type": name, "value": str(value)} for name, value in figures.items()]
+        card["quantitativeAnalysis"] = {"performanceMetrics": metrics}
     return card
+
+
+def _figures(lineage: Lineage | None, judged: EvaluationSummary | None) -> dict[str, float]:
+    agreement = "mean OKS with the float parent"
+    figures: dict[str, float | None] = {
+        f"{agreement}, quantizing": lineage.agreement_oks if lineage else None
+    }
+    if judged is not None:
+        figures["OKS-AP" if judged.method == "labels" else f"{agreement}, gate"] = judged.value
+        figures["OKS-AP minus the float parent's"] = judged.delta
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _lineage_facts(lineage: Lineage | None) -> dict[str, str | None]:

@@ -76,7 +76,7 @@ def deploy(request: DeployRequest, target: InstallTarget) -> DeploymentReport:
         work = Path(folder)
         shipped = _prepare(request, plan, source, work, log)
         with log.step("evaluate") as note:
-            gate = measure_and_judge(request, shipped.parent, shipped.artifact, note)
+            gate, evaluation = measure_and_judge(request, shipped.parent, shipped.artifact, note)
         with log.step("gate") as note:
             require_pass_with_culprits(gate, shipped.worst_tensors)
             left = [name for name in gate.not_measured if name != "bundle_mib"]
@@ -92,6 +92,7 @@ def deploy(request: DeployRequest, target: InstallTarget) -> DeploymentReport:
             bundle_version=target.next_version(),
             gate=to_builtins(gate),
             accuracy=gate.accuracy,
+            evaluation=evaluation,
             sign=request.sign,
         )
         summary = _bundle(bundle, log)

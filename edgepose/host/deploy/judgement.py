@@ -18,6 +18,7 @@ from edgepose.host.sources.artifact import ModelArtifact
 from edgepose.host.sources.inspect import inspect_model
 from edgepose.inference.image_file import read_image_rgb
 from edgepose.inference.open_model import open_detector, open_pipeline
+from edgepose.spec.bundle_manifest import EvaluationSummary
 from edgepose.spec.evaluation_report import EvaluationReport, GateResult
 from edgepose.spec.quantization_report import TensorError
 
@@ -26,7 +27,7 @@ Note = Callable[[str], None]
 
 def measure_and_judge(
     request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact, note: Note
-) -> GateResult:
+) -> tuple[GateResult, EvaluationSummary]:
     """Judges the shipped model: by labels where there are any, else by agreement.
 
     Args:
@@ -34,6 +35,9 @@ def measure_and_judge(
         parent: The float model that the user gave (or its first runnable form).
         shipped: What goes to the device.
         note: Takes the figure in words.
+
+    Returns:
+        The gate's result, and what it judged on.
 
     Raises:
         EdgeposeError: A model or the data cannot be used.
@@ -43,9 +47,17 @@ def measure_and_judge(
     if request.has_labels:
         evaluation = _evaluate(request, parent, shipped)
         note(_accuracy_text(evaluation))
+        summary = _labels_summary(evaluation, parent)
     else:
         agreement = _agree(request, parent, shipped)
         note(_agreement_text(agreement))
+        summary = EvaluationSummary(
+            method="agreement",
+            parent_sha256=parent.sha256,
+            dataset_digest=None,
+            samples=agreement.poses,
+            value=agreement.mean_oks,
+        )
     evidence = Evidence(
         evaluation=evaluation,
         agreement=agreement,
@@ -53,7 +65,19 @@ def measure_and_judge(
         integer_only=inspection.integer_only is True,
         is_float_parent=shipped.sha256 == parent.sha256,
     )
-    return judge(request.profile, evidence)
+    return judge(request.profile, evidence), summary
+
+
+def _labels_summary(report: EvaluationReport, parent: ModelArtifact) -> EvaluationSummary:
+    delta = report.baseline.delta.get("oks_ap") if report.baseline else None
+    return EvaluationSummary(
+        method="labels",
+        parent_sha256=parent.sha256,
+        dataset_digest=report.dataset.digest,
+        samples=report.dataset.persons,
+        value=report.metrics["oks_ap"].value,
+        delta=delta.value if delta else None,
+    )
 
 
 def require_separate_pictures(request: DeployRequest, plan: DeployPlan) -> None:

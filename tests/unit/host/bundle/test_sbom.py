@@ -14,7 +14,7 @@ from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.bundle.golden import golden_for_child
 from edgepose.host.bundle.sbom import bundle_sbom
 from edgepose.inference.model_file import load_spec
-from edgepose.spec.bundle_manifest import BundleManifest
+from edgepose.spec.bundle_manifest import BundleManifest, EvaluationSummary
 from edgepose.spec.lineage import CalibrationRecord, Lineage, ParentModel
 from edgepose.spec.recipe import RECIPES
 from edgepose.spec.records import to_json
@@ -31,6 +31,9 @@ HISTORY = Lineage(
     agreement_oks=0.97,
 )
 GATE = {"passed": True, "failures": []}
+JUDGED = EvaluationSummary(
+    method="labels", parent_sha256="3" * 64, dataset_digest="4" * 64, samples=120, value=0.7, delta=-0.002
+)
 
 
 @pytest.fixture(scope="module", name="bundle")
@@ -39,7 +42,7 @@ def _bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = MatchedFilters().write(folder / "plain.onnx")
     history = with_fields(HISTORY, golden=golden_for_child(plain, load_spec(plain), None))
     model = MatchedFilters().write(folder / "model.onnx", history)
-    return build_bundle(replace(request_for(model, folder / "b.epb"), gate=GATE))
+    return build_bundle(replace(request_for(model, folder / "b.epb"), gate=GATE, evaluation=JUDGED))
 
 
 @pytest.fixture(scope="module", name="document")
@@ -89,6 +92,10 @@ def test_the_model_component_names_parent_recipe_calibration_and_judgement_by_di
     assert facts["recipe:sha256"] == sha256_of_bytes(to_json(RECIPES["static_wi8_ai8"]).encode())
     assert facts["gate"] == "passed"
     assert facts["gate:sha256"] == sha256_of_bytes(json.dumps(GATE, sort_keys=True).encode())
+    assert facts["evaluation:parent:sha256"] == "3" * 64
+    assert _part(document, "model:evaluation")["hashes"][0]["content"] == "4" * 64
+    metrics = model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    assert {"type": "OKS-AP", "value": "0.7"} in metrics
     assert _part(document, "model:calibration")["hashes"][0]["content"] == "2" * 64
     assert model["modelCard"]["modelParameters"]["datasets"] == [{"ref": "model:calibration"}]
 
