@@ -96,8 +96,10 @@ class QuantizationAwareTuning(Record, frozen=True, kw_only=True):
         crops: Persons that the agreement was measured on.
         float_student: ``model.tflite``.
         fake_quantized: The fine-tuned student in the training's framework, rounded.
-        converted: ``model_int8.tflite``, the same by the device's runtime in integers.
-        plain: ``model.tflite`` by plain post-training quantization, for comparison; it is not kept.
+        converted: The same as a file, by the device's runtime in integers.
+        plain: ``model.tflite`` by plain post-training quantization.
+        shipped: Which of the two files is ``model_int8.tflite``: ``plain`` only where its AP on validation
+            pictures is higher.
         mean_steps_apart: Mean difference of ``converted`` and ``fake_quantized`` in steps of the output.
         greatest_steps_apart: The greatest one.
         model: ``model_int8.tflite``.
@@ -114,6 +116,7 @@ class QuantizationAwareTuning(Record, frozen=True, kw_only=True):
     fake_quantized: RoundedFigures
     converted: RoundedFigures
     plain: RoundedFigures
+    shipped: Literal["fine_tuned", "plain"]
     mean_steps_apart: float
     greatest_steps_apart: float
     model: ModelInspection

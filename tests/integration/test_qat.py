@@ -71,6 +71,20 @@ def _written(exported: Exported, folder: Path, spoil: Any = lambda ranges: range
     return Written(float(apart.mean()), float(apart.max()))
 
 
+@pytest.mark.parametrize(
+    ("fine_tuned", "plain", "kept"),
+    [(0.3, 0.2, "fine_tuned"), (0.3, 0.31, "plain"), (0.3, 0.3, "fine_tuned"), (None, None, "fine_tuned")],
+)
+def test_the_file_that_kept_more_accuracy_is_kept(
+    fine_tuned: float | None, plain: float | None, kept: str
+) -> None:
+    from edgepose.host.distill.qat.fine_tuning import _better
+    from edgepose.spec.distillation_report import RoundedFigures
+
+    figures = [RoundedFigures(oks_ap=ap, pck=ap, agreement_oks=0.9) for ap in (fine_tuned, plain)]
+    assert _better(*figures) == kept
+
+
 @pytest.mark.slow
 def test_the_int8_file_computes_what_was_learned_and_wrong_ranges_are_seen(
     exported: Exported, tmp_path: Path

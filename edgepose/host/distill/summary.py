@@ -51,5 +51,5 @@ def _int8_lines(tuned: QuantizationAwareTuning, output: Path) -> list[str]:
             f"{output / 'model_int8.tflite'}: integer only, {tuned.model.size_bytes / 2**20:.2f} MiB, "
             f"{tuned.steps} steps of fine-tuning in {tuned.seconds / 60:.1f} min"
         ),
-        f"  on {tuned.measured_on} pictures: {'; '.join(parts)}",
+        f"  on {tuned.measured_on} pictures: {'; '.join(parts)}; kept: {tuned.shipped.replace('_', '-')}",
     ]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -36,7 +36,7 @@ from edgepose.host.sources.inspect import inspect_model
 from edgepose.host.sources.metadata import write_metadata
 from edgepose.inference.open_model import open_backend
 from edgepose.inference.pipeline import PosePipeline
-from edgepose.spec.distillation_report import QuantizationAwareTuning
+from edgepose.spec.distillation_report import QuantizationAwareTuning, RoundedFigures
 from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
 from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
 from edgepose.spec.recipe import RECIPES, QuantizationRecipe
@@ -54,6 +54,9 @@ ZERO_LEVEL = 128.0
 INPUT_RANGE = (-128 / INPUT_OFFSET, 127 / INPUT_OFFSET)
 _PLAIN = RECIPES["static_wi8_ai8_integer_io"]
 _COMPARED_CROPS = 16
+
+
+Shipped = Literal["fine_tuned", "plain"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,11 +200,15 @@ def _measured(task: FineTuning, made: _Made) -> QuantizationAwareTuning:
         "plain": PosePipeline(open_backend(made.plain), parent.spec),
     }
     figures = measured(pipelines, task.validation, crops)
+    shipped = _better(figures["converted"], figures["plain"])
+    kept = figures["converted" if shipped == "fine_tuned" else "plain"]
     # Agreement on pictures that were learned from proves nothing to a device's gate.
-    held_out = None if task.validation is None else figures["converted"].agreement_oks
-    write_metadata(made.draft, _metadata(task, spec, parent.lineage, held_out))
+    held_out = None if task.validation is None else kept.agreement_oks
+    draft = made.draft if shipped == "fine_tuned" else made.plain
+    run_as = spec if shipped == "fine_tuned" else parent.spec
+    write_metadata(draft, _metadata(task, run_as, _made_by(task, shipped), held_out))
     target = task.folder / INT8_FILE_NAME
-    write_whole(target, [made.draft.read_bytes()])
+    write_whole(target, [draft.read_bytes()])
     outcome = made.outcome
     return QuantizationAwareTuning(
         steps=outcome.steps,
@@ -215,27 +222,38 @@ def _measured(task: FineTuning, made: _Made) -> QuantizationAwareTuning:
         fake_quantized=figures["rounded"],
         converted=figures["converted"],
         plain=figures["plain"],
+        shipped=shipped,
         mean_steps_apart=apart.mean,
         greatest_steps_apart=apart.greatest,
         model=inspect_model(target),
     )
 
 
+def _better(fine_tuned: RoundedFigures, plain: RoundedFigures) -> Shipped:
+    """Which file to keep: the fine-tuned one, unless labels say that plain rounding did less harm."""
+    if fine_tuned.oks_ap is None or plain.oks_ap is None or plain.oks_ap <= fine_tuned.oks_ap:
+        return "fine_tuned"
+    return "plain"
+
+
+def _made_by(task: FineTuning, shipped: Shipped) -> tuple[str, QuantizationRecipe]:
+    if shipped == "plain":
+        return f"quantize: {_PLAIN.name}, better than fine-tuning", _PLAIN
+    return f"quantization-aware fine-tuning, {task.steps} steps", learned_recipe()
+
+
 def _metadata(
-    task: FineTuning, spec: ModelSpec, before: Lineage | None, agreement: float | None
+    task: FineTuning, spec: ModelSpec, made_by: tuple[str, QuantizationRecipe], agreement: float | None
 ) -> dict[str, str]:
+    before = open_artifact(task.model).lineage
     if before is None:
         raise ModelError(f"{task.model.name} has no lineage; expected one from its conversion.")
-    step = ParentModel(
-        file_name=task.model.name,
-        sha256=sha256_of_file(task.model),
-        step=f"quantization-aware fine-tuning, {task.steps} steps",
-    )
+    step = ParentModel(file_name=task.model.name, sha256=sha256_of_file(task.model), step=made_by[0])
     lineage = Lineage(
         parents=(*before.parents, step),
         tools=before.tools,
         precision="int8",
-        recipe=learned_recipe(),
+        recipe=made_by[1],
         agreement_oks=None if agreement is None else round(agreement, 6),
         golden=before.golden,
     )
