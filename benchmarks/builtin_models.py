@@ -5,6 +5,8 @@ the other commands measure: `edgepose evaluate` on labelled pictures that were n
 latencies of student, its int8 form and its teacher, interleaved in one process, one thread.
 
 Usage: python benchmarks/builtin_models.py POSE_RUN DETECTOR_RUN LABELLED_DIR TEACHER TEACHER_SPEC --work DIR
+           [--empty DIR]
+--empty names pictures without a person, on which false persons are counted.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from edgepose.trust.digests import sha256_of_file
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUILTIN = PROJECT / "builtin_models"
+FIGURES = PROJECT / "calibration_data" / "figures"
 RESULTS = Path(__file__).resolve().parent / "results" / "builtin_models.json"
-LICENCE = "CC BY-NC 4.0 with the limits of the training pictures; see LICENSE-WEIGHTS.md"
+LICENCE = "LicenseRef-edgepose-weights: research and evaluation; see LICENSE-WEIGHTS.md"
 _ROUNDS = 200
+_DETECTOR_RECIPE = "static_wi8_ai8_integer_io"
 _FILES = (
     ("pose", "float32", "model.onnx", "edgepose-s.onnx"),
     ("pose", "int8", "model_int8.tflite", "edgepose-s_int8.tflite"),
@@ -45,15 +49,22 @@ def main() -> None:
     for name in ("pose_run", "detector_run", "labelled", "teacher", "teacher_spec"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--empty", type=Path)
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
+    detector_int8 = given.detector_run / "model_int8.tflite"
+    edgepose(
+        "quantize", given.detector_run / "model.tflite", "--profile", "coral", "--recipe", _DETECTOR_RECIPE,
+        "--calibration", FIGURES, "-o", detector_int8,
+    )  # fmt: skip
     assemble({"pose": given.pose_run, "detector": given.detector_run})
     record = {
         "schema": "edgepose.comparison/1",
         "name": "builtin_models",
-        "command": shlex.join(["python", *sys.argv]),
+        "command": _command(given),
         "labelled": given.labelled.name,
         "accuracy": accuracy(given),
+        "detector": detector_accuracy(given),
         "latency": latency(given),
     }
     RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -99,12 +110,41 @@ def accuracy(given: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def detector_accuracy(given: argparse.Namespace) -> dict[str, Any]:
+    """`edgepose evaluate` of the detector and its int8 form; the teacher is in the training's record."""
+    labels = [
+        "--annotations", given.labelled / "person_keypoints.json", "--images", given.labelled / "images",
+    ]  # fmt: skip
+    empty = [] if given.empty is None else ["--empty", given.empty]
+    found: dict[str, Any] = {}
+    for name in ("edgepose-d.onnx", "edgepose-d_int8.tflite"):
+        path = given.work / f"{Path(name).stem}.json"
+        edgepose("evaluate", BUILTIN / name, *labels, *empty, "--json", path)
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found[name] = {
+            "model_sha256": record["model"]["sha256"],
+            **record["figures"],
+            "empty": record["empty"],
+        }
+    record = json.loads((given.detector_run / "distillation.json").read_text(encoding="utf-8"))
+    return {**found, "teacher": record["teacher_evaluation"]}
+
+
+def _command(given: argparse.Namespace) -> str:
+    """Names without their folders: where they lie is nobody's business."""
+    paths = (given.pose_run, given.detector_run, given.labelled, given.teacher, given.teacher_spec)
+    words = ["python", "benchmarks/builtin_models.py", *(path.name for path in paths), "--work", "DIR"]
+    return shlex.join(words if given.empty is None else [*words, "--empty", given.empty.name])
+
+
 def latency(given: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds of one inference, one thread, all models in turn in every round."""
     paths = {
         "student": given.pose_run / "model.tflite",
         "student_int8": BUILTIN / "edgepose-s_int8.tflite",
         "teacher": _teacher_tflite(given),
+        "detector": given.detector_run / "model.tflite",
+        "detector_int8": BUILTIN / "edgepose-d_int8.tflite",
     }
     backends = {name: open_backend(path) for name, path in paths.items()}
     samples: dict[str, list[float]] = {name: [] for name in backends}

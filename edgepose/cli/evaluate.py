@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from edgepose.cli.options import (
     threads_option,
 )
 from edgepose.cli.output import progress_bar, say, table, write_report
+from edgepose.spec.detector_evaluation_report import DetectorEvaluationReport
 from edgepose.spec.device_profile import find_profile
 from edgepose.spec.evaluation_report import EvaluationReport, GateResult, MetricFigure
 
@@ -47,6 +49,12 @@ from edgepose.spec.evaluation_report import EvaluationReport, GateResult, Metric
 )
 @detector_option
 @detector_spec_option
+@click.option(
+    "--empty",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Pictures without a person, on which a detector's false persons are counted.",
+)
 @click.option("--slices", is_flag=True, help="Report size, keypoints, crowding, brightness and blur apart.")
 @optional_profile_option
 @click.option("--gate", is_flag=True, help="Judge against the profile's budgets; exit code 6 when it fails.")
@@ -61,6 +69,7 @@ def command(
     baseline: Path | None,
     detector: Path | None,
     detector_spec: Path | None,
+    empty: Path | None,
     slices: bool,
     profile_name: str | None,
     gate: bool,
@@ -71,7 +80,8 @@ def command(
     """Measure the accuracy of MODEL on labelled pictures, through the very code that ships.
 
     Person boxes come from the labels, or from --detector; a model that sees the whole picture needs none.
-    With --gate the loss against --baseline is judged, overall and in every slice.
+    With --gate the loss against --baseline is judged, overall and in every slice. Where MODEL is a person
+    detector, its boxes are measured.
     """
     if gate and profile_name is None:
         raise click.UsageError("--gate needs --profile ID: it judges against a device's budgets.")
@@ -79,24 +89,30 @@ def command(
         raise click.UsageError("--detector-spec needs --detector MODEL.")
     profile = find_profile(profile_name) if profile_name else None
 
+    from edgepose.host.evaluate.detector_evaluation import evaluate_detector, is_detector
     from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model, judge_evaluation
     from edgepose.host.evaluate.gate import require_pass
 
+    request = EvaluationRequest(
+        model=model,
+        annotations=annotations,
+        images=images,
+        spec_file=spec_file,
+        baseline=baseline,
+        detector=detector,
+        detector_spec=detector_spec,
+        # The gate judges every slice, whether or not it is asked for.
+        slices=slices or gate,
+        threads=threads or (profile.runtime.threads if profile else 1),
+    )
+    if is_detector(model, spec_file):
+        boxes = evaluate_detector(request, empty)
+        write_report(boxes, json_target, _describe_detector(boxes))
+        return
+    if empty is not None:
+        raise click.UsageError("--empty is for detectors: a pose model is given where a person is.")
     with progress_bar("evaluate") as progress:
-        request = EvaluationRequest(
-            model=model,
-            annotations=annotations,
-            images=images,
-            spec_file=spec_file,
-            baseline=baseline,
-            detector=detector,
-            detector_spec=detector_spec,
-            # The gate judges every slice, whether or not it is asked for.
-            slices=slices or gate,
-            threads=threads or (profile.runtime.threads if profile else 1),
-            progress=progress,
-        )
-        report = evaluate_model(request)
+        report = evaluate_model(replace(request, progress=progress))
     if gate and profile is not None:
         report = judge_evaluation(request, report, profile)
     _warn(report)
@@ -141,6 +157,16 @@ def _describe(report: EvaluationReport) -> str:
     if report.gate is not None:
         parts.append(_gate_text(report.gate))
     return "\n\n".join(parts)
+
+
+def _describe_detector(report: DetectorEvaluationReport) -> str:
+    figures, empty = report.figures, report.empty
+    persons = f"{figures.persons} persons in {report.images} pictures"
+    head = f"{report.model.path} ({report.model.precision}): {persons}"
+    rows = [("box AP", figures.box_ap), ("box AP50", figures.box_ap50), ("recall at 0.25", figures.recall)]
+    if empty is not None:
+        rows.append((f"false persons a picture, on {empty.images}", empty.false_persons_per_picture))
+    return f"{head}\n\n{table(('metric', 'value'), rows)}"
 
 
 def _keypoint_table(per_keypoint: dict[str, dict[str, MetricFigure]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from edgepose.spec.detector_evaluation_report import DetectorFigures
 from edgepose.spec.model_report import ModelInspection
 from edgepose.spec.records import Record
 
@@ -47,22 +48,6 @@ class DetectorOptions(Record, frozen=True, kw_only=True):
     batch_size: int
     learning_rate: float
     labels_only: bool
-
-
-class DetectorFigures(Record, frozen=True, kw_only=True):
-    """How good one detector is, on pictures that were not learned from.
-
-    Attributes:
-        box_ap: AP of person boxes over IoU .50:.05:.95; None where nobody is labelled.
-        box_ap50: AP at IoU .50.
-        recall: Share of persons found with score 0.25 at IoU .50.
-        persons: Persons that were to be found.
-    """
-
-    box_ap: float | None
-    box_ap50: float | None
-    recall: float | None
-    persons: int
 
 
 class DetectorDistillationReport(Record, frozen=True, kw_only=True):

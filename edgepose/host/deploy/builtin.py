@@ -30,11 +30,14 @@ def with_builtin_models(request: DeployRequest, builtin: BuiltinModels) -> Deplo
     """
     float_model = builtin.path_of("pose", "float32")
     ready = _takes_int8_file(request)
-    detector = request.detector or builtin.path_of("detector", "float32")
+    float_detector = builtin.path_of("detector", "float32")
+    # A device that computes in integers only cannot run a float detector either.
+    whole = request.profile.quantization.integer_only
+    detector = request.detector or (builtin.path_of("detector", "int8") if whole else float_detector)
     request.say(
         "no --model: the built-in "
         + (f"{float_model.stem} in int8" if ready else f"{float_model.stem}")
-        + ("" if request.detector else f" behind the detector {detector.stem}")
+        + ("" if request.detector else f" behind the detector {float_detector.stem}")
         + "; edgepose models card says what they are fit for"
     )
     chosen = replace(
@@ -42,6 +45,7 @@ def with_builtin_models(request: DeployRequest, builtin: BuiltinModels) -> Deplo
         model=builtin.path_of("pose", "int8") if ready else float_model,
         float_parent=float_model if ready else None,
         detector=detector,
+        detector_parent=None if request.detector or not whole else float_detector,
     )
     return _with_figures(chosen, judged_by_labels=ready)
 

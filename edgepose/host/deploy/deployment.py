@@ -9,7 +9,13 @@ from tempfile import TemporaryDirectory
 from edgepose.errors import ModelError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
-from edgepose.host.deploy.detector_check import detector_agreement, require_agreement
+from edgepose.host.data.coco import read_coco
+from edgepose.host.deploy.detector_check import (
+    box_loss,
+    detector_agreement,
+    require_accuracy,
+    require_agreement,
+)
 from edgepose.host.deploy.judgement import (
     measure_and_judge,
     pictures_of,
@@ -19,6 +25,7 @@ from edgepose.host.deploy.judgement import (
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest, make_plan
 from edgepose.host.deploy.step_log import StepLog
 from edgepose.host.deploy.target import InstallTarget
+from edgepose.host.evaluate.predictions import EVALUATION_SCORE_THRESHOLD
 from edgepose.host.quantize.quantization import quantize_model
 from edgepose.host.quantize.request import QuantizationRequest
 from edgepose.host.sources.artifact import ModelArtifact, open_artifact
@@ -182,17 +189,27 @@ def _prepare_detector(request: DeployRequest, work: Path, log: StepLog) -> Path 
             current = quantize_model(
                 QuantizationRequest(current, RECIPES["float16"], target_format, output, compared_crops=0)
             ).artifact
-        agreement = detector_agreement(
-            open_detector(source.path, request.detector_spec),
-            open_detector(current.path, request.detector_spec),
-            pictures_of(request),
-        )
-        require_agreement(agreement, request.detector.name)
-        note(
-            f"{source.spec.name}, {current.precision}, {current.size_bytes / 2**20:.2f} MiB, finds "
-            f"{agreement.share:.1%} of {agreement.parent_boxes} persons as its parent does"
-        )
+        parent = source if request.detector_parent is None else open_artifact(request.detector_parent)
+        found = _judge_detector(request, parent, current)
+        note(f"{source.spec.name}, {current.precision}, {current.size_bytes / 2**20:.2f} MiB, {found}")
     return current.path
+
+
+def _judge_detector(request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact) -> str:
+    """By agreement; where that is not reached and there are labels, by these."""
+    spec = request.detector_spec
+    agreement = detector_agreement(
+        open_detector(parent.path, spec), open_detector(shipped.path, spec), pictures_of(request)
+    )
+    if agreement.reached or request.annotations is None or request.images is None:
+        require_agreement(agreement, shipped.path.name)
+        return f"finds {agreement.share:.1%} of {agreement.parent_boxes} persons as its parent does"
+    first = open_detector(parent.path, spec, score_threshold=EVALUATION_SCORE_THRESHOLD)
+    second = open_detector(shipped.path, spec, score_threshold=EVALUATION_SCORE_THRESHOLD)
+    labels = read_coco(request.annotations, request.images)
+    loss = box_loss(first, second, labels, request.profile.budgets.max_oks_ap_drop)
+    require_accuracy(loss, agreement, shipped.path.name)
+    return f"box AP {loss.shipped_ap:.4f} on {loss.persons} persons, its parent {loss.parent_ap:.4f}"
 
 
 def _bundle(bundle: BundleRequest, log: StepLog) -> dict[str, object]:

@@ -26,6 +26,7 @@ class DeployRequest:
         float_parent: What a model that is int8 already is judged against; None: it ships unjudged.
         spec_file: Spec of a model that carries none.
         detector: Person detector, or None.
+        detector_parent: What a detector that is int8 already is held against; None: itself.
         detector_spec: Spec of a detector that carries none.
         calibration: Data folder that sets the ranges, or None.
         annotations: COCO labels to judge on, or None.
@@ -43,6 +44,7 @@ class DeployRequest:
     float_parent: Path | None = None
     spec_file: Path | None = None
     detector: Path | None = None
+    detector_parent: Path | None = None
     detector_spec: Path | None = None
     calibration: Path | None = None
     annotations: Path | None = None

@@ -118,7 +118,7 @@ def evaluate_model(request: EvaluationRequest) -> EvaluationReport:
     files = [request.model] if request.baseline is None else [request.model, request.baseline]
     candidates = [_open(path, request) for path in files]
     detector = _open_detector(request)
-    identity = None if request.detector is None else _identify(request.detector, request.detector_spec)
+    identity = None if request.detector is None else identify(request.detector, request.detector_spec)
     membership = slice_membership(dataset) if request.slices else {}
     weights = evaluation_weights(len(dataset.images), request.resamples, request.seed)
     measured = []
@@ -164,7 +164,7 @@ def _is_float_parent(model: Path, precision: str) -> bool:
 def _open(path: Path, request: EvaluationRequest) -> _Candidate:
     options = RuntimeOptions(threads=request.threads)
     pipeline = open_pipeline(path, request.spec_file, options, EVALUATION_SCORE_THRESHOLD)
-    return _Candidate(_identify(path, request.spec_file), pipeline)
+    return _Candidate(identify(path, request.spec_file), pipeline)
 
 
 def _open_detector(request: EvaluationRequest) -> PersonDetector | None:
@@ -198,7 +198,12 @@ def _shared_progress(progress: Progress | None, index: int, models: int) -> Prog
     return lambda done, total: progress(index * total + done, models * total)
 
 
-def _identify(path: Path, spec_file: Path | None) -> EvaluatedModel:
+def identify(path: Path, spec_file: Path | None) -> EvaluatedModel:
+    """A model as reports name it.
+
+    Raises:
+        EdgeposeError: As ``inspect_model`` raises.
+    """
     inspection = inspect_model(path, spec_file)
     return EvaluatedModel(path=str(path), sha256=inspection.sha256, precision=inspection.precision)
 

@@ -57,7 +57,8 @@ def overall(material: CardMaterial) -> str:
             evaluation_name(index), name, _boxes(report, material),
             _data_cell(report.dataset.digest, material), str(report.dataset.persons), *figures,
         ))  # fmt: skip
-    seen = {one.model.sha256 for one in reports} | {one.detector.sha256 for one in reports if one.detector}
+    seen = {one.model.sha256 for one in reports}
+    seen |= {model.inspection.sha256 for model in material.detectors()}
     rows += [
         ("-", model.file_name, *(NOT_MEASURED,) * (3 + len(METRICS)))
         for model in material.models

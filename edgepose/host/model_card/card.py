@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from edgepose import __version__
 from edgepose.host.model_card import accuracy, identity, rounding
+from edgepose.host.model_card.detector import person_detector
 from edgepose.host.model_card.failures import known_failures
 from edgepose.host.model_card.figures import NOT_MEASURED
 from edgepose.host.model_card.latency import latency
@@ -66,6 +67,8 @@ def _analyses(material: CardMaterial) -> str:
         ("Forms of one student", rounding.forms_of_one_student(material)),
         ("Latency", latency(material)),
     ]
+    if material.detectors():
+        parts.insert(1, ("Person detector", person_detector(material)))
     return "\n\n".join(f"### {heading}\n\n{body}" for heading, body in parts)
 
 
@@ -95,8 +98,10 @@ def _command(material: CardMaterial) -> Iterator[str]:
     yield from (model.file_name for model in material.models)
     for option, found in (
         ("--evaluation", material.evaluations),
+        ("--evaluation", material.detector_evaluations),
         ("--benchmark", material.benchmarks),
         ("--distillation", material.distillations),
+        ("--distillation", material.detector_distillations),
     ):
         for record in found:
             yield from (option, record.file_name)

@@ -7,6 +7,7 @@ from typing import Any
 from edgepose.host.model_card.figures import NOT_MEASURED, NOT_STATED
 from edgepose.host.model_card.markdown import Cell, Code, bullets, code_block, paragraph, table, text
 from edgepose.host.model_card.material import CardMaterial, CardModel, CardRecord, belongs_to
+from edgepose.spec.detector_distillation_report import DetectorDistillationReport
 from edgepose.spec.model_report import TensorReport
 from edgepose.spec.model_spec import ModelSpec
 
@@ -78,6 +79,8 @@ def how_it_was_made(material: CardMaterial) -> str:
             done = f"{tuned.steps} steps, highest rate {tuned.learning_rate:g}, loss {tuned.loss:.4g}"
             rows.append((options.student, "quantization-aware fine-tuning", done))
         rows += [(options.student, name, version) for name, version in sorted(report.versions.items())]
+    for detector in material.detector_distillations:
+        rows += _detector_run(detector.report)
     rows = rows or [(NOT_STATED, "seed and versions", NOT_STATED)]
     return f"{commands}\n\n{table(('student', 'what', 'value'), rows)}"
 
@@ -86,14 +89,35 @@ def records(material: CardMaterial) -> str:
     """Every file that the card was written from."""
     given: tuple[CardRecord[Any], ...] = (
         *material.evaluations,
+        *material.detector_evaluations,
         *material.benchmarks,
         *material.distillations,
+        *material.detector_distillations,
     )
     rows: list[tuple[Cell, ...]] = [
         (record.file_name, record.report.schema, _owners(record.report, material), Code(record.sha256))
         for record in given
     ]
     return table(("record", "kind", "of", "sha256"), rows) if rows else "None were given."
+
+
+def _detector_run(report: DetectorDistillationReport) -> list[tuple[Cell, ...]]:
+    options = report.options
+    size = "x".join(map(str, options.input_wh))
+    start = f", from weights {options.start_sha256}" if options.start_sha256 else ", from fresh weights"
+    planned = f"{report.steps_done} of {options.steps} planned, {options.batch_size} samples each"
+    what = {
+        "seed": str(options.seed),
+        "input": f"{size} pixels{start}",
+        "steps": planned,
+        "ended by": report.ended_by,
+        "highest learning rate": f"{options.learning_rate:g}",
+        "training precision": report.precision,
+        "training time": f"{report.seconds / 60:.1f} minutes",
+        "loss at the end": f"{report.loss:.4g}",
+        **dict(sorted(report.versions.items())),
+    }
+    return [(options.student, name, value) for name, value in what.items()]
 
 
 def _owners(report: Any, material: CardMaterial) -> str:
@@ -112,7 +136,8 @@ def _file_row(model: CardModel, material: CardMaterial) -> tuple[str, ...]:
 
 
 def _parameters(model: CardModel, material: CardMaterial) -> str:
-    for record in material.distillations:
+    trainings: tuple[CardRecord[Any], ...] = (*material.distillations, *material.detector_distillations)
+    for record in trainings:
         if model in belongs_to(record.report, material.models):
             return str(record.report.parameters)
     return NOT_MEASURED

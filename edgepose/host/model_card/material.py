@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 from typing import Generic, TypeVar
 
 from edgepose.spec.benchmark_report import BenchmarkReport
+from edgepose.spec.detector_distillation_report import DetectorDistillationReport
+from edgepose.spec.detector_evaluation_report import DetectorEvaluationReport
 from edgepose.spec.distillation_report import DistillationReport
 from edgepose.spec.evaluation_report import EvaluationReport
 from edgepose.spec.model_card_notes import ModelCardNotes
@@ -54,8 +56,10 @@ class CardMaterial:
     Attributes:
         models: The files, in the given order.
         evaluations: Accuracy.
+        detector_evaluations: How well detectors find persons.
         benchmarks: Latency.
-        distillations: Training.
+        distillations: Training of pose models.
+        detector_distillations: Training of person detectors.
         notes: What the maintainers say, and the name of their file; None without.
         notes_file: Its name.
         profiles: Ids of the devices that edgepose has profiles for.
@@ -63,8 +67,10 @@ class CardMaterial:
 
     models: tuple[CardModel, ...]
     evaluations: tuple[CardRecord[EvaluationReport], ...] = ()
+    detector_evaluations: tuple[CardRecord[DetectorEvaluationReport], ...] = ()
     benchmarks: tuple[CardRecord[BenchmarkReport], ...] = ()
     distillations: tuple[CardRecord[DistillationReport], ...] = ()
+    detector_distillations: tuple[CardRecord[DetectorDistillationReport], ...] = ()
     notes: ModelCardNotes | None = None
     notes_file: str | None = None
     profiles: tuple[str, ...] = ()
@@ -75,6 +81,11 @@ class CardMaterial:
             if model.inspection.sha256 == sha256:
                 return model.file_name
         return f"{PurePosixPath(path.replace(chr(92), '/')).name} (not in this card)"
+
+    def detectors(self) -> list[CardModel]:
+        """The files that find persons; they have no accuracy of keypoints."""
+        specs = ((model, model.inspection.spec) for model in self.models)
+        return [model for model, spec in specs if spec is not None and spec.paradigm == "detector"]
 
     def all_evaluations(self) -> list[EvaluationReport]:
         """The given ones, and those inside the training records that no given one repeats."""
@@ -96,7 +107,7 @@ def belongs_to(report: Record, models: tuple[CardModel, ...]) -> list[CardModel]
     of one Keras student: its ONNX file is no parent of its TFLite file.
     """
     digests = set(digests_of(report))
-    if not isinstance(report, DistillationReport):
+    if not isinstance(report, DistillationReport | DetectorDistillationReport):
         return [model for model in models if model.inspection.sha256 in digests]
     named = [model for model in models if model.inspection.sha256 in digests or model.made_from & digests]
     origins = frozenset[str]().union(*(model.made_from for model in named))
@@ -119,6 +130,14 @@ def _of_distillation(report: DistillationReport) -> Iterator[str]:
         yield report.quantization_aware.model.sha256
 
 
+def _of_detector_distillation(report: DetectorDistillationReport) -> Iterator[str]:
+    yield report.model.sha256
+
+
+def _of_detector_evaluation(report: DetectorEvaluationReport) -> Iterator[str]:
+    yield report.model.sha256
+
+
 def _of_benchmark(report: BenchmarkReport) -> Iterator[str]:
     yield report.model.sha256
 
@@ -126,6 +145,8 @@ def _of_benchmark(report: BenchmarkReport) -> Iterator[str]:
 _DIGESTS: dict[type[Record], Callable[..., Iterator[str]]] = {
     EvaluationReport: _of_evaluation,
     DistillationReport: _of_distillation,
+    DetectorDistillationReport: _of_detector_distillation,
+    DetectorEvaluationReport: _of_detector_evaluation,
     BenchmarkReport: _of_benchmark,
 }
 

@@ -20,6 +20,8 @@ from edgepose.host.model_card.material import (
 from edgepose.host.sources.inspect import inspect_model
 from edgepose.inference.model_file import read_metadata
 from edgepose.spec.benchmark_report import BenchmarkReport
+from edgepose.spec.detector_distillation_report import DetectorDistillationReport
+from edgepose.spec.detector_evaluation_report import DetectorEvaluationReport
 from edgepose.spec.device_profile import load_profiles
 from edgepose.spec.distillation_report import DistillationReport
 from edgepose.spec.evaluation_report import EvaluationReport
@@ -30,6 +32,8 @@ from edgepose.trust.digests import sha256_of_bytes
 
 # A student learned from its teacher; it is not the same network in another form.
 _TRAINING_STEP = "distil"
+_DETECTOR_EVALUATION = "edgepose.detector_evaluation/1"
+_DETECTOR_SCHEMA = "edgepose.detector_distillation/1"
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,18 @@ def read_material(request: CardRequest) -> CardMaterial:
     """
     models = tuple(map(_read_model, request.models))
     _require_distinct(models)
+    found_persons, evaluations = _apart(request.evaluations, _DETECTOR_EVALUATION)
+    of_detectors, of_poses = _apart(request.distillations, _DETECTOR_SCHEMA)
     material = CardMaterial(
         models=models,
-        evaluations=_read_records(request.evaluations, "edgepose.evaluation/1", EvaluationReport, models),
+        evaluations=_read_records(evaluations, "edgepose.evaluation/1", EvaluationReport, models),
+        detector_evaluations=_read_records(
+            found_persons, _DETECTOR_EVALUATION, DetectorEvaluationReport, models
+        ),
         benchmarks=_read_records(request.benchmarks, "edgepose.benchmark/1", BenchmarkReport, models),
-        distillations=_read_records(
-            request.distillations, "edgepose.distillation/1", DistillationReport, models
+        distillations=_read_records(of_poses, "edgepose.distillation/1", DistillationReport, models),
+        detector_distillations=_read_records(
+            of_detectors, _DETECTOR_SCHEMA, DetectorDistillationReport, models
         ),
         notes=None if request.notes is None else read_notes(request.notes),
         notes_file=None if request.notes is None else request.notes.name,
@@ -103,6 +113,7 @@ def _require_distinct(models: Sequence[CardModel]) -> None:
 def _require_measured(material: CardMaterial) -> None:
     """A name for data that nothing was measured on would be a mistake in its digest."""
     measured = {report.dataset.digest for report in material.all_evaluations()}
+    measured |= {one.report.digest for one in material.detector_evaluations}
     named = () if material.notes is None else material.notes.evaluation_data
     for source in named:
         if source.digest not in measured:
@@ -132,11 +143,26 @@ def _read_records(
     return tuple(sorted(found.values(), key=place))
 
 
-def _parse(text: str, path: Path, schema: str) -> Any:
+def _apart(paths: Sequence[Path], schema: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The files of one kind of record, and the others."""
+    found = tuple(path for path in paths if _schema(path) == schema)
+    return found, tuple(path for path in paths if path not in found)
+
+
+def _schema(path: Path) -> Any:
+    data = _json(read_text(path), path)
+    return data.get("schema") if isinstance(data, dict) else None
+
+
+def _json(text: str, path: Path) -> Any:
     try:
-        data = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as problem:
         raise ConfigError(f"{path} is not valid JSON: {problem}.") from problem
+
+
+def _parse(text: str, path: Path, schema: str) -> Any:
+    data = _json(text, path)
     said = data.get("schema") if isinstance(data, dict) else None
     if said != schema:
         raise ConfigError(

@@ -46,9 +46,12 @@ def _forms(report: DistillationReport) -> str:
         for name, one in forms.items()
     ]
     shown = table((report.options.student, "AP", "PCK@0.2", "mean OKS with float"), rows)
+    kept = {"plain": "the plain one, which has the higher AP", "fine_tuned": "the fine-tuned one"}[
+        tuned.shipped
+    ]
     apart = (
         f"On {tuned.measured_on} pictures, ground-truth boxes; agreement on {tuned.crops} persons. "
         f"Converted and fake-quantized outputs are {tuned.mean_steps_apart:.3g} steps of int8 apart on "
-        f"average, {tuned.greatest_steps_apart:.3g} at most."
+        f"average, {tuned.greatest_steps_apart:.3g} at most. The int8 file is {kept}."
     )
     return f"{shown}\n\n{paragraph(apart)}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 from edgepose.host.model_card.figures import NOT_MEASURED
 from edgepose.host.model_card.markdown import Cell, Code, table
 from edgepose.host.model_card.material import CardMaterial
+from edgepose.spec.detector_distillation_report import DetectorDistillationReport
 from edgepose.spec.distillation_report import DistillationReport
 
 
 def training_data(material: CardMaterial) -> str:
     """Amounts and the teacher, from the training records."""
-    if not material.distillations:
-        return f"Pictures, persons and labels: {NOT_MEASURED}."
-    return "\n\n".join(_of_one(record.report) for record in material.distillations)
+    parts = [_of_one(record.report) for record in material.distillations]
+    parts += [_of_detector(record.report) for record in material.detector_distillations]
+    return "\n\n".join(parts) if parts else f"Pictures, persons and labels: {NOT_MEASURED}."
 
 
 def _of_one(report: DistillationReport) -> str:
@@ -31,4 +32,18 @@ def _of_one(report: DistillationReport) -> str:
     ]
     if teacher is not None:
         rows += [("what the teacher gave", teacher.targets), ("sha256 of the teacher", Code(teacher.sha256))]
+    return table((report.options.student, ""), rows)
+
+
+def _of_detector(report: DetectorDistillationReport) -> str:
+    data, teacher = report.data, report.teacher
+    rows: list[tuple[Cell, Cell]] = [
+        ("pictures", str(data.images)),
+        ("pictures without a person", str(data.images_without_person)),
+        ("persons, the labels' and the teacher's", str(data.persons)),
+        ("sha256 of pictures and boxes", Code(data.digest)),
+        ("teacher", "none, labels alone" if teacher is None else teacher.file_name),
+    ]
+    if teacher is not None:
+        rows.append(("sha256 of the teacher", Code(teacher.sha256)))
     return table((report.options.student, ""), rows)

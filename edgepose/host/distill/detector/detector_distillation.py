@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import cv2
 
 from edgepose.host.data.coco import CocoDataset, read_coco
-from edgepose.host.distill.detector.box_accuracy import box_figures
 from edgepose.host.distill.detector.design import DETECTORS, detector_spec
 from edgepose.host.distill.detector.detector_batches import DetectorBatches
 from edgepose.host.distill.detector.picture_cache import open_pictures
@@ -19,6 +18,7 @@ from edgepose.host.distill.preparation import check_start, check_validation, mak
 from edgepose.host.distill.provenance import versions
 from edgepose.host.distill.request import DistillationRequest, Observers
 from edgepose.host.distill.students import StudentDesign, resized
+from edgepose.host.evaluate.box_accuracy import box_figures
 from edgepose.host.sources.inspect import inspect_model
 from edgepose.inference.backend import Backend
 from edgepose.inference.detector import PersonDetector
@@ -27,10 +27,10 @@ from edgepose.pose.codecs.center import CHANNELS
 from edgepose.spec.detector_distillation_report import (
     DetectorData,
     DetectorDistillationReport,
-    DetectorFigures,
     DetectorOptions,
     DetectorTeacher,
 )
+from edgepose.spec.detector_evaluation_report import DetectorFigures
 from edgepose.spec.lineage import ParentModel
 from edgepose.spec.model_spec import ModelSpec
 from edgepose.spec.records import to_builtins, to_json

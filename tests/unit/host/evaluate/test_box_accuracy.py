@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgepose.host.data.coco import CocoDataset, LabelledImage, LabelledPerson
-from edgepose.host.distill.detector import box_accuracy
+from edgepose.host.evaluate import box_accuracy
 
 
 def random_set(seed: int) -> tuple[CocoDataset, dict[Path, tuple[np.ndarray, np.ndarray]]]:
