@@ -253,6 +253,26 @@ def test_model_that_lost_its_mind_never_reaches_the_root(
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
 
 
+def test_an_int8_file_is_judged_against_the_float_parent_that_is_named(
+    deploy: Deploy, marker_onnx_with_spec: Path, marker_set: Path, marker_pairs: Path, tmp_path: Path
+) -> None:
+    """The same file with another parent fails: what it is held against decides."""
+    ready, wrong = tmp_path / "int8.onnx", tmp_path / "wrong.onnx"
+    made = edgepose(
+        "quantize", marker_onnx_with_spec, "--profile", "jetson", "--calibration", marker_set, "-o", ready
+    )
+    assert made.returncode == 0, made.stderr
+    shuffle_weights(marker_onnx_with_spec, wrong)
+    report = tmp_path / "report.json"
+    judged = {"model": ready, "spec": None, "calibration": marker_pairs}
+    refused = deploy(**judged, **{"float-parent": wrong})
+    assert refused.returncode == 6, refused.stderr
+    assert not (tmp_path / "root").exists()
+    done = deploy("--json", str(report), **judged, **{"float-parent": marker_onnx_with_spec})
+    assert done.returncode == 0, done.stderr
+    assert json.loads(report.read_text())["recipe"] == "as given"
+
+
 def test_two_deploys_at_once_into_one_root_leave_one_whole_version(
     marker_onnx: Path, marker_spec: Path, marker_set: Path, tmp_path: Path
 ) -> None:

@@ -36,6 +36,12 @@ class MetricsLog:
 
         self._guarded(append)
 
+    def last(self, name: str) -> float | None:
+        """The newest figure of this name; None without any."""
+        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
+        found = (msgspec.json.decode(line).get(name) for line in reversed(lines))
+        return next((float(value) for value in found if value is not None), None)
+
     def _keep_before(self, first_step: int) -> None:
         if not self._path.exists():
             return
@@ -62,3 +68,6 @@ class SilentLog:
 
     def write(self, step: int, **figures: Any) -> None:
         """Writes nothing."""
+
+    def last(self, name: str) -> float | None:
+        """Knows nothing."""

@@ -128,6 +128,7 @@ class TrainingLoop:
         self._start_ns = 0
         self._agreed_s = 0.0
         self._losses: list[float] = []
+        self._loss_before = 0.0
         self._peers: Peers = Alone()
 
     def run(self, validation: Validates | None = None, peers: Peers | None = None) -> TrainingOutcome:
@@ -146,6 +147,7 @@ class TrainingLoop:
         self._peers.require_agreement(self._digest(validation))
         first = self._resume()
         log = MetricsLog(self._log_path, first) if self._leads else SilentLog()
+        self._loss_before = log.last("loss") or 0.0
         settings, step = self._settings, first
         self._start_ns = time.monotonic_ns()
         stream = self._batches.stream(first)
@@ -225,7 +227,7 @@ class TrainingLoop:
 
     def _mean_loss(self) -> float:
         last = self._losses[-_LOGGED_EVERY:]
-        return sum(last) / len(last) if last else 0.0
+        return sum(last) / len(last) if last else self._loss_before
 
     def _validate(self, step: int, validation: Validates, log: MetricsLog | SilentLog) -> None:
         student = self._trainer.averaged_student()

@@ -114,3 +114,12 @@ def test_a_new_run_starts_a_new_log(tmp_path: Path) -> None:
     path.write_text('{"step":9}\n')
     MetricsLog(path)
     assert path.read_text() == ""
+
+
+def test_a_run_that_only_goes_on_to_its_end_knows_the_loss_that_was_logged(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    assert log.last("loss") is None
+    log.write(1, loss=4.0)
+    log.write(2, loss=3.5)
+    log.write(2, validation={"oks_ap": 0.1})
+    assert MetricsLog(tmp_path / "metrics.jsonl", first_step=2).last("loss") == 3.5
