@@ -12,8 +12,10 @@ from edgepose.cli.options import (
     PATH,
     detector_option,
     detector_spec_option,
+    host_options,
     json_option,
     profile_option,
+    require_one_place,
     root_option,
     spec_option,
 )
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 @click.option("--allow-downgrade", is_flag=True, help="Let an older bundle replace a newer one.")
 @signing_options
 @root_option
+@host_options
 @json_option
 def command(  # noqa: PLR0917 - one argument an option
     profile_name: str,
@@ -71,6 +74,9 @@ def command(  # noqa: PLR0917 - one argument an option
     keys: Path | None,
     unsigned: bool,
     root: Path | None,
+    host: str | None,
+    host_fingerprint: str | None,
+    ssh_config: Path | None,
     json_target: str | None,
 ) -> None:
     """Convert, quantize, judge, bundle and install a model in one go.
@@ -90,6 +96,7 @@ def command(  # noqa: PLR0917 - one argument an option
 
     if (annotations is None) != (images is None):
         raise click.UsageError("--annotations and --images belong together.")
+    require_one_place(host, root)
     if recipe is not None and precision is not None:
         raise click.UsageError("--recipe and --precision exclude each other.")
     request = DeployRequest(
@@ -114,11 +121,18 @@ def command(  # noqa: PLR0917 - one argument an option
         request = replace(request, sign=signing.sign)
     if model is None:
         request = with_builtin_models(request, find_builtin_models())
-    report = (
-        plan_deployment(request)
-        if dry_run
-        else deploy(request, LocalTarget(request.root, signing.roots if signing else ()))
-    )
+    roots = signing.roots if signing else ()
+    if host is not None:
+        from edgepose.cli.remote_deploy import deploy_to_host
+        from edgepose.host.deploy.ssh.address import SshAddress
+
+        report = deploy_to_host(
+            request, SshAddress(host, host_fingerprint, ssh_config), roots, dry_run=dry_run
+        )
+    elif dry_run:
+        report = plan_deployment(request)
+    else:
+        report = deploy(request, LocalTarget(request.root, roots))
     write_report(report, json_target, _describe(report))
 
 
@@ -140,7 +154,16 @@ def _describe(report: DeploymentReport) -> str:
     if edgetpu is not None:
         lines.append(f"Edge TPU: {edgetpu['status']}.")
     lines += [
+        *_next_steps(report),
+    ]
+    return "\n".join(lines)
+
+
+def _next_steps(report: DeploymentReport) -> list[str]:
+    host = (report.installation or {}).get("host")
+    if host is not None:
+        return [f"Look: edgepose status --host {host}", f"Back: edgepose rollback --host {host}"]
+    return [
         f"Look: edgepose status --root {report.root}",
         f"Run:  edgepose run SOURCE --root {report.root}",
     ]
-    return "\n".join(lines)

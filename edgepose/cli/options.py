@@ -66,3 +66,30 @@ detector_option: Option[Any] = click.option(
 detector_spec_option: Option[Any] = click.option(
     "--detector-spec", type=PATH, metavar="FILE.toml", help="Spec of a detector that carries none."
 )
+_host_option: Option[Any] = click.option(
+    "--host", metavar="USER@HOST", help="A device behind ssh, as ssh itself calls it."
+)
+_fingerprint_option: Option[Any] = click.option(
+    "--host-fingerprint",
+    metavar="SHA256:...",
+    help="First contact: fingerprint of the device's host key, read on the device.",
+)
+_ssh_config_option: Option[Any] = click.option(
+    "--ssh-config", type=PATH, metavar="FILE", help="Configuration for ssh instead of the user's."
+)
+
+
+def host_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--host``, ``--host-fingerprint`` and ``--ssh-config``."""
+    decorated: Callable[..., Any] = _host_option(_fingerprint_option(_ssh_config_option(command)))
+    return decorated
+
+
+def require_one_place(host: str | None, root: Path | None) -> None:
+    """Refuses a call that names two places.
+
+    Raises:
+        UsageError: ``--host`` and ``--root`` were given both.
+    """
+    if host is not None and root is not None:
+        raise click.UsageError("--host and --root exclude each other.")

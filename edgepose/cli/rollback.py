@@ -6,18 +6,32 @@ from pathlib import Path
 
 import click
 
-from edgepose.cli.options import json_option, root_option
+from edgepose.cli.options import host_options, json_option, require_one_place, root_option
 
 
 @click.command(name="rollback", epilog="Example: edgepose rollback --root /srv/edgepose")
 @root_option
+@host_options
 @json_option
-def command(root: Path | None, json_target: str | None) -> None:
+def command(
+    root: Path | None,
+    host: str | None,
+    host_fingerprint: str | None,
+    ssh_config: Path | None,
+    json_target: str | None,
+) -> None:
     """Return to the version installed before; it needs no download and passes its health check first."""
+    require_one_place(host, root)
     from edgepose.cli.install_report import describe_install
     from edgepose.cli.output import say, write_report
     from edgepose.device.install.installer import rollback
     from edgepose.device.install.layout import default_preview_root
 
+    if host is not None:
+        from edgepose.cli.remote import remote_rollback
+
+        report, text = remote_rollback(host, host_fingerprint, ssh_config)
+        write_report(report, json_target, text)
+        return
     report, text = describe_install(rollback(root or default_preview_root(), say))
     write_report(report, json_target, text)

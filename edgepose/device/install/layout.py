@@ -80,7 +80,13 @@ def engine_cache_beside(slot: Path) -> Path:
 
 
 def default_preview_root() -> Path:
-    """The preview root of this machine's user, under the XDG data home."""
+    """The root that ``EDGEPOSE_ROOT`` names, as it does on a device; else a preview root of this user.
+
+    That one lies under the XDG data home.
+    """
+    named = os.environ.get("EDGEPOSE_ROOT", "")
+    if named.startswith("/"):
+        return Path(named)
     data_home = os.environ.get("XDG_DATA_HOME", "")
     # The XDG base directory specification: a relative path there is to be ignored.
     base = Path(data_home) if data_home.startswith("/") else Path.home() / ".local" / "share"

@@ -1,0 +1,49 @@
+"""Commands that a device behind ssh answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgepose.cli.install_report import describe_status
+from edgepose.errors import MissingDependencyError
+from edgepose.spec.device_status import StatusReport
+from edgepose.spec.records import from_builtins
+
+
+def remote_status(host: str, fingerprint: str | None, ssh_config: Path | None) -> tuple[StatusReport, str]:
+    """What a device says of its root, as record and as text.
+
+    Raises:
+        EdgeposeError: As ``connect`` and the device raise.
+    """
+    answer, root = _ask(host, fingerprint, ssh_config, "status")
+    status = from_builtins(answer, StatusReport, f"status of {host}")
+    return status, describe_status(Path(root), status)
+
+
+def remote_rollback(
+    host: str, fingerprint: str | None, ssh_config: Path | None
+) -> tuple[dict[str, Any], str]:
+    """Has a device return to the version before.
+
+    Raises:
+        EdgeposeError: As ``connect`` and the device raise.
+    """
+    answer, root = _ask(host, fingerprint, ssh_config, "rollback")
+    return answer, f"{host}: version {answer['bundle_version']} is active again in {root}"
+
+
+def _ask(
+    host: str, fingerprint: str | None, ssh_config: Path | None, what: str
+) -> tuple[dict[str, Any], str]:
+    try:
+        from edgepose.host.deploy.ssh.address import SshAddress
+        from edgepose.host.deploy.ssh.connection import connect
+    except ImportError as problem:
+        raise MissingDependencyError(
+            "This is a device; --host is an option of edgepose on the host.", "Leave it out here."
+        ) from problem
+
+    with connect(SshAddress(host, fingerprint, ssh_config)) as connection:
+        return connection.ask(what), connection.root

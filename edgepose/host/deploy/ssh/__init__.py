@@ -1,0 +1,1 @@
+"""Deployment to a device over the system's OpenSSH."""

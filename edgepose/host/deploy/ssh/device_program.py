@@ -1,0 +1,77 @@
+"""``edgepose-device`` on the device, called over ssh; its errors become ours, with their family."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgepose.errors import (
+    ConfigError,
+    DeployError,
+    DeviceError,
+    EdgeposeError,
+    GateFailedError,
+    MissingDependencyError,
+    ModelError,
+    TrustError,
+)
+from edgepose.host.deploy.ssh.remote_host import RemoteHost
+
+_FAMILIES: dict[int, type[EdgeposeError]] = {
+    family.exit_code: family
+    for family in (
+        ConfigError,
+        MissingDependencyError,
+        ModelError,
+        GateFailedError,
+        TrustError,
+        DeployError,
+        DeviceError,
+    )
+}
+_MESSAGE, _HINT = "error: ", "  hint: "
+
+
+@dataclass(frozen=True)
+class DeviceProgram:
+    """The program of a device.
+
+    Attributes:
+        host: The device.
+        command: What starts it, for example ``/var/lib/edgepose/bin/edgepose-device``.
+    """
+
+    host: RemoteHost
+    command: tuple[str, ...]
+
+    def ask(self, arguments: Sequence[str], stdin: Iterable[bytes] = ()) -> dict[str, Any]:
+        """Runs a subcommand with ``--json -`` and returns what it reports.
+
+        Raises:
+            EdgeposeError: Of the family that the device reported, or as ``RemoteHost.run`` raises.
+        """
+        done = self.host.run([*self.command, *arguments, "--json", "-"], stdin)
+        if done.code != 0:
+            raise reported_error(self.host.name, done.code, done.stderr)
+        try:
+            found: dict[str, Any] = json.loads(done.stdout)
+        except ValueError as problem:
+            raise DeployError(
+                f"{self.host.name} answered {done.stdout[:80]!r} to '{arguments[0]}', expected JSON.",
+                "Deploy again; if it stays so, report it.",
+            ) from problem
+        return found
+
+
+def reported_error(host: str, code: int, stderr: str) -> EdgeposeError:
+    """The error that the program on the device ended with."""
+    lines = stderr.splitlines()
+    message = next((line.removeprefix(_MESSAGE) for line in lines if line.startswith(_MESSAGE)), "")
+    hint = next((line.removeprefix(_HINT) for line in lines if line.startswith(_HINT)), "")
+    family = _FAMILIES.get(code)
+    if family is None or not message:
+        said = lines[-1] if lines else "nothing"
+        return DeployError(f"edgepose-device on {host} ended with code {code} and said: {said}")
+    return family(f"On {host}: {message}", hint)
