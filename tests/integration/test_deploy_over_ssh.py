@@ -1,0 +1,308 @@
+"""``deploy --host`` against a real sshd here: what is sent, what is refused, what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgepose.errors import DeployError, EdgeposeError, TrustError
+from edgepose.host.bundle.builder import BundleRequest, build_bundle
+from edgepose.host.deploy.ssh.connection import connect
+from edgepose.host.deploy.ssh.remote_target import RemoteTarget
+from edgepose.spec.device_profile import DeviceProfile, find_profile, read_profile
+from edgepose.trust.builtin_models import find_builtin_models
+from tests.support.full_disk import small_disk
+from tests.support.loopback_device import LoopbackDevice, loopback_device
+from tests.support.machine_profiles import profile_of_this_machine
+from tests.support.signed_bundles import Signer
+
+pytestmark = pytest.mark.slow
+
+WHEELS_MIB = 20
+
+
+@pytest.fixture(scope="module", name="profile_path")
+def _profile_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A profile whose device is this machine, whatever its speed."""
+    path = profile_of_this_machine(
+        "raspberrypi4", tmp_path_factory.mktemp("profile"), latency_p95_ms="5000.0", peak_memory_mib="2000.0"
+    )
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    path.write_text(re.sub(r"^python = .*$", f'python = ["{version}"]', path.read_text(), flags=re.MULTILINE))
+    return path
+
+
+@pytest.fixture(scope="module", name="profile")
+def _profile(profile_path: Path) -> DeviceProfile:
+    return read_profile(profile_path)
+
+
+@pytest.fixture(scope="module", name="bundles")
+def _bundles(tmp_path_factory: pytest.TempPathFactory, profile: DeviceProfile) -> Path:
+    """``1.epb`` to ``3.epb``, and ``9.epb``, which this machine is too slow for."""
+    folder = tmp_path_factory.mktemp("bundles")
+    for version in (1, 2, 3):
+        build_bundle(bundle_request(profile, folder / f"{version}.epb", version))
+    build_bundle(bundle_request(impatient(profile), folder / "9.epb", 9))
+    return folder
+
+
+def bundle_request(profile: DeviceProfile, output: Path, version: int) -> BundleRequest:
+    model = find_builtin_models().path_of("pose", "int8")
+    return BundleRequest(model=model, profile=profile, output=output, bundle_version=version)
+
+
+def impatient(profile: DeviceProfile) -> DeviceProfile:
+    import msgspec
+
+    budgets = msgspec.structs.replace(profile.budgets, latency_p95_ms=0.001)
+    return msgspec.structs.replace(profile, budgets=budgets)
+
+
+@pytest.fixture(name="device")
+def _device(tmp_path: Path) -> Iterator[LoopbackDevice]:
+    with loopback_device(tmp_path / "loopback") as device:
+        yield device
+
+
+@pytest.fixture(scope="module", name="prepared")
+def _prepared(
+    tmp_path_factory: pytest.TempPathFactory, bundles: Path, profile: DeviceProfile
+) -> Iterator[Path]:
+    """The folder of a device that has version 1, to be copied by hard links."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with loopback_device(folder / "loopback") as device:
+        install(device, bundles / "1.epb", profile)
+        yield device.base
+
+
+@pytest.fixture(name="used")
+def _used(tmp_path: Path, prepared: Path) -> Iterator[LoopbackDevice]:
+    """A device that has version 1."""
+    base = tmp_path / "used" / "edgepose"
+    base.parent.mkdir()
+    subprocess.run(["cp", "-al", prepared, base], check=True)
+    # The launcher names the folder that it was copied from.
+    launcher = base / "bin" / "edgepose-device"
+    text = launcher.read_text().replace(str(prepared), str(base))
+    launcher.unlink()
+    launcher.write_text(text)
+    launcher.chmod(0o755)
+    with loopback_device(tmp_path / "loopback", base) as device:
+        yield device
+
+
+def install(
+    device: LoopbackDevice, bundle: Path, profile: DeviceProfile, **changes: object
+) -> dict[str, object]:
+    with connect(device.address(), device.known_hosts) as connection:
+        target = replace(RemoteTarget(connection), **changes)  # type: ignore[arg-type]
+        target.check(profile)
+        return target.install(bundle, allow_downgrade=False, say=lambda _line: None)
+
+
+def status(device: LoopbackDevice) -> dict[str, object]:
+    with connect(device.address(), device.known_hosts) as connection:
+        return connection.ask("status")
+
+
+def leftovers(device: LoopbackDevice) -> list[str]:
+    return [path.name for path in device.base.rglob("*.part")] if device.base.exists() else []
+
+
+def test_the_first_deployment_brings_everything_and_the_second_only_what_changed(
+    used: LoopbackDevice, bundles: Path, profile: DeviceProfile, prepared: Path
+) -> None:
+    runtime = sum(path.stat().st_size for path in (prepared / "runtimes").rglob("*") if path.is_file())
+    assert runtime > WHEELS_MIB << 20
+    second = install(used, bundles / "2.epb", profile)
+    assert second["bundle_version"] == 2
+    assert isinstance(second["bytes_sent"], int)
+    # The model is the same: what travels is the manifest and what names the version.
+    assert second["bytes_sent"] < 100_000
+    assert status(used)["previous_version"] == 1
+    assert leftovers(used) == []
+    assert list((used.base / "incoming").iterdir()) == []
+
+
+def test_the_command_line_deploys_shows_and_rolls_back(
+    used: LoopbackDevice, profile_path: Path, tmp_path: Path
+) -> None:
+    place = ["--host", "device", "--ssh-config", used.config]
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "edgepose", *map(str, (*arguments, *place))]
+        environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+        return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+
+    unknown = call("status")
+    assert unknown.returncode == 7, unknown.stderr
+    assert "not known to ssh" in unknown.stderr
+    planned = call("deploy", "--profile", profile_path, "--dry-run", "--host-fingerprint", used.fingerprint)
+    assert planned.returncode == 0, planned.stderr
+    assert "install on device, version 2" in planned.stdout
+    record = tmp_path / "report.json"
+    done = call("deploy", "--profile", profile_path, "--json", record)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(record.read_text())["installation"]["health"]["verified_on"] == "device"
+    assert "version 2" in call("status").stdout
+    back = call("rollback")
+    assert back.returncode == 0, back.stderr
+    assert "version 1 is active again" in back.stdout
+
+
+def test_a_wrong_fingerprint_and_a_changed_host_key_are_refused(used: LoopbackDevice, tmp_path: Path) -> None:
+    wrong = "SHA256:" + "A" * 43
+    with (
+        pytest.raises(TrustError, match="shows the host key"),
+        connect(used.address(wrong), used.known_hosts),
+    ):
+        pass
+    assert not used.known_hosts.exists()
+    with connect(used.address(), used.known_hosts):
+        pass
+    other = tmp_path / "other_key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    place, _, _ = used.known_hosts.read_text().partition(" ")
+    key = " ".join(other.with_suffix(".pub").read_text().split()[:2])
+    used.known_hosts.write_text(f"{place} {key}\n")
+    known = replace(used.address(), fingerprint=None)
+    with pytest.raises(TrustError, match="another host key"), connect(known, used.known_hosts):
+        pass
+
+
+def test_a_refused_user_key_and_an_unreachable_device_are_told_apart(used: LoopbackDevice) -> None:
+    (used.folder / "authorized_keys").write_text("")
+    with (
+        pytest.raises(DeployError, match="refuses this user's ssh key"),
+        connect(used.address(), used.known_hosts),
+    ):
+        pass
+    used.process.terminate()
+    used.process.wait()
+    with pytest.raises(DeployError, match="cannot be reached"), connect(used.address(), used.known_hosts):
+        pass
+
+
+@pytest.mark.parametrize("name", ["raspberrypi5", "jetson-orin-nano"])
+def test_another_kind_of_device_is_refused_before_any_change(device: LoopbackDevice, name: str) -> None:
+    with (
+        connect(device.address(), device.known_hosts) as connection,
+        pytest.raises(DeployError, match="does not fit profile"),
+    ):
+        RemoteTarget(connection).check(find_profile(name))
+    assert not device.base.exists()
+
+
+def test_another_profile_is_refused_by_the_root_on_the_device(
+    used: LoopbackDevice, profile: DeviceProfile
+) -> None:
+    import msgspec
+
+    other = msgspec.structs.replace(profile, id="other")
+    with (
+        connect(used.address(), used.known_hosts) as connection,
+        pytest.raises(EdgeposeError, match="is a device of profile 'this-machine'") as caught,
+    ):
+        RemoteTarget(connection).check(other)
+    assert caught.value.exit_code == 3
+
+
+def test_a_version_that_fails_its_health_check_leaves_the_one_before(
+    used: LoopbackDevice, bundles: Path, profile: DeviceProfile
+) -> None:
+    with pytest.raises(DeployError, match="failed its health check and was taken back"):
+        install(used, bundles / "9.epb", profile)
+    assert status(used)["bundle_version"] == 1
+
+
+def test_an_older_version_is_refused(used: LoopbackDevice, bundles: Path, profile: DeviceProfile) -> None:
+    install(used, bundles / "3.epb", profile)
+    with pytest.raises(DeployError, match="older"):
+        install(used, bundles / "2.epb", profile)
+    assert status(used)["bundle_version"] == 3
+
+
+def test_keys_are_pinned_over_ssh_and_others_refused(
+    device: LoopbackDevice, prepared: Path, bundles: Path, profile: DeviceProfile, tmp_path: Path
+) -> None:
+    shutil.copytree(prepared / "runtimes", device.base / "runtimes", copy_function=os.link)
+    signer, stranger = Signer.make(tmp_path / "keys"), Signer.make(tmp_path / "stranger")
+    signed = signer.sign(bundles / "1.epb", tmp_path / "signed.epb")
+    report = install(device, signed, profile, roots=(signer.root(),))
+    assert report["signed_by"]
+    with pytest.raises(TrustError, match="pinned keys"):
+        install(device, bundles / "2.epb", profile)
+    forged = stranger.sign(bundles / "2.epb", tmp_path / "forged.epb")
+    with pytest.raises(TrustError):
+        install(device, forged, profile, roots=(signer.root(),))
+    assert status(device)["bundle_version"] == 1
+
+
+def test_a_connection_cut_in_mid_transfer_changes_nothing_and_the_next_call_goes_on(
+    device: LoopbackDevice, bundles: Path, profile: DeviceProfile
+) -> None:
+    cut: list[int] = []
+
+    def cut_once(done: int, _all: int) -> None:
+        if not cut and done > 8 << 20:
+            cut.append(device.cut_connections())
+
+    with pytest.raises(DeployError, match=r"was lost|could not take the files"):
+        install(device, bundles / "1.epb", profile, sent=cut_once)
+    assert cut[0] > 0
+    assert not (device.base / "root").exists()
+    report = install(device, bundles / "1.epb", profile)
+    assert report["bundle_version"] == 1
+    assert leftovers(device) == []
+
+
+def test_a_device_that_fills_up_is_told_and_the_next_call_goes_on(
+    device: LoopbackDevice, bundles: Path, profile: DeviceProfile
+) -> None:
+    device.base.mkdir(parents=True)
+    with small_disk(device.base, "24m"):
+        with pytest.raises(DeployError, match=r"it has \d+ MiB free, expected 500"):
+            install(device, bundles / "1.epb", profile)
+        # A device that was used before needs less, so it is asked only when it is full.
+        (device.base / "runtimes" / "before").mkdir(parents=True)
+        with pytest.raises(DeployError, match="No space left") as caught:
+            install(device, bundles / "1.epb", profile)
+        assert caught.value.hint == "Free some space there."
+        assert not (device.base / "root").exists()
+        subprocess.run(["mount", "-o", "remount,size=600m", device.base], check=True)
+        assert install(device, bundles / "1.epb", profile)["bundle_version"] == 1
+        assert leftovers(device) == []
+
+
+def test_two_deployments_at_once_leave_one_whole_version(
+    used: LoopbackDevice, bundles: Path, profile: DeviceProfile
+) -> None:
+    outcomes: list[object] = []
+
+    def deploy(version: int) -> None:
+        try:
+            outcomes.append(install(used, bundles / f"{version}.epb", profile)["bundle_version"])
+        except EdgeposeError as problem:
+            outcomes.append(problem)
+
+    threads = [threading.Thread(target=deploy, args=(version,)) for version in (2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = [outcome for outcome in outcomes if isinstance(outcome, int)]
+    assert done, outcomes
+    found = status(used)
+    assert found["bundle_version"] in done
+    assert found["files_intact"] is True

@@ -1,0 +1,128 @@
+"""A device that is this machine: a real sshd on a loopback port, with keys and folders of its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edgepose.host.deploy.ssh.address import SshAddress
+
+_SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
+_CONFIG = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+PidFile none
+SetEnv EDGEPOSE_BASE={base}
+"""
+_CLIENT = """
+Host device
+  HostName 127.0.0.1
+  Port {port}
+  IdentityFile {folder}/user_key
+  IdentitiesOnly yes
+"""
+
+
+@dataclass
+class LoopbackDevice:
+    """A running sshd.
+
+    Attributes:
+        folder: Its keys and configuration.
+        base: Where edgepose is installed on it.
+        process: The sshd.
+    """
+
+    folder: Path
+    base: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def config(self) -> Path:
+        """Configuration for the client."""
+        return self.folder / "ssh_config"
+
+    @property
+    def known_hosts(self) -> Path:
+        """A list of host keys of its own."""
+        return self.folder / "known_hosts"
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the host key, computed here and not by what is tested."""
+        blob = base64.b64decode((self.folder / "host_key.pub").read_text().split()[1])
+        return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+    def address(self, fingerprint: str | None = None) -> SshAddress:
+        """How to reach it; the fingerprint is given as on a first contact."""
+        return SshAddress("device", fingerprint or self.fingerprint, self.config)
+
+    def cut_connections(self) -> int:
+        """Kills what serves the open connections, as a lost link would end them."""
+        found = 0
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError, IndexError, ValueError):
+                stat = (entry / "stat").read_text()
+                parent = int(stat.rpartition(")")[2].split()[1])
+                if parent == self.process.pid:
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    found += 1
+        return found
+
+
+@contextmanager
+def loopback_device(folder: Path, base: Path | None = None) -> Iterator[LoopbackDevice]:
+    """Starts a device; skips the test where there is no sshd."""
+    if not Path(_SSHD).exists():
+        pytest.skip("needs sshd: apt install openssh-server")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("host_key", "user_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    if os.getuid() == 0:
+        # Debian's sshd wants its folder for the unprivileged child.
+        Path("/run/sshd").mkdir(exist_ok=True)
+    port, base = _free_port(), base or folder / "device" / "edgepose"
+    (folder / "sshd_config").write_text(_CONFIG.format(port=port, folder=folder, base=base))
+    (folder / "ssh_config").write_text(_CLIENT.format(port=port, folder=folder))
+    with (folder / "sshd.log").open("wb") as log:
+        process = subprocess.Popen([_SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
+    try:
+        _wait_for(port)
+        yield LoopbackDevice(folder, base, process)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    pytest.fail("sshd did not start")
