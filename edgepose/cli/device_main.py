@@ -10,6 +10,8 @@ from edgepose.cli.lazy_group import LazyGroup
 
 _COMMANDS = {
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
+    "service": ("edgepose.cli.device_service", "Run the installed model for good, as a service."),
+    "units": ("edgepose.cli.device_units", "Install, show or remove the systemd service."),
     "install": ("edgepose.cli.device_install", "Install a bundle that lies here, and check its health."),
     "readiness": ("edgepose.cli.device_readiness", "Say whether this root can take a bundle."),
     "status": ("edgepose.cli.status", "Show what is installed in this device root."),

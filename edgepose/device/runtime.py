@@ -41,6 +41,7 @@ class RunRequest:
         output: JSON lines; ``-`` is standard output; None writes none.
         render: Video with the poses drawn; None draws none.
         max_frames: Ends after so many frames; None runs to the end.
+        observers: Who else takes the results, beside the outputs; closed by whoever opened them.
     """
 
     source: str
@@ -48,6 +49,7 @@ class RunRequest:
     output: Path | None = None
     render: Path | None = None
     max_frames: int | None = None
+    observers: tuple[PoseSink, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _scene_time_ns(frame: Frame, info: SourceInfo) -> int:
 
 
 def _open_sinks(request: RunRequest, info: SourceInfo, opened: ExitStack) -> list[PoseSink]:
-    sinks: list[PoseSink] = []
+    sinks: list[PoseSink] = list(request.observers)
     if request.output is not None:
         sinks.append(JsonlSink(request.output))
         opened.push(_closer(sinks[-1]))

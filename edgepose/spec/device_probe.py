@@ -28,6 +28,7 @@ class DeviceProbe(Record, frozen=True, kw_only=True):
         os: ``linux``, lower case.
         kernel: ``uname -r``.
         glibc: Version of the C library, or None where it is another one.
+        libstdcxx: Whether the C++ library is there, which numpy, OpenCV and the runtimes need.
         pythons: Interpreters, newest first.
         cpu_cores: Cores that the user may use.
         memory_mib: Main memory.
@@ -47,6 +48,7 @@ class DeviceProbe(Record, frozen=True, kw_only=True):
     os: str
     kernel: str
     glibc: str | None
+    libstdcxx: bool
     pythons: tuple[DevicePython, ...]
     cpu_cores: int
     memory_mib: int | None

@@ -66,14 +66,15 @@ class HistoryEvent(Record, frozen=True, kw_only=True):
         at: ISO 8601, UTC.
         event: ``installed``; ``health_failed`` (returned by itself to the version before);
             ``interrupted`` (cleaned up after a power cut or a kill); ``rolled_back`` (by hand);
-            ``rollback_failed`` (the version before is not healthy, nothing changed).
+            ``rollback_failed`` (the version before is not healthy, nothing changed); ``verified`` (what was
+            staged elsewhere passed its health check at the first start on the device).
         bundle_version: The version it happened to.
         active_version: The version that is active since, or None.
         detail: In words.
     """
 
     at: str
-    event: Literal["installed", "health_failed", "interrupted", "rolled_back", "rollback_failed"]
+    event: Literal["installed", "health_failed", "interrupted", "rolled_back", "rollback_failed", "verified"]
     bundle_version: int
     active_version: int | None
     detail: str = ""

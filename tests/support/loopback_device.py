@@ -32,7 +32,7 @@ UsePAM no
 PidFile none
 SetEnv EDGEPOSE_BASE={base}
 """
-_CLIENT = """
+CLIENT_CONFIG = """
 Host device
   HostName 127.0.0.1
   Port {port}
@@ -94,32 +94,39 @@ def loopback_device(folder: Path, base: Path | None = None) -> Iterator[Loopback
     if not Path(_SSHD).exists():
         pytest.skip("needs sshd: apt install openssh-server")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("host_key", "user_key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    make_keys(folder)
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
     if os.getuid() == 0:
         # Debian's sshd wants its folder for the unprivileged child.
         Path("/run/sshd").mkdir(exist_ok=True)
-    port, base = _free_port(), base or folder / "device" / "edgepose"
+    port, base = free_port(), base or folder / "device" / "edgepose"
     (folder / "sshd_config").write_text(_CONFIG.format(port=port, folder=folder, base=base))
-    (folder / "ssh_config").write_text(_CLIENT.format(port=port, folder=folder))
+    (folder / "ssh_config").write_text(CLIENT_CONFIG.format(port=port, folder=folder))
     with (folder / "sshd.log").open("wb") as log:
         process = subprocess.Popen([_SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
     try:
-        _wait_for(port)
+        wait_for(port)
         yield LoopbackDevice(folder, base, process)
     finally:
         process.terminate()
         process.wait(timeout=10)
 
 
-def _free_port() -> int:
+def make_keys(folder: Path) -> None:
+    """A host key and a user's key."""
+    for name in ("host_key", "user_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Waits until somebody listens on a port."""
     until = time.monotonic() + 10
     while time.monotonic() < until:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

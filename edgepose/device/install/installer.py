@@ -148,7 +148,7 @@ def install_bundle(
             report(f"Unpacking bundle version {content.bundle_version} into slot {state.other_slot}")
             state = _stage(layout, _announced(state, verified, content, report), bundle, hooks.reach)
             report("Replaying golden frames in a fresh process")
-            return _try(layout, state, hooks)
+            return try_slot(layout, state, hooks)
 
 
 def rollback(root: Path, report: Say = lambda _line: None, hooks: Hooks | None = None) -> InstallReport:
@@ -169,7 +169,7 @@ def rollback(root: Path, report: Say = lambda _line: None, hooks: Hooks | None =
         report(f"Checking bundle version {on_trial.contents[state.other_slot].bundle_version}")
         write_state(layout, on_trial, hooks.reach)
         hooks.reach("trial_begun")
-        return _try(layout, on_trial, hooks)
+        return try_slot(layout, on_trial, hooks)
 
 
 def resume_trial(root: Path, hooks: Hooks | None = None) -> InstallReport | None:
@@ -191,7 +191,7 @@ def resume_trial(root: Path, hooks: Hooks | None = None) -> InstallReport | None
     with writing(root), exclusive_lock(layout.lock):
         state = read_state(layout)
         if may_try_again(state):
-            return _try(layout, state, hooks)
+            return try_slot(layout, state, hooks)
         recover(layout, hooks.reach)
         return None
 
@@ -216,7 +216,7 @@ def recover(layout: Layout, reach: FaultPoint) -> DeviceState:
     state = read_state(layout)
     if state.pending is not None:
         phase = state.pending.phase
-        state = abandon(state, f"cut off while {phase}", _now(), interrupted=True)
+        state = abandon(state, f"cut off while {phase}", utc_now(), interrupted=True)
         write_state(layout, state, reach)
     elif not layout.state.exists():
         write_state(layout, state, reach)
@@ -302,21 +302,26 @@ def _stage(layout: Layout, state: DeviceState, bundle: Path, reach: FaultPoint) 
     return state
 
 
-def _try(layout: Layout, state: DeviceState, hooks: Hooks) -> InstallReport:
-    """Steps 7 and 8: the health check decides."""
+def try_slot(layout: Layout, state: DeviceState, hooks: Hooks) -> InstallReport:
+    """Steps 7 and 8: the health check decides.
+
+    Raises:
+        DeployError: It failed; the version before is active.
+        OSError: The state cannot be written.
+    """
     state = count_attempt(state)
     write_state(layout, state, hooks.reach)
     hooks.reach("attempt_counted")
     health = _judged(layout, state, hooks)  # step 7
     hooks.reach("health_checked")
     if health.passed:
-        state = commit(state, health, _now())  # step 8
+        state = commit(state, health, utc_now())  # step 8
         write_state(layout, state, hooks.reach)
         hooks.reach("decided")
         return _install_report(layout, state, health)
     refused = state.pending.content.bundle_version if state.pending else 0
     reason = "; ".join(health.failures)
-    state = abandon(state, reason, _now(), interrupted=False)
+    state = abandon(state, reason, utc_now(), interrupted=False)
     write_state(layout, state, hooks.reach)
     hooks.reach("decided")
     _remove_leftovers(layout, state)
@@ -343,7 +348,7 @@ def _judged(layout: Layout, state: DeviceState, hooks: Hooks) -> HealthReport:
 
 def _give_up(layout: Layout, state: DeviceState, detail: str, reach: FaultPoint) -> None:
     """Drops a staged change after an error; space first, so that the state fits on a full disk."""
-    dropped = abandon(state, detail, _now(), interrupted=True)
+    dropped = abandon(state, detail, utc_now(), interrupted=True)
     try:
         _remove_leftovers(layout, dropped)
         write_state(layout, dropped, reach)
@@ -375,5 +380,6 @@ def _install_report(layout: Layout, state: DeviceState, health: HealthReport) ->
     )
 
 
-def _now() -> str:
+def utc_now() -> str:
+    """This moment as the history writes it."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -25,6 +25,8 @@ from edgepose.trust.anchor import TrustAnchor, root_fingerprint
 MAX_HISTORY = 100
 # A new version whose health check takes the whole device down must not be tried for ever.
 MAX_TRIAL_ATTEMPTS = 2
+# A version that passed its health check and then does not stay up is started this often.
+MAX_UNPROVEN_STARTS = 3
 
 
 class SlotContent(Record, frozen=True, kw_only=True):
@@ -76,6 +78,8 @@ class DeviceState(Record, frozen=True, kw_only=True):
         contents: What each whole, committed slot holds.
         pending: The change in progress, or None.
         health: The health check that made the active slot active.
+        unproven_starts: How often the service was started with the active version since it was installed here
+            and before it ran steadily; None once it did, and where there is nothing to return to.
         highest_version: Highest bundle version ever committed here.
         trust: Whom this device believes, or None where no root was pinned yet.
         history: What happened, oldest first, at most ``MAX_HISTORY``.
@@ -87,6 +91,7 @@ class DeviceState(Record, frozen=True, kw_only=True):
     pending: PendingChange | None = None
     health: HealthReport | None = None
     highest_version: int = 0
+    unproven_starts: int | None = None
     trust: TrustAnchor | None = None
     history: tuple[HistoryEvent, ...] = ()
 
@@ -195,8 +200,12 @@ def begin_trial(state: DeviceState) -> DeviceState:
     return replace(state, pending=replace(pending, phase="trial"))
 
 
-def begin_rollback(state: DeviceState) -> DeviceState:
+def begin_rollback(state: DeviceState, note: str = "") -> DeviceState:
     """Puts the version before on trial.
+
+    Args:
+        state: An idle state.
+        note: What the history shall say beside it.
 
     Raises:
         DeployError: There is none.
@@ -208,7 +217,9 @@ def begin_rollback(state: DeviceState) -> DeviceState:
             "There is no earlier version to return to.",
             "A version before exists once a second bundle has been installed here.",
         )
-    pending = PendingChange(kind="rollback", phase="trial", slot=state.other_slot, content=previous)
+    pending = PendingChange(
+        kind="rollback", phase="trial", slot=state.other_slot, content=previous, note=note
+    )
     return replace(state, pending=pending)
 
 
@@ -242,8 +253,42 @@ def commit(state: DeviceState, health: HealthReport, at: str) -> DeviceState:
         pending=None,
         health=health,
         highest_version=max(state.highest_version, version),
+        unproven_starts=0 if pending.kind == "install" and state.active is not None else None,
         history=_with_event(state, event),
     )
+
+
+def count_start(state: DeviceState) -> DeviceState:
+    """Recorded before the service runs, so that a start that takes it down is counted too."""
+    if state.unproven_starts is None:
+        return state
+    return replace(state, unproven_starts=state.unproven_starts + 1)
+
+
+def proven(state: DeviceState) -> DeviceState:
+    """The active version ran steadily."""
+    return replace(state, unproven_starts=None)
+
+
+def does_not_stay_up(state: DeviceState) -> bool:
+    """Whether the active version was started too often without running steadily, and another one is there."""
+    starts = state.unproven_starts
+    return starts is not None and starts >= MAX_UNPROVEN_STARTS and state.previous_content is not None
+
+
+def verified_here(state: DeviceState, health: HealthReport, at: str) -> DeviceState:
+    """A version that was staged elsewhere passed its health check on the device itself."""
+    content = state.active_content
+    if content is None:
+        raise ValueError("nothing is active")
+    event = HistoryEvent(
+        at=at,
+        event="verified",
+        bundle_version=content.bundle_version,
+        active_version=content.bundle_version,
+        detail=f"first start on the device, verified on {health.verified_on}",
+    )
+    return replace(state, health=health, history=_with_event(state, event))
 
 
 def abandon(state: DeviceState, detail: str, at: str, *, interrupted: bool) -> DeviceState:

@@ -67,7 +67,7 @@ class DeviceProgram:
 
 def reported_error(host: str, code: int, stderr: str) -> EdgeposeError:
     """The error that the program on the device ended with."""
-    lines = stderr.splitlines()
+    lines = [line for line in stderr.splitlines() if line.strip()]
     message = next((line.removeprefix(_MESSAGE) for line in lines if line.startswith(_MESSAGE)), "")
     hint = next((line.removeprefix(_HINT) for line in lines if line.startswith(_HINT)), "")
     family = _FAMILIES.get(code)

@@ -52,6 +52,8 @@ def _software_problems(profile: DeviceProfile, probe: DeviceProbe) -> list[str]:
         problems.append(f"it has Python {found}, expected {' or '.join(profile.hardware.python)}")
     if not probe.glibc or glibc_minor(probe.glibc) < _MIN_GLIBC_MINOR:
         problems.append(f"its C library is {probe.glibc or 'not glibc'}, expected glibc 2.{_MIN_GLIBC_MINOR}")
+    if not probe.libstdcxx:
+        problems.append("it has no libstdc++.so.6, which its own package manager brings: libstdc++6")
     if probe.disk_free_mib is not None and probe.disk_free_mib < NEEDED_DISK_MIB and not probe.runtimes:
         problems.append(f"it has {probe.disk_free_mib} MiB free, expected {NEEDED_DISK_MIB}")
     return problems

@@ -1,5 +1,6 @@
 """Says what this machine is, as one line of JSON; changes nothing."""
 
+import ctypes
 import glob
 import json
 import os
@@ -62,6 +63,15 @@ def glibc():
     except (ValueError, OSError, AttributeError):
         return None
     return version if name == "glibc" else None
+
+
+def has_library(name):
+    """Whether the loader finds a shared library."""
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
 
 
 def memory_mib():
@@ -129,6 +139,7 @@ def main():
         "os": platform.system().lower(),
         "kernel": platform.release(),
         "glibc": glibc(),
+        "libstdcxx": has_library("libstdc++.so.6"),
         "pythons": pythons(),
         "cpu_cores": cores(),
         "memory_mib": memory_mib(),

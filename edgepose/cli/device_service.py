@@ -1,0 +1,29 @@
+"""``edgepose-device service``: what the systemd unit runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgepose.cli.options import PATH, root_option
+
+
+@click.command(name="service", epilog="Example: edgepose-device service v4l2:///dev/video0")
+@click.argument("source")
+@root_option
+@click.option("--output", type=PATH, metavar="POSES.jsonl", help="One JSON line a frame; none by default.")
+def command(source: str, root: Path | None, output: Path | None) -> None:
+    """Run the installed model on SOURCE for good, as a service of systemd.
+
+    First it decides what a power cut left open, verifies what was staged on another machine, and returns to
+    the version before where the new one does not stay up.
+    """
+    from edgepose.cli.output import say
+    from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.service import run_service
+    from edgepose.device.stop_signal import stop_requests
+
+    with stop_requests() as stop:
+        summary = run_service(source, root or default_preview_root(), output, stop, say)
+    say(summary.describe())

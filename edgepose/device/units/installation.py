@@ -1,0 +1,131 @@
+"""Writes the unit whole, and has systemd read it; an older one stays where anything fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepose.device.units.service_unit import UNIT_NAME
+from edgepose.errors import DeployError
+
+SYSTEM_UNITS = Path("/etc/systemd/system")
+_WANTED = "multi-user.target.wants"
+
+
+@dataclass(frozen=True)
+class UnitPlace:
+    """Where units are written.
+
+    Attributes:
+        folder: The folder of units; a mounted card has its own.
+        live: Whether it is that of the running system, so that systemd is told.
+    """
+
+    folder: Path = SYSTEM_UNITS
+    live: bool = True
+
+    @property
+    def unit(self) -> Path:
+        """The unit file."""
+        return self.folder / UNIT_NAME
+
+
+def install_unit(text: str, place: UnitPlace) -> None:
+    """Writes the unit, enables it, and starts it on a running system.
+
+    Raises:
+        DeployError: It cannot be written, or systemd refuses it; the unit before is then in place again.
+    """
+    before = place.unit.read_bytes() if place.unit.is_file() else None
+    try:
+        _write(place.unit, text.encode())
+        _enable(place)
+        if place.live:
+            _systemctl("daemon-reload")
+            _systemctl("restart", "--no-block", UNIT_NAME)
+    except (OSError, DeployError) as problem:
+        _put_back(place, before)
+        if isinstance(problem, DeployError):
+            raise
+        raise DeployError(
+            f"Cannot write {place.unit}: {problem.strerror}.", "Units are installed as root: try sudo."
+        ) from problem
+
+
+def remove_unit(place: UnitPlace) -> bool:
+    """Stops the service and removes the unit; whether there was one.
+
+    Raises:
+        DeployError: It cannot be removed.
+    """
+    if not place.unit.is_file():
+        return False
+    if place.live:
+        _systemctl("disable", "--now", UNIT_NAME)
+    try:
+        (place.folder / _WANTED / UNIT_NAME).unlink(missing_ok=True)
+        place.unit.unlink()
+    except OSError as problem:
+        raise DeployError(f"Cannot remove {place.unit}: {problem.strerror}.", "Try sudo.") from problem
+    if place.live:
+        _systemctl("daemon-reload")
+    return True
+
+
+def restart_where_running() -> bool:
+    """Has a running service take the new version; whether there is one that this user may restart.
+
+    Raises:
+        DeployError: systemd refuses.
+    """
+    if not (SYSTEM_UNITS / UNIT_NAME).is_file() or os.geteuid() != 0:
+        return False
+    _systemctl("try-restart", "--no-block", UNIT_NAME)
+    return True
+
+
+def _write(target: Path, content: bytes) -> None:
+    temporary = target.with_name(f".{target.name}.new")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _enable(place: UnitPlace) -> None:
+    """A link, as ``systemctl enable`` makes it; relative, so that it holds on a mounted card, too."""
+    link = place.folder / _WANTED / UNIT_NAME
+    link.parent.mkdir(exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(f"../{UNIT_NAME}")
+
+
+def _put_back(place: UnitPlace, before: bytes | None) -> None:
+    try:
+        if before is not None:
+            _write(place.unit, before)
+        else:
+            (place.folder / _WANTED / UNIT_NAME).unlink(missing_ok=True)
+            place.unit.unlink(missing_ok=True)
+    except OSError:
+        # The first error says what is wrong.
+        return
+
+
+def _systemctl(*words: str) -> None:
+    if shutil.which("systemctl") is None:
+        raise DeployError(
+            "There is no systemd on this machine.",
+            "Run edgepose-device service with what starts programs here.",
+        )
+    done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DeployError(f"systemctl {' '.join(words)} failed: {done.stderr.strip()}.")

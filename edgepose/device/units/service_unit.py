@@ -1,0 +1,140 @@
+"""The systemd unit of the runtime: keeps the camera, keeps the network away. Pure text.
+
+Every directive is explained in docs/systemd.md; systemd.exec(5) and systemd.resource-control(5) define them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from edgepose.errors import ConfigError
+
+UNIT_NAME = "edgepose.service"
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]-]+")
+
+_HARDENING = """\
+# No way out: no network at all, and no socket but the one to systemd.
+PrivateNetwork=yes
+IPAddressDeny=any
+RestrictAddressFamilies=AF_UNIX
+# Nothing to gain: no new rights, no capability, no other system calls than a service needs.
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources @mount @debug @cpu-emulation @obsolete @swap @reboot @module @raw-io
+SystemCallFilter=~io_uring_setup io_uring_enter io_uring_register process_vm_readv process_vm_writev
+SystemCallFilter=sched_setaffinity sched_setscheduler mbind set_mempolicy
+SystemCallErrorNumber=EPERM
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+KeyringMode=private
+# Nothing to see: the system read-only, no home, no other processes, no devices but the camera's.
+ProtectSystem=strict
+ProtectHome=yes
+ProtectProc=invisible
+ProcSubset=all
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+PrivateTmp=yes
+PrivateUsers=yes
+PrivateIPC=yes
+RemoveIPC=yes
+DevicePolicy=closed
+UMask=0077
+# No picture in a crash report.
+LimitCORE=0
+"""
+
+
+@dataclass(frozen=True)
+class ServiceRequest:
+    """What runs.
+
+    Attributes:
+        program: ``edgepose-device`` on this device.
+        root: The device root.
+        source: SOURCE of ``edgepose-device service``.
+        user: User and group of the service; it is in ``video`` as well.
+        devices: What it may open, as ``DeviceAllow`` names it.
+        writable: Folders that it may write.
+        watchdog_s: Restarted after so long without a frame.
+    """
+
+    program: str
+    root: str
+    source: str
+    user: str = "edgepose"
+    devices: tuple[str, ...] = ("char-video4linux rw",)
+    writable: tuple[str, ...] = ()
+    watchdog_s: int = 30
+
+    def __post_init__(self) -> None:
+        for what, value in (("program", self.program), ("root", self.root), ("source", self.source)):
+            if not _PLAIN.fullmatch(value) or value.startswith("-"):
+                raise ConfigError(
+                    f"The {what} '{value}' cannot stand in a systemd unit: it has a space, a quote or "
+                    "another sign that systemd gives a meaning of its own.",
+                    "Choose a path of letters, digits and ./_-",
+                )
+
+
+def service_unit(request: ServiceRequest) -> str:
+    """The text of ``edgepose.service``."""
+    devices = "".join(f"DeviceAllow={device}\n" for device in request.devices)
+    folders = " ".join((request.root, *request.writable))
+    # A percent sign begins a specifier of systemd.
+    command = f"{request.program} service {request.source} --root {request.root}".replace("%", "%%")
+    return f"""\
+# Written by edgepose-device units install; its next call replaces it. Local changes belong into
+# /etc/systemd/system/{UNIT_NAME}.d/*.conf
+[Unit]
+Description=edgepose: human poses from a camera, frames never leave this device
+# Three starts without a steady minute, and the service itself returns to the model before.
+StartLimitIntervalSec=600
+StartLimitBurst=20
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command}
+Restart=always
+RestartSec=2
+WatchdogSec={request.watchdog_s}
+# A delegate may build its engine at the first start, which takes minutes.
+TimeoutStartSec=900
+User={request.user}
+Group={request.user}
+SupplementaryGroups=video
+ReadWritePaths={folders.replace("%", "%%")}
+{devices}{_HARDENING}
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def devices_of(accelerators: tuple[str, ...]) -> tuple[str, ...]:
+    """What a service with these accelerators may open, beside the camera.
+
+    Args:
+        accelerators: As the probe names them.
+    """
+    known = {
+        "edgetpu_usb": ("char-usb_device rw",),
+        "edgetpu_pci": ("/dev/apex_0 rw",),
+        "nvidia": (
+            "/dev/nvhost-ctrl rw", "/dev/nvhost-ctrl-gpu rw", "/dev/nvhost-gpu rw", "/dev/nvmap rw",
+            "/dev/nvgpu/igpu0/ctrl rw",
+        ),
+    }  # fmt: skip
+    found = [device for name in accelerators for device in known.get(name, ())]
+    return ("char-video4linux rw", "char-media rw", *found)

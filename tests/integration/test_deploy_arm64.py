@@ -1,0 +1,194 @@
+"""The whole way to an arm64 device from an x86 host: a userland under qemu-user, a real sshd, real wheels.
+
+Everything that a link or a disk can do is tested on this machine's own architecture in
+``test_deploy_over_ssh.py``; here is what only another architecture can show.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgepose.errors import DeployError, EdgeposeError, TrustError
+from edgepose.host.bundle.builder import BundleRequest, build_bundle
+from edgepose.host.deploy.ssh.connection import connect
+from edgepose.host.deploy.ssh.remote_target import RemoteTarget
+from edgepose.spec.device_profile import DeviceProfile, read_profile
+from edgepose.trust.builtin_models import find_builtin_models
+from tests.support.archives import read_members
+from tests.support.arm64_device import arm64_device
+from tests.support.full_disk import small_disk
+from tests.support.loopback_device import LoopbackDevice
+from tests.support.machine_profiles import profile_of_this_machine
+from tests.support.signed_bundles import Signer
+
+pytestmark = [pytest.mark.chroot, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module", name="device")
+def _device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackDevice]:
+    with arm64_device(tmp_path_factory.mktemp("arm64") / "device") as device:
+        yield device
+
+
+@pytest.fixture(scope="module", name="profile_path")
+def _profile_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """XNNPACK does not start under emulation, and no budget of latency would mean anything."""
+    changes = {"arch": '"aarch64"', "delegate": '"cpu"', "python": '["3.11"]'}
+    return profile_of_this_machine(
+        "raspberrypi4", tmp_path_factory.mktemp("profile"), **changes,
+        latency_p95_ms="60000.0", peak_memory_mib="4000.0",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", name="profile")
+def _profile(profile_path: Path) -> DeviceProfile:
+    return read_profile(profile_path)
+
+
+@pytest.fixture(scope="module", name="keys")
+def _keys(tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    return Signer.make(tmp_path_factory.mktemp("keys") / "home")
+
+
+def command(device: LoopbackDevice, home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "edgepose", *map(str, arguments)]
+    words += ["--host", "device", "--ssh-config", str(device.config)]
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(home / "config")}
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+
+
+def bundle_of(profile: DeviceProfile, folder: Path, version: int) -> Path:
+    model = find_builtin_models().path_of("pose", "int8")
+    output = folder / f"{version}.epb"
+    build_bundle(BundleRequest(model=model, profile=profile, output=output, bundle_version=version))
+    return output
+
+
+def install(
+    device: LoopbackDevice, bundle: Path, profile: DeviceProfile, keys: Signer, **changes: object
+) -> dict[str, object]:
+    with connect(device.address(), device.known_hosts) as connection:
+        target = replace(RemoteTarget(connection, (keys.root(1), keys.root())), **changes)  # type: ignore[arg-type]
+        target.check(profile)
+        return target.install(bundle, allow_downgrade=False, say=lambda _line: None)
+
+
+def active_version(device: LoopbackDevice) -> object:
+    with connect(device.address(), device.known_hosts) as connection:
+        return connection.ask("status")["bundle_version"]
+
+
+def test_a_profile_of_another_architecture_is_refused_before_any_change(
+    device: LoopbackDevice, tmp_path: Path
+) -> None:
+    x86 = profile_of_this_machine("raspberrypi4", tmp_path, arch='"x86_64"')
+    done = command(device, tmp_path, "deploy", "--profile", x86, "--host-fingerprint", device.fingerprint)
+    assert done.returncode == 8, done.stderr
+    assert "it is linux on aarch64, expected linux on x86_64" in done.stderr
+    assert not device.base.exists()
+
+
+def test_an_accelerator_that_is_silently_not_used_fails_the_health_check(
+    device: LoopbackDevice, tmp_path: Path
+) -> None:
+    """Under emulation LiteRT runs without XNNPACK and does not say so; the health check does."""
+    wanted = profile_of_this_machine(
+        "raspberrypi4", tmp_path, arch='"aarch64"', python='["3.11"]', latency_p95_ms="60000.0"
+    )
+    done = command(device, tmp_path, "deploy", "--profile", wanted, "--host-fingerprint", device.fingerprint)
+    assert done.returncode == 8, done.stderr
+    assert re.search(r"the model ran on '(cpu|none)', expected xnnpack", done.stderr)
+    assert "nothing is active" in done.stderr
+
+
+def test_the_whole_deployment_then_a_second_one_then_back(
+    device: LoopbackDevice, profile_path: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "1.json", tmp_path / "2.json"
+    trust = ["--host-fingerprint", device.fingerprint]
+    for record in (first, second):
+        done = command(device, tmp_path, "deploy", "--profile", profile_path, "--json", record, *trust)
+        assert done.returncode == 0, done.stderr
+    installed = json.loads(second.read_text())["installation"]
+    assert installed["health"]["verified_on"] == "device"
+    assert installed["health"]["worst_oks"] > 0.95
+    assert installed["bytes_sent"] < 100_000
+    shown = command(device, tmp_path, "status", "--json", "-")
+    assert json.loads(shown.stdout)["bundle_version"] == installed["bundle_version"]
+    back = command(device, tmp_path, "rollback")
+    assert back.returncode == 0, back.stderr
+    assert json.loads(command(device, tmp_path, "status", "--json", "-").stdout)["files_intact"] is True
+
+
+def test_signed_bundles_of_pinned_keys_only_and_no_harmed_byte(
+    device: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
+) -> None:
+    plain = bundle_of(profile, tmp_path, 10)
+    good = keys.sign(plain, tmp_path / "signed.epb")
+    content = good.read_bytes()
+    for number, (kind, position) in enumerate(one_byte_of_each_kind(good).items()):
+        harmed = tmp_path / f"harmed{number}.epb"
+        harmed.write_bytes(content[:position] + bytes([content[position] ^ 0x10]) + content[position + 1 :])
+        with pytest.raises(EdgeposeError) as caught:
+            install(device, harmed, profile, keys)
+        assert caught.value.exit_code == TrustError.exit_code, (kind, caught.value)
+    # The negative control: without the harm it is taken.
+    assert install(device, good, profile, keys)["signed_by"]
+    with pytest.raises(TrustError, match=r"pinned keys|unsigned"):
+        install(device, bundle_of(profile, tmp_path, 11), profile, keys, roots=())
+    stranger = Signer.make(tmp_path / "stranger")
+    with pytest.raises(TrustError):
+        install(device, stranger.sign(bundle_of(profile, tmp_path, 12), tmp_path / "s.epb"), profile, keys)
+    assert active_version(device) == 10
+
+
+def one_byte_of_each_kind(bundle: Path) -> dict[str, int]:
+    """Where a byte of each kind of content lies."""
+    content, found = bundle.read_bytes(), {"header": 120, "end": len(bundle.read_bytes()) - 3}
+    for name, member in read_members(bundle):
+        kind = re.sub(r"\d+", "", Path(name).name)
+        found.setdefault(kind, content.index(member) + len(member) // 2)
+    return found
+
+
+def test_a_revoked_key_and_an_older_version_are_refused(
+    device: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
+) -> None:
+    before = keys.sign(bundle_of(profile, tmp_path, 21), tmp_path / "before.epb")
+    keys.rotate()
+    after = keys.sign(bundle_of(profile, tmp_path, 20), tmp_path / "after.epb")
+    assert install(device, after, profile, keys)["bundle_version"] == 20
+    with pytest.raises(EdgeposeError) as revoked:
+        install(device, before, profile, keys)
+    assert revoked.value.exit_code in {7, 8}
+    older = keys.sign(bundle_of(profile, tmp_path, 19), tmp_path / "older.epb", days_later=1)
+    with pytest.raises(DeployError, match="older"):
+        install(device, older, profile, keys)
+    assert active_version(device) == 20
+
+
+def test_a_cut_link_and_a_full_disk_leave_the_old_version(
+    device: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
+) -> None:
+    bundle = keys.sign(bundle_of(profile, tmp_path, 30), tmp_path / "30.epb", days_later=2)
+    model = next((device.base / "blobs").iterdir())
+    for blob in (device.base / "blobs").iterdir():
+        blob.unlink()
+    assert not model.exists()
+    with pytest.raises(DeployError, match=r"was lost|could not take"):
+        install(device, bundle, profile, keys, sent=lambda _done, _all: device.cut_connections())
+    assert active_version(device) == 20
+    with small_disk(device.base / "incoming", "64k"):
+        with pytest.raises(DeployError, match="No space left"):
+            install(device, bundle, profile, keys)
+        assert active_version(device) == 20
+    assert install(device, bundle, profile, keys)["bundle_version"] == 30

@@ -1,0 +1,98 @@
+"""The unit's text, what systemd thinks of it, and that it is written whole."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgepose.device.units import installation
+from edgepose.device.units.installation import UnitPlace, install_unit, remove_unit
+from edgepose.device.units.service_unit import UNIT_NAME, ServiceRequest, devices_of, service_unit
+from edgepose.errors import ConfigError, DeployError
+
+REQUEST = ServiceRequest("/usr/bin/true", "/var/lib/edgepose/root", "v4l2:///dev/video0")
+MOST_EXPOSURE = 1.5
+
+
+def exposure(unit: Path) -> float:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze: apt install systemd")
+    call = ["systemd-analyze", "security", "--offline=yes", "--no-pager", unit]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert found, done.stderr
+    return float(found[1])
+
+
+@pytest.mark.parametrize("accelerators", [(), ("edgetpu_usb", "edgetpu_pci", "nvidia")])
+def test_systemd_finds_little_exposed(tmp_path: Path, accelerators: tuple[str, ...]) -> None:
+    request = ServiceRequest("/usr/bin/true", "/srv/root", "0", devices=devices_of(accelerators))
+    hardened, naked = tmp_path / UNIT_NAME, tmp_path / "naked.service"
+    hardened.write_text(service_unit(request))
+    naked.write_text("[Service]\nExecStart=/usr/bin/true\n")
+    assert exposure(hardened) <= MOST_EXPOSURE
+    # The negative control: a unit without the directives is judged unsafe.
+    assert exposure(naked) > 9
+
+
+def test_systemd_reads_every_directive(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze: apt install systemd")
+    unit = tmp_path / UNIT_NAME
+    unit.write_text(service_unit(REQUEST))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert UNIT_NAME not in done.stderr, done.stderr
+
+
+def test_the_camera_and_the_notice_are_kept_and_the_network_is_not() -> None:
+    text = service_unit(REQUEST)
+    for line in (
+        "Type=notify", "WatchdogSec=30", "DeviceAllow=char-video4linux rw", "SupplementaryGroups=video",
+        "PrivateNetwork=yes", "IPAddressDeny=any", "RestrictAddressFamilies=AF_UNIX", "LimitCORE=0",
+        "ReadWritePaths=/var/lib/edgepose/root",
+        "ExecStart=/usr/bin/true service v4l2:///dev/video0 --root /var/lib/edgepose/root",
+    ):  # fmt: skip
+        assert line in text.splitlines(), line
+
+
+@pytest.mark.parametrize("source", ["a b", "x;id", "$HOME", "-v", 'a"b', "a\nExecStartPre=/bin/sh"])
+def test_a_source_that_systemd_would_read_otherwise_is_refused(source: str) -> None:
+    with pytest.raises(ConfigError, match="cannot stand in a systemd unit"):
+        ServiceRequest("/usr/bin/true", "/srv/root", source)
+
+
+def test_a_percent_sign_is_no_specifier() -> None:
+    assert "a%%b" in service_unit(ServiceRequest("/usr/bin/true", "/srv/root", "a%b"))
+
+
+def test_a_unit_is_written_enabled_and_removed(tmp_path: Path) -> None:
+    place = UnitPlace(tmp_path, live=False)
+    install_unit("[Service]\n", place)
+    link = tmp_path / "multi-user.target.wants" / UNIT_NAME
+    assert link.resolve() == place.unit
+    assert sorted(path.name for path in tmp_path.iterdir()) == [UNIT_NAME, "multi-user.target.wants"]
+    assert remove_unit(place)
+    assert not link.is_symlink()
+    assert not remove_unit(place)
+
+
+def test_the_unit_before_stays_where_systemd_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = UnitPlace(tmp_path)
+    place.unit.write_text("before")
+
+    def refuse(*_words: str) -> None:
+        raise DeployError("systemctl daemon-reload failed.")
+
+    monkeypatch.setattr(installation, "_systemctl", refuse)
+    with pytest.raises(DeployError, match="daemon-reload"):
+        install_unit("after", place)
+    assert place.unit.read_text() == "before"
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match=r"Cannot write .* try sudo"):
+        install_unit("x", UnitPlace(tmp_path / "missing", live=False))
