@@ -12,6 +12,7 @@ from edgepose.cli.options import (
     PATH,
     detector_option,
     detector_spec_option,
+    fleet_options,
     host_options,
     json_option,
     profile_option,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 @signing_options
 @root_option
 @host_options
+@fleet_options
 @json_option
 def command(  # noqa: PLR0917 - one argument an option
     profile_name: str,
@@ -77,6 +79,10 @@ def command(  # noqa: PLR0917 - one argument an option
     host: str | None,
     host_fingerprint: str | None,
     ssh_config: Path | None,
+    inventory: Path | None,
+    rollout: Path | None,
+    stages: str,
+    failure_limit: int,
     json_target: str | None,
 ) -> None:
     """Convert, quantize, judge, bundle and install a model in one go.
@@ -96,7 +102,7 @@ def command(  # noqa: PLR0917 - one argument an option
 
     if (annotations is None) != (images is None):
         raise click.UsageError("--annotations and --images belong together.")
-    require_one_place(host, root)
+    require_one_place(host, root, inventory)
     if recipe is not None and precision is not None:
         raise click.UsageError("--recipe and --precision exclude each other.")
     request = DeployRequest(
@@ -122,6 +128,12 @@ def command(  # noqa: PLR0917 - one argument an option
     if model is None:
         request = with_builtin_models(request, find_builtin_models())
     roots = signing.roots if signing else ()
+    if inventory is not None:
+        from edgepose.cli.fleet_deploy import FleetCall, deploy_to_fleet
+
+        fleet = FleetCall(inventory, rollout, tuple(stages.split(",")), failure_limit, keys)
+        deploy_to_fleet(request, fleet, roots, json_target, dry_run=dry_run)
+        return
     if host is not None:
         from edgepose.cli.remote_deploy import deploy_to_host
         from edgepose.host.deploy.ssh.address import SshAddress

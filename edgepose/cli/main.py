@@ -10,6 +10,7 @@ from edgepose.cli.lazy_group import LazyGroup
 
 _COMMANDS = {
     "phone": ("edgepose.cli.phone", "Write a bundle as a folder for an app, and push it to a phone."),
+    "install": ("edgepose.cli.install", "Install a bundle that was built before, on a device or here."),
     "deploy": ("edgepose.cli.deploy", "Convert, quantize, judge, bundle and install a model."),
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
     "evaluate": ("edgepose.cli.evaluate", "Measure accuracy on labelled images."),

@@ -85,11 +85,41 @@ def host_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def require_one_place(host: str | None, root: Path | None) -> None:
+_inventory_option: Option[Any] = click.option(
+    "--inventory", type=PATH, metavar="FILE", help="Many devices: an Ansible inventory."
+)
+_rollout_option: Option[Any] = click.option(
+    "--rollout",
+    type=PATH,
+    metavar="DIR",
+    help="Where a rollout keeps its bundle and records, so that the next call goes on; rollout-PROFILE by "
+    "default.",
+)
+_stages_option: Option[Any] = click.option(
+    "--stages", default="1,10%,100%", show_default=True, help="Sizes of a rollout's stages."
+)
+_failure_limit_option: Option[Any] = click.option(
+    "--failure-limit",
+    type=click.IntRange(0, 100),
+    default=10,
+    show_default=True,
+    metavar="PERCENT",
+    help="A stage with more failures ends the rollout.",
+)
+
+
+def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--inventory``, ``--rollout``, ``--stages`` and ``--failure-limit``."""
+    for option in (_failure_limit_option, _stages_option, _rollout_option, _inventory_option):
+        command = option(command)
+    return command
+
+
+def require_one_place(host: str | None, root: Path | None, inventory: Path | None = None) -> None:
     """Refuses a call that names two places.
 
     Raises:
-        UsageError: ``--host`` and ``--root`` were given both.
+        UsageError: More than one of ``--host``, ``--root`` and ``--inventory`` were given.
     """
-    if host is not None and root is not None:
-        raise click.UsageError("--host and --root exclude each other.")
+    if sum(place is not None for place in (host, root, inventory)) > 1:
+        raise click.UsageError("--host, --root and --inventory exclude each other.")

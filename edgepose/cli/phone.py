@@ -36,7 +36,7 @@ def command(
     threads: int,
     json_target: str | None,
 ) -> None:
-    """Write a verified bundle as a folder for an app: model, spec, golden frames, a guide for Kotlin, Swift."""
+    """Write a verified bundle as a folder for an app: model, spec, golden frames, guide in Kotlin, Swift."""
     from dataclasses import asdict
 
     from edgepose.cli.output import write_report

@@ -1,4 +1,4 @@
-"""A bundle as a folder for an app: its guide, followed step by step in plain Python, reaches the golden frames."""
+"""A bundle as a folder for an app: its guide, followed in plain Python, reaches the golden frames."""
 
 from __future__ import annotations
 

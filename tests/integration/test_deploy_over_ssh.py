@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,57 +15,35 @@ from pathlib import Path
 import pytest
 
 from edgepose.errors import DeployError, EdgeposeError, TrustError
-from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
-from edgepose.spec.device_profile import DeviceProfile, find_profile, read_profile
-from edgepose.trust.builtin_models import find_builtin_models
+from edgepose.spec.device_profile import DeviceProfile, find_profile
 from tests.support.full_disk import small_disk
-from tests.support.loopback_device import LoopbackDevice, loopback_device
-from tests.support.machine_profiles import profile_of_this_machine
+from tests.support.loopback_device import LoopbackDevice, copied_device, loopback_device
 from tests.support.signed_bundles import Signer
+from tests.support.ssh_fixtures import install_over_ssh as install
+from tests.support.ssh_fixtures import ssh_bundles, ssh_profile, ssh_profile_path
+
+__all__ = ["ssh_bundles", "ssh_profile", "ssh_profile_path"]
 
 pytestmark = pytest.mark.slow
 
 WHEELS_MIB = 20
 
 
-@pytest.fixture(scope="module", name="profile_path")
-def _profile_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A profile whose device is this machine, whatever its speed."""
-    path = profile_of_this_machine(
-        "raspberrypi4", tmp_path_factory.mktemp("profile"), latency_p95_ms="5000.0", peak_memory_mib="2000.0"
-    )
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    path.write_text(re.sub(r"^python = .*$", f'python = ["{version}"]', path.read_text(), flags=re.MULTILINE))
-    return path
+@pytest.fixture(name="profile_path")
+def _profile_path(ssh_profile_path: Path) -> Path:
+    return ssh_profile_path
 
 
 @pytest.fixture(scope="module", name="profile")
-def _profile(profile_path: Path) -> DeviceProfile:
-    return read_profile(profile_path)
+def _profile(ssh_profile: DeviceProfile) -> DeviceProfile:
+    return ssh_profile
 
 
 @pytest.fixture(scope="module", name="bundles")
-def _bundles(tmp_path_factory: pytest.TempPathFactory, profile: DeviceProfile) -> Path:
-    """``1.epb`` to ``3.epb``, and ``9.epb``, which this machine is too slow for."""
-    folder = tmp_path_factory.mktemp("bundles")
-    for version in (1, 2, 3):
-        build_bundle(bundle_request(profile, folder / f"{version}.epb", version))
-    build_bundle(bundle_request(impatient(profile), folder / "9.epb", 9))
-    return folder
-
-
-def bundle_request(profile: DeviceProfile, output: Path, version: int) -> BundleRequest:
-    model = find_builtin_models().path_of("pose", "int8")
-    return BundleRequest(model=model, profile=profile, output=output, bundle_version=version)
-
-
-def impatient(profile: DeviceProfile) -> DeviceProfile:
-    import msgspec
-
-    budgets = msgspec.structs.replace(profile.budgets, latency_p95_ms=0.001)
-    return msgspec.structs.replace(profile, budgets=budgets)
+def _bundles(ssh_bundles: Path) -> Path:
+    return ssh_bundles
 
 
 @pytest.fixture(name="device")
@@ -89,26 +66,8 @@ def _prepared(
 @pytest.fixture(name="used")
 def _used(tmp_path: Path, prepared: Path) -> Iterator[LoopbackDevice]:
     """A device that has version 1."""
-    base = tmp_path / "used" / "edgepose"
-    base.parent.mkdir()
-    subprocess.run(["cp", "-al", prepared, base], check=True)
-    # The launcher names the folder that it was copied from.
-    launcher = base / "bin" / "edgepose-device"
-    text = launcher.read_text().replace(str(prepared), str(base))
-    launcher.unlink()
-    launcher.write_text(text)
-    launcher.chmod(0o755)
-    with loopback_device(tmp_path / "loopback", base) as device:
+    with copied_device(tmp_path / "loopback", prepared) as device:
         yield device
-
-
-def install(
-    device: LoopbackDevice, bundle: Path, profile: DeviceProfile, **changes: object
-) -> dict[str, object]:
-    with connect(device.address(), device.known_hosts) as connection:
-        target = replace(RemoteTarget(connection), **changes)  # type: ignore[arg-type]
-        target.check(profile)
-        return target.install(bundle, allow_downgrade=False, say=lambda _line: None)
 
 
 def status(device: LoopbackDevice) -> dict[str, object]:

@@ -54,6 +54,7 @@ class LoopbackDevice:
     folder: Path
     base: Path
     process: subprocess.Popen[bytes]
+    port: int = 0
 
     @property
     def config(self) -> Path:
@@ -106,10 +107,29 @@ def loopback_device(folder: Path, base: Path | None = None) -> Iterator[Loopback
         process = subprocess.Popen([_SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
     try:
         wait_for(port)
-        yield LoopbackDevice(folder, base, process)
+        yield LoopbackDevice(folder, base, process, port)
     finally:
         process.terminate()
         process.wait(timeout=10)
+
+
+@contextmanager
+def copied_device(folder: Path, prepared: Path) -> Iterator[LoopbackDevice]:
+    """A device with what another one has, copied by hard links."""
+    base = folder / "used" / "edgepose"
+    base.parent.mkdir(parents=True)
+    subprocess.run(["cp", "-al", prepared, base], check=True)
+    # A lock belongs to its file, not to its name: copies must not share one.
+    for lock in (base / "deploy.lock", base / "root" / "lock"):
+        lock.unlink(missing_ok=True)
+    # State and launcher are replaced, never changed in place, but the launcher names its folder.
+    launcher = base / "bin" / "edgepose-device"
+    text = launcher.read_text().replace(str(prepared), str(base))
+    launcher.unlink()
+    launcher.write_text(text)
+    launcher.chmod(0o755)
+    with loopback_device(folder / "loopback", base) as device:
+        yield device
 
 
 def make_keys(folder: Path) -> None:

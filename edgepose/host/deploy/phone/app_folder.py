@@ -77,7 +77,8 @@ def _require_described(manifest: BundleManifest) -> None:
         return
     raise ConfigError(
         f"The guide for apps describes TFLite models with heatmaps on crops; {spec.name} is "
-        f"{manifest.model.format} with {type(spec.codec).__name__.removesuffix('CodecSpec')} and resize '{spec.input.resize}'.",
+        f"{manifest.model.format} with {type(spec.codec).__name__.removesuffix('CodecSpec')} and resize "
+        f"'{spec.input.resize}'.",
         "Take a heatmap model, or decode it as its spec says.",
     )
 

@@ -1,0 +1,1 @@
+"""Deployment to many devices, with Ansible as the engine."""

@@ -1,0 +1,233 @@
+"""A rollout: one bundle, many devices, in stages, with a limit on failures; Ansible is the engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepose.errors import ConfigError, DeployError
+from edgepose.host.deploy.fleet.inventory import (
+    FleetHost,
+    ansible_environment,
+    ansible_program,
+    ssh_config_text,
+)
+from edgepose.host.deploy.ssh.host_key import default_known_hosts, remember_host_key
+from edgepose.host.deploy.ssh.remote_host import ssh_options
+from edgepose.spec.rollout_report import HostOutcome, Outcome, RolloutReport
+from edgepose.spec.whole_file import write_whole
+from edgepose.trust.bundle_reader import verify_bundle
+from edgepose.trust.digests import sha256_of_file
+
+DEFAULT_STAGES = ("1", "10%", "100%")
+DEFAULT_FAILURE_LIMIT = 10
+_FORKS = 10
+_STAGE = re.compile(r"[1-9]\d*%?")
+_PLAYBOOK = Path(__file__).resolve().parent / "ansible" / "rollout.yml"
+_RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=\d+\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class RolloutPlan:
+    """What to roll out, and how carefully.
+
+    Attributes:
+        inventory: The inventory.
+        folder: Where the bundle and a record a host are kept, so that the next call goes on.
+        stages: Sizes of the stages, hosts or percent.
+        failure_limit: Percent of a stage that may fail before the rollout stops.
+        allow_downgrade: Whether an older bundle may replace a newer one.
+        keys: Key home whose roots a device without any pins; None for unsigned bundles.
+    """
+
+    inventory: Path
+    folder: Path
+    stages: tuple[str, ...] = DEFAULT_STAGES
+    failure_limit: int = DEFAULT_FAILURE_LIMIT
+    allow_downgrade: bool = False
+    keys: Path | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [stage for stage in self.stages if not _STAGE.fullmatch(stage)]
+        if wrong or not self.stages:
+            raise ConfigError(f"'{','.join(self.stages)}' are no stages, expected such as 1,10%,100%.")
+        if not 0 <= self.failure_limit <= 100:
+            raise ConfigError(f"{self.failure_limit} is no percentage.")
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle of this rollout."""
+        return self.folder / "bundle.epb"
+
+    @property
+    def ssh_config(self) -> Path:
+        """What ssh reads."""
+        return self.folder / "ssh_config"
+
+    @property
+    def records(self) -> Path:
+        """A record a host."""
+        return self.folder / "hosts"
+
+
+def roll_out(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None]) -> RolloutReport:
+    """Installs the plan's bundle on every host that does not have it from an earlier call.
+
+    Args:
+        plan: What to do; its bundle is there.
+        hosts: The devices.
+        say: Takes one line of progress.
+
+    Raises:
+        ConfigError: The inventory cannot be used.
+        MissingDependencyError: Ansible is not installed.
+        TrustError: The bundle is damaged.
+        DeployError: Ansible itself failed.
+    """
+    manifest = verify_bundle(plan.bundle)
+    prepare_ssh(plan, hosts)
+    done = _installed(plan, hosts)
+    left = [host for host in hosts if host.name not in done]
+    if done:
+        say(f"{len(done)} of {len(hosts)} devices have it from an earlier call")
+    begun_ns = time.monotonic_ns()
+    unreachable = _play(plan, left, say) if left else set()
+    outcomes = tuple(_outcome(plan, host.name, unreachable) for host in hosts)
+    return RolloutReport(
+        schema="edgepose.rollout/1",
+        bundle_version=manifest.bundle_version,
+        bundle_sha256=sha256_of_file(plan.bundle),
+        stages=plan.stages,
+        failure_limit=plan.failure_limit,
+        complete=all(one.outcome == "installed" for one in outcomes),
+        resumed=bool(done),
+        hosts=outcomes,
+        seconds=(time.monotonic_ns() - begun_ns) / 1e9,
+    )
+
+
+def prepare_ssh(plan: RolloutPlan, hosts: list[FleetHost]) -> None:
+    """Writes the configuration for ssh, and host keys whose fingerprints the inventory gives.
+
+    A host that does not answer now is told as unreachable later.
+
+    Raises:
+        ConfigError: A value could not stand in it.
+        TrustError: A host shows another key.
+    """
+    plan.records.mkdir(parents=True, exist_ok=True)
+    write_whole(plan.ssh_config, [ssh_config_text(hosts).encode()])
+    for host in hosts:
+        if host.fingerprint is None:
+            continue
+        try:
+            remember_host_key(host.address(plan.ssh_config), default_known_hosts())
+        except DeployError:
+            continue
+
+
+def require_complete(report: RolloutReport) -> None:
+    """Turns a rollout that some devices miss into an error.
+
+    Raises:
+        DeployError: Some do.
+    """
+    if report.complete:
+        return
+    kinds: tuple[Outcome, ...] = ("failed", "unreachable", "not_attempted")
+    named = [
+        f"{sum(one.outcome == kind for one in report.hosts)} {kind.replace('_', ' ')}"
+        for kind in kinds
+        if any(one.outcome == kind for one in report.hosts)
+    ]
+    raise DeployError(
+        f"Not every device has bundle version {report.bundle_version}: {', '.join(named)} of "
+        f"{len(report.hosts)}.",
+        "The same command goes on where it stopped.",
+    )
+
+
+def _installed(plan: RolloutPlan, hosts: list[FleetHost]) -> set[str]:
+    digest = sha256_of_file(plan.bundle)
+    return {host.name for host in hosts if (_record(plan, host.name) or {}).get("bundle_sha256") == digest}
+
+
+def _record(plan: RolloutPlan, name: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads((plan.records / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _outcome(plan: RolloutPlan, name: str, unreachable: set[str]) -> HostOutcome:
+    record = _record(plan, name)
+    if record is not None and record.get("bundle_sha256") == sha256_of_file(plan.bundle):
+        return HostOutcome(
+            host=name,
+            outcome="installed",
+            bundle_version=record.get("bundle_version"),
+            seconds=record.get("seconds"),
+            bytes_sent=record.get("bytes_sent"),
+        )
+    if name in unreachable:
+        return HostOutcome(host=name, outcome="unreachable", message="ssh does not reach it")
+    if record is not None and "error" in record:
+        kind: Outcome = "unreachable" if record.get("unreachable") else "failed"
+        return HostOutcome(host=name, outcome=kind, message=str(record["error"]))
+    return HostOutcome(host=name, outcome="not_attempted")
+
+
+def _play(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None]) -> set[str]:
+    """Has Ansible do it; returns the hosts that it could not reach."""
+    for host in hosts:
+        (plan.records / f"{host.name}.json").unlink(missing_ok=True)
+    options = ssh_options(hosts[0].address(plan.ssh_config), default_known_hosts())
+    arguments = ["--allow-downgrade"] if plan.allow_downgrade else []
+    arguments += [] if plan.keys is None else ["--keys", str(plan.keys)]
+    variables = {
+        "edgepose_bundle": str(plan.bundle.resolve()),
+        "edgepose_records": str(plan.records.resolve()),
+        "edgepose_ssh_config": str(plan.ssh_config.resolve()),
+        "edgepose_command": [sys.executable, "-m", "edgepose"],
+        "edgepose_arguments": arguments,
+        "edgepose_stages": [int(stage) if stage.isdigit() else stage for stage in plan.stages],
+        "edgepose_failure_limit": plan.failure_limit,
+        "ansible_ssh_common_args": " ".join(_quoted(word) for word in options),
+    }
+    call = [
+        ansible_program("ansible-playbook"), "-i", str(plan.inventory), "--forks", str(_FORKS),
+        "--limit", ",".join(host.name for host in hosts), "--extra-vars", json.dumps(variables),
+        str(_PLAYBOOK),
+    ]  # fmt: skip
+    log = plan.folder / "ansible.log"
+    said = []
+    with (
+        log.open("a", encoding="utf-8") as stream,
+        subprocess.Popen(
+            call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ansible_environment()
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            stream.write(line)
+            said.append(line)
+            if line.startswith(("changed:", "fatal:")):
+                say(line.strip()[:200])
+    text = "".join(said)
+    recap = _RECAP.findall(text)
+    if not recap:
+        raise DeployError(
+            f"Ansible did not run: {(said or ['no message'])[-1].strip()}", f"Its output is in {log}."
+        )
+    return {name for name, lost, _failed in recap if lost != "0"}
+
+
+def _quoted(word: str) -> str:
+    return f"'{word}'" if " " in word else word
