@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check lint format bench clean
+.PHONY: help setup demo test test-vm test-fast check lint format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,7 +28,10 @@ demo: setup  ## Deploy the built-in model to a preview root here, run it on a dr
 	$(BIN)/python -m examples.demo demo
 
 test: setup  ## Run all tests (what CI runs)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not vm"
+
+test-vm: setup  ## Power cuts, watchdog and camera in an emulated arm64 machine; as root, needs qemu-system-arm
+	$(BIN)/python -m pytest -m vm -v tests/integration/test_vm.py
 
 test-fast: $(STAMP)  ## Run the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"

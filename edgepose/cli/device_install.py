@@ -31,14 +31,13 @@ def command(
     from edgepose.cli.verification import read_root_file
     from edgepose.device.install.installer import install_bundle
     from edgepose.device.install.layout import default_preview_root
-    from edgepose.device.units.installation import restart_where_running
+    from edgepose.device.install.owner import become_owner
 
     pinned = None
     if enroll is not None:
         pinned = sys.stdin.buffer.read() if enroll == "-" else read_root_file(Path(enroll))
     place = root or default_preview_root()
+    become_owner(place)
     installed = install_bundle(bundle, place, allow_downgrade=allow_downgrade, enroll=pinned, report=say)
-    if restart_where_running():
-        say("The service was restarted with it.")
     report, text = describe_install(installed)
     write_report(report, json_target, text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgepose.cli.options import PATH, root_option
+from edgepose.cli.options import PATH, json_option, root_option
 
 _folder_option = click.option(
     "--systemd-dir",
@@ -39,10 +39,14 @@ def show(source: str, root: Path | None, user: str) -> None:
 def install(source: str, root: Path | None, user: str, systemd_dir: Path | None) -> None:
     """Write the unit whole, enable it and start it; the one before stays where systemd refuses it."""
     from edgepose.cli.output import say
-    from edgepose.device.units.installation import UnitPlace, install_unit
+    from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.units.installation import UnitPlace, install_unit, prepare_user
 
     place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
-    install_unit(_text(source, root, user), place)
+    text = _text(source, root, user)
+    if place.live:
+        prepare_user(user, root or default_preview_root())
+    install_unit(text, place)
     say(f"{place.unit} is installed; look with: systemctl status edgepose")
 
 
@@ -55,6 +59,18 @@ def remove(systemd_dir: Path | None) -> None:
 
     place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
     say(f"{place.unit} is removed." if remove_unit(place) else f"There is no {place.unit}.")
+
+
+@command.command(name="restart", epilog="Example: sudo edgepose-device units restart")
+@json_option
+def restart(json_target: str | None) -> None:
+    """Have a running service take the version that is active now."""
+    from edgepose.cli.output import write_report
+    from edgepose.device.units.installation import restart_where_running
+
+    done = restart_where_running()
+    text = "The service was restarted." if done else "There is no service here that this user may restart."
+    write_report({"schema": "edgepose.restart/1", "restarted": done}, json_target, text)
 
 
 def _text(source: str, root: Path | None, user: str) -> str:

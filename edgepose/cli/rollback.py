@@ -26,6 +26,7 @@ def command(
     from edgepose.cli.output import say, write_report
     from edgepose.device.install.installer import rollback
     from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.install.owner import become_owner
 
     if host is not None:
         from edgepose.cli.remote import remote_rollback
@@ -33,5 +34,7 @@ def command(
         report, text = remote_rollback(host, host_fingerprint, ssh_config)
         write_report(report, json_target, text)
         return
-    report, text = describe_install(rollback(root or default_preview_root(), say))
+    place = root or default_preview_root()
+    become_owner(place)
+    report, text = describe_install(rollback(place, say))
     write_report(report, json_target, text)

@@ -30,7 +30,7 @@ from tests.support.loopback_device import LoopbackDevice
 from tests.support.machine_profiles import profile_of_this_machine
 from tests.support.signed_bundles import Signer
 
-pytestmark = [pytest.mark.chroot, pytest.mark.slow]
+pytestmark = [pytest.mark.chroot, pytest.mark.slow, pytest.mark.xdist_group("arm64")]
 
 
 @pytest.fixture(scope="module", name="device")

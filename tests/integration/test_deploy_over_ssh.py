@@ -26,7 +26,7 @@ from tests.support.ssh_fixtures import ssh_bundles, ssh_profile, ssh_profile_pat
 
 __all__ = ["ssh_bundles", "ssh_profile", "ssh_profile_path"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ssh")]
 
 WHEELS_MIB = 20
 

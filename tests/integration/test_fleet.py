@@ -31,7 +31,7 @@ from tests.support.ssh_fixtures import (
 
 __all__ = ["ssh_bundles", "ssh_profile", "ssh_profile_path"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ssh")]
 COUNT = 4
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepose.device.install.owner import give_to
 from edgepose.device.units.service_unit import UNIT_NAME
 from edgepose.errors import DeployError
 
@@ -53,6 +55,23 @@ def install_unit(text: str, place: UnitPlace) -> None:
         raise DeployError(
             f"Cannot write {place.unit}: {problem.strerror}.", "Units are installed as root: try sudo."
         ) from problem
+
+
+def prepare_user(user: str, root: Path) -> None:
+    """Makes the service's user where there is none, and gives it the device root.
+
+    Raises:
+        DeployError: The user cannot be made, or this is not root.
+    """
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        _run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        give_to(root, user)
+    except OSError as problem:
+        raise DeployError(f"Cannot give {root} to {user}: {problem.strerror}.", "Try sudo.") from problem
 
 
 def remove_unit(place: UnitPlace) -> bool:
@@ -121,11 +140,15 @@ def _put_back(place: UnitPlace, before: bytes | None) -> None:
 
 
 def _systemctl(*words: str) -> None:
-    if shutil.which("systemctl") is None:
+    _run("systemctl", *words)
+
+
+def _run(program: str, *words: str) -> None:
+    if shutil.which(program) is None:
         raise DeployError(
-            "There is no systemd on this machine.",
+            f"There is no {program} on this machine.",
             "Run edgepose-device service with what starts programs here.",
         )
-    done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise DeployError(f"systemctl {' '.join(words)} failed: {done.stderr.strip()}.")
+        raise DeployError(f"{program} {' '.join(words)} failed: {done.stderr.strip()}.", "Try sudo.")

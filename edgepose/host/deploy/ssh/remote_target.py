@@ -108,7 +108,10 @@ class RemoteTarget:
         enroll = [self.roots[-1]] if self.roots else []
         words += ["--enroll", "-"] if enroll else []
         say(f"Installing on {self.connection.host.name}, with a health check there")
-        report = DeviceProgram(self.connection.host, command).ask(words, enroll)
+        program = DeviceProgram(self.connection.host, command)
+        report = program.ask(words, enroll)
+        if self.connection.probe.systemd and program.ask(["units", "restart"])["restarted"]:
+            say("The service was restarted with it")
         self._tidy(store, names, segments, say)
         return {**report, "host": self.connection.host.name, "bytes_sent": store.bytes_sent}
 

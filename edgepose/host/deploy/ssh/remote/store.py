@@ -100,7 +100,7 @@ class Store:
     def assemble(self, request):
         """Joins inline bytes and files; the whole must have its digest."""
         target, digest = self.place(request["to"]), hashlib.sha256()
-        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
         with open(target + PART, "wb") as stream:
             for segment in request["segments"]:
                 for data in self.bytes_of(segment):
@@ -201,7 +201,8 @@ def remove(path):
 
 def locked(base):
     """Keeps a second deployment waiting."""
-    os.makedirs(base, mode=0o700, exist_ok=True)
+    # The service runs as another user than the one who deploys as root, and reads runtime and code.
+    os.makedirs(base, mode=0o755, exist_ok=True)
     stream = open(os.path.join(base, "deploy.lock"), "w")
     until = time.monotonic() + LOCK_WAIT_S
     while True:

@@ -1,0 +1,161 @@
+"""What does a deployment cost: the first one, a new model, ten devices against one?
+
+Devices are sshds on this machine, each with a folder of its own, so the figures are about bytes, the protocol
+and the installer, not about a link or a device's processor.
+
+Usage: python benchmarks/fleet.py [--devices 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from edgepose.host.bundle.builder import BundleRequest, build_bundle
+from edgepose.host.deploy.fleet.inventory import read_inventory
+from edgepose.host.deploy.fleet.rollout import RolloutPlan, roll_out
+from edgepose.host.deploy.ssh.connection import connect
+from edgepose.host.deploy.ssh.remote_target import RemoteTarget
+from edgepose.spec.device_profile import DeviceProfile, read_profile
+from edgepose.trust.builtin_models import find_builtin_models
+from tests.support.loopback_device import LoopbackDevice, copied_device, loopback_device
+from tests.support.machine_profiles import profile_of_this_machine
+
+RESULTS = Path(__file__).resolve().parent / "results" / "fleet.json"
+
+
+def main() -> None:
+    """Measures and writes the record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--devices", type=int, default=10)
+    count = parser.parse_args().devices
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
+        profile = profile_here(folder)
+        record = {
+            "schema": "edgepose.measurement/1",
+            "name": "fleet",
+            "command": f"python benchmarks/fleet.py --devices {count}",
+            "machine": {
+                "arch": platform.machine(),
+                "cores": os.cpu_count(),
+                "python": platform.python_version(),
+            },
+            **measure(folder, profile, count),
+        }
+    RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(record, indent=1))
+
+
+def profile_here(folder: Path) -> DeviceProfile:
+    """This machine as a device."""
+    python = f'["{sys.version_info.major}.{sys.version_info.minor}"]'
+    return read_profile(
+        profile_of_this_machine(
+            "raspberrypi4", folder, python=python, latency_p95_ms="5000.0", peak_memory_mib="2000.0"
+        )
+    )
+
+
+def measure(folder: Path, profile: DeviceProfile, count: int) -> dict[str, Any]:
+    """First deployment, a new version of the same model, another model, one against many."""
+    models = find_builtin_models()
+    bundles = {
+        "first": bundle(folder, profile, models.path_of("pose", "int8"), 1),
+        "same_model": bundle(folder, profile, models.path_of("pose", "int8"), 2),
+    }
+    other = converted(folder)
+    bundles["new_model"] = bundle(folder, profile, other, 3)
+    with ExitStack() as opened:
+        one = opened.enter_context(loopback_device(folder / "one"))
+        single = {name: install(one, path, profile) for name, path in bundles.items()}
+        single["new_model"]["model_bytes"] = other.stat().st_size
+        devices = [
+            opened.enter_context(copied_device(folder / f"d{number}", one.base)) for number in range(count)
+        ]
+        fleets = {}
+        for number, members in enumerate((devices[:1], devices), start=4):
+            path = bundle(folder, profile, models.path_of("pose", "int8"), number)
+            fleets[str(len(members))] = rollout(folder / f"rollout{number}", members, path)
+    per_device = fleets[str(count)]["seconds"] / count
+    return {
+        "one_device": single,
+        "rollouts": fleets,
+        "seconds_per_further_device": round(per_device, 2),
+        "ten_thousand_on_paper_hours": round(per_device * 10_000 / 3600, 1),
+    }
+
+
+def converted(folder: Path) -> Path:
+    """Another model: the built-in one in float16."""
+    from edgepose.host.convert.conversion import ConversionRequest, convert_model
+    from edgepose.host.quantize.quantization import quantize_model
+    from edgepose.host.quantize.request import QuantizationRequest
+    from edgepose.host.sources.artifact import open_artifact
+    from edgepose.spec.recipe import RECIPES
+
+    source = open_artifact(find_builtin_models().path_of("pose", "float32"))
+    float32 = convert_model(
+        ConversionRequest(source, "tflite", folder / "f32.tflite", lambda _: None)
+    ).artifact
+    target = folder / "f16.tflite"
+    quantize_model(QuantizationRequest(float32, RECIPES["float16"], "tflite", target, compared_crops=0))
+    return target
+
+
+def bundle(folder: Path, profile: DeviceProfile, model: Path, version: int) -> Path:
+    """A bundle of this version."""
+    output = folder / f"{version}.epb"
+    build_bundle(BundleRequest(model=model, profile=profile, output=output, bundle_version=version))
+    return output
+
+
+def install(device: LoopbackDevice, path: Path, profile: DeviceProfile) -> dict[str, Any]:
+    """Seconds and bytes of one deployment, from the first connection on."""
+    begun_ns = time.perf_counter_ns()
+    with connect(device.address(), device.known_hosts) as connection:
+        target = RemoteTarget(connection)
+        target.check(profile)
+        done = target.install(path, allow_downgrade=False, say=lambda _line: None)
+    seconds = (time.perf_counter_ns() - begun_ns) / 1e9
+    return {
+        "seconds": round(seconds, 2), "bytes_sent": done["bytes_sent"], "bundle_bytes": path.stat().st_size,
+    }  # fmt: skip
+
+
+def rollout(folder: Path, devices: list[LoopbackDevice], path: Path) -> dict[str, Any]:
+    """One bundle to all devices in one stage."""
+    folder.mkdir()
+    hosts = {
+        f"d{number}": {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": device.port,
+            "ansible_ssh_private_key_file": str(device.folder / "user_key"),
+            "edgepose_host_fingerprint": device.fingerprint,
+        }
+        for number, device in enumerate(devices)
+    }
+    inventory = folder / "hosts.yml"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+    plan = RolloutPlan(inventory, folder / "rollout", ("100%",))
+    plan.folder.mkdir()
+    plan.bundle.write_bytes(path.read_bytes())
+    report = roll_out(plan, read_inventory(inventory), lambda _line: None)
+    if not report.complete:
+        raise SystemExit(f"not every device has it: {report.hosts}")
+    return {"seconds": round(report.seconds, 2), "devices": len(devices)}
+
+
+if __name__ == "__main__":
+    main()
