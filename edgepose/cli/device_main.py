@@ -15,6 +15,7 @@ _COMMANDS = {
     "install": ("edgepose.cli.device_install", "Install a bundle that lies here, and check its health."),
     "readiness": ("edgepose.cli.device_readiness", "Say whether this root can take a bundle."),
     "status": ("edgepose.cli.status", "Show what is installed in this device root."),
+    "logs": ("edgepose.cli.logs", "Show what happened here."),
     "verify": ("edgepose.cli.device_verify", "Check the installed files, or a bundle, against the manifest."),
     "enroll": ("edgepose.cli.device_enroll", "Pin the keys whose bundles this device takes, once."),
     "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),

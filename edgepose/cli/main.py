@@ -9,9 +9,9 @@ from edgepose.cli.entry import run_program
 from edgepose.cli.lazy_group import LazyGroup
 
 _COMMANDS = {
-    "phone": ("edgepose.cli.phone", "Write a bundle as a folder for an app, and push it to a phone."),
-    "install": ("edgepose.cli.install", "Install a bundle that was built before, on a device or here."),
     "deploy": ("edgepose.cli.deploy", "Convert, quantize, judge, bundle and install a model."),
+    "install": ("edgepose.cli.install", "Install a bundle that was built before, on a device or here."),
+    "phone": ("edgepose.cli.phone", "Write a bundle as a folder for an app, and push it to a phone."),
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
     "evaluate": ("edgepose.cli.evaluate", "Measure accuracy on labelled images."),
     "benchmark": ("edgepose.cli.benchmark", "Measure latency and memory on this machine."),
@@ -22,6 +22,7 @@ _COMMANDS = {
     "verify": ("edgepose.cli.verify", "Check a bundle and show what it was made from."),
     "status": ("edgepose.cli.status", "Show what is installed in a device root."),
     "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),
+    "logs": ("edgepose.cli.logs", "Show what happened on a device."),
     "keys": ("edgepose.cli.keys", "Make, show and rotate the keys that sign bundles."),
     "models": ("edgepose.cli.models", "List ready specs; inspect a model file."),
     "report": ("edgepose.cli.report", "Write one HTML page from records and pictures."),

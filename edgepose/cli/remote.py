@@ -7,6 +7,7 @@ from typing import Any
 
 from edgepose.cli.install_report import describe_status
 from edgepose.errors import MissingDependencyError
+from edgepose.spec.device_logs import DeviceLogs
 from edgepose.spec.device_status import StatusReport
 from edgepose.spec.records import from_builtins
 
@@ -34,8 +35,18 @@ def remote_rollback(
     return answer, f"{host}: version {answer['bundle_version']} is active again in {root}"
 
 
+def remote_logs(host: str, fingerprint: str | None, ssh_config: Path | None, lines: int) -> DeviceLogs:
+    """What happened on a device.
+
+    Raises:
+        EdgeposeError: As ``connect`` and the device raise.
+    """
+    answer, _ = _ask(host, fingerprint, ssh_config, "logs", "--lines", str(lines))
+    return from_builtins(answer, DeviceLogs, f"logs of {host}")
+
+
 def _ask(
-    host: str, fingerprint: str | None, ssh_config: Path | None, what: str
+    host: str, fingerprint: str | None, ssh_config: Path | None, what: str, *more: str
 ) -> tuple[dict[str, Any], str]:
     try:
         from edgepose.host.deploy.ssh.address import SshAddress
@@ -46,4 +57,4 @@ def _ask(
         ) from problem
 
     with connect(SshAddress(host, fingerprint, ssh_config)) as connection:
-        return connection.ask(what), connection.root
+        return connection.ask(what, *more), connection.root

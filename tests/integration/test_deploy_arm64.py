@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -209,3 +210,43 @@ def test_a_cut_link_and_a_full_disk_leave_the_old_version(
             install(device, bundle, profile, keys)
         assert active_version(device) == 20
     assert install(device, bundle, profile, keys)["bundle_version"] == 30
+
+
+def test_wrong_keys_are_refused_and_two_hosts_at_once_leave_one_whole_version(
+    device: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
+) -> None:
+    wrong = replace(device.address(), fingerprint="SHA256:" + "A" * 43)
+    with pytest.raises(TrustError, match="shows the host key"), connect(wrong, tmp_path / "known"):
+        pass
+    stranger = tmp_path / "stranger"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
+    config = tmp_path / "ssh_config"
+    config.write_text(device.config.read_text().replace(str(device.folder / "user_key"), str(stranger)))
+    refused = replace(device.address(), config=config)
+    with (
+        pytest.raises(DeployError, match="refuses this user's ssh key"),
+        connect(refused, tmp_path / "known"),
+    ):
+        pass
+    outcomes: list[object] = []
+
+    def deploy(version: int) -> None:
+        bundle = keys.sign(
+            bundle_of(profile, tmp_path, version), tmp_path / f"s{version}.epb", days_later=version - 37
+        )
+        try:
+            outcomes.append(install(device, bundle, profile, keys)["bundle_version"])
+        except EdgeposeError as problem:
+            outcomes.append(problem)
+
+    threads = [threading.Thread(target=deploy, args=(version,)) for version in (40, 41)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = [outcome for outcome in outcomes if isinstance(outcome, int)]
+    assert done, outcomes
+    with connect(device.address(), device.known_hosts) as connection:
+        found = connection.ask("status")
+    assert found["bundle_version"] in done
+    assert found["files_intact"] is True

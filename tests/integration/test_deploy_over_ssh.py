@@ -115,6 +115,9 @@ def test_the_command_line_deploys_shows_and_rolls_back(
     assert done.returncode == 0, done.stderr
     assert json.loads(record.read_text())["installation"]["health"]["verified_on"] == "device"
     assert "version 2" in call("status").stdout
+    logs = call("logs", "--lines", 5)
+    assert logs.returncode == 0, logs.stderr
+    assert logs.stdout.count("installed") == 2
     back = call("rollback")
     assert back.returncode == 0, back.stderr
     assert "version 1 is active again" in back.stdout

@@ -1,0 +1,28 @@
+"""What the service wrote into systemd's journal."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from edgepose.device.units.service_unit import UNIT_NAME
+
+_TIMEOUT_S = 30
+
+
+def service_lines(count: int) -> tuple[str, ...] | None:
+    """The newest lines, oldest first; None where there is no journal that this user may read.
+
+    Args:
+        count: How many.
+    """
+    if shutil.which("journalctl") is None:
+        return None
+    call = ["journalctl", "--unit", UNIT_NAME, "--lines", str(count), "--no-pager", "--output", "short-iso"]
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        return None
+    return tuple(line for line in done.stdout.splitlines() if not line.startswith("-- "))
