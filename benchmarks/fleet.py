@@ -3,7 +3,10 @@
 Devices are sshds on this machine, each with a folder of its own, so the figures are about bytes, the protocol
 and the installer, not about a link or a device's processor.
 
-Usage: python benchmarks/fleet.py [--devices 10]
+With --chroot (root, qemu-user-static, mmdebstrap) an emulated arm64 userland is a device, too. Its seconds are
+those of an emulator; only their ratio to each other says something.
+
+Usage: python benchmarks/fleet.py [--devices 10] [--chroot]
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ def main() -> None:
     """Measures and writes the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--devices", type=int, default=10)
-    count = parser.parse_args().devices
+    parser.add_argument("--chroot", action="store_true")
+    given = parser.parse_args()
+    count: int = given.devices
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
@@ -46,7 +51,7 @@ def main() -> None:
         record = {
             "schema": "edgepose.measurement/1",
             "name": "fleet",
-            "command": f"python benchmarks/fleet.py --devices {count}",
+            "command": f"python benchmarks/fleet.py --devices {count}{' --chroot' if given.chroot else ''}",
             "machine": {
                 "arch": platform.machine(),
                 "cores": os.cpu_count(),
@@ -54,6 +59,8 @@ def main() -> None:
             },
             **measure(folder, profile, count),
         }
+        if given.chroot:
+            record["emulated_arm64"] = emulated(folder / "arm64")
     RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(record, indent=1))
 
@@ -95,6 +102,28 @@ def measure(folder: Path, profile: DeviceProfile, count: int) -> dict[str, Any]:
         "seconds_per_further_device": round(per_device, 2),
         "ten_thousand_on_paper_hours": round(per_device * 10_000 / 3600, 1),
     }
+
+
+def emulated(folder: Path) -> dict[str, Any]:
+    """The same three deployments to an arm64 userland."""
+    from tests.support.arm64_device import arm64_device
+
+    folder.mkdir()
+    changes = {"arch": '"aarch64"', "delegate": '"cpu"', "python": '["3.11"]'}
+    profile = read_profile(
+        profile_of_this_machine(
+            "raspberrypi4", folder, **changes, latency_p95_ms="60000.0", peak_memory_mib="4000.0"
+        )
+    )
+    model, other = find_builtin_models().path_of("pose", "int8"), converted(folder)
+    with arm64_device(folder / "device") as device:
+        found = {
+            "first": install(device, bundle(folder, profile, model, 1), profile),
+            "same_model": install(device, bundle(folder, profile, model, 2), profile),
+            "new_model": install(device, bundle(folder, profile, other, 3), profile),
+        }
+    found["new_model"]["model_bytes"] = other.stat().st_size
+    return found
 
 
 def converted(folder: Path) -> Path:
