@@ -3,8 +3,8 @@
 Devices are sshds on this machine, each with a folder of its own, so the figures are about bytes, the protocol
 and the installer, not about a link or a device's processor.
 
-With --chroot (root, qemu-user-static, mmdebstrap) an emulated arm64 userland is a device, too. Its seconds are
-those of an emulator; only their ratio to each other says something.
+With --chroot (root, qemu-user-static, mmdebstrap) an emulated arm64 userland is a device, too. Its seconds
+are those of an emulator; only their ratio to each other says something.
 
 Usage: python benchmarks/fleet.py [--devices 10] [--chroot]
 """
