@@ -19,6 +19,10 @@ _COMMANDS = {
     "verify": ("edgepose.cli.device_verify", "Check the installed files, or a bundle, against the manifest."),
     "enroll": ("edgepose.cli.device_enroll", "Pin the keys whose bundles this device takes, once."),
     "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),
+    "privacy-check": (
+        "edgepose.cli.device_privacy_check",
+        "Prove that frames cannot leave: try every way.",
+    ),
     "calibrate": ("edgepose.cli.device_calibrate", "Set a float model's ranges here; export no picture."),
     "health": ("edgepose.cli.device_health", "Replay the golden frames through the installed model."),
 }

@@ -41,6 +41,7 @@ class RunRequest:
         output: JSON lines; ``-`` is standard output; None writes none.
         render: Video with the poses drawn; None draws none.
         max_frames: Ends after so many frames; None runs to the end.
+        lock: Locks the process in once everything is open, before the first frame; None leaves it unlocked.
         observers: Who else takes the results, beside the outputs; closed by whoever opened them.
     """
 
@@ -49,6 +50,7 @@ class RunRequest:
     output: Path | None = None
     render: Path | None = None
     max_frames: int | None = None
+    lock: Callable[[], object] | None = None
     observers: tuple[PoseSink, ...] = ()
 
 
@@ -89,6 +91,8 @@ def run(
         source = open_source(address)
         opened.callback(source.close)
         sinks = _open_sinks(request, source.info, opened)
+        if request.lock is not None:
+            request.lock()
         control = LoopControl(stop, progress or (lambda _done, _total: None), request.max_frames)
         return run_source(source, estimator, OksTracker(), sinks, control)
 

@@ -47,7 +47,7 @@ def report_of(command: Sequence[str], timeout_s: float) -> HealthReport:
             process = subprocess.run(
                 [*command, "--report-fd", str(writer)],
                 pass_fds=(writer,),
-                env=_environment(),
+                env=package_environment(),
                 # Python puts the working folder first on its path; an `edgepose` there is not ours.
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -78,7 +78,7 @@ def _timeout_s(folder: Path, manifest_sha256: str) -> float:
     return ENGINE_BUILD_TIMEOUT_S if runtime.delegate == "tensorrt" else HEALTH_TIMEOUT_S
 
 
-def _environment() -> dict[str, str]:
+def package_environment() -> dict[str, str]:
     """This process's environment, in which the same edgepose is found."""
     package_parent = os.fspath(Path(edgepose.__file__).resolve().parent.parent)
     paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]

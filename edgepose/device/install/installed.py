@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.device.install.layout import Layout, default_preview_root
+from edgepose.device.install.running import running_sandbox
 from edgepose.device.install.slot_files import verify_slot
 from edgepose.device.install.state_file import read_state
 from edgepose.device.install.transitions import DeviceState
 from edgepose.errors import ConfigError, TrustError
 from edgepose.spec.bundle_manifest import BundleManifest
-from edgepose.spec.device_status import HealthReport, SandboxReport, SlotName, StatusReport, TrustReport
+from edgepose.spec.device_status import HealthReport, SlotName, StatusReport, TrustReport
 from edgepose.trust.anchor import TrustAnchor, root_fingerprint, root_version
 
 
@@ -88,7 +89,7 @@ def read_status(root: Path) -> StatusReport:
         model_sha256=content.model_sha256 if content else None,
         verified_on=health.verified_on if health else None,
         backend=health.backend if health else None,
-        sandbox=SandboxReport(enforced=False, mechanisms=()),
+        sandbox=running_sandbox(root),
         health=health,
         history=state.history,
         profile=content.profile_id if content else None,

@@ -40,6 +40,11 @@ class ServiceNotice:
         self._sign_ns = 0
         self._told_steady = False
 
+    @property
+    def descriptor(self) -> int | None:
+        """Of the connected socket; None without one."""
+        return None if self._socket is None else self._socket.fileno()
+
     def write(self, result: FrameResult) -> None:
         """Takes note of a frame."""
         del result

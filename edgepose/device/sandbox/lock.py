@@ -1,0 +1,124 @@
+"""Locks this process in: no socket, no child, no other process's memory, no core dump, in every thread."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import resource
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from edgepose.device.sandbox.filter_program import filter_program
+from edgepose.device.sandbox.syscalls import ARCHITECTURES
+from edgepose.errors import DeviceError
+from edgepose.spec.device_status import SandboxReport
+
+# include/uapi/linux/prctl.h and seccomp.h
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+_SECCOMP_SET_MODE_FILTER, _TSYNC = 1, 1
+_STANDARD_STREAMS = frozenset({0, 1, 2})
+MECHANISMS = ("seccomp", "no_new_privs", "no_core_dump", "no_inherited_socket")
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def lock_process(kept_sockets: frozenset[int] = frozenset()) -> SandboxReport:
+    """Locks this process with all its threads, for good.
+
+    What stays: files, cameras (ioctl and mmap), threads, shared memory that is open already. ``write`` on a
+    kept socket stays, too: it is how systemd is told that the service lives.
+
+    Args:
+        kept_sockets: Unix sockets that stay open; any other socket is a way out and refused.
+
+    Returns:
+        What was enforced.
+
+    Raises:
+        DeviceError: A socket is open, or the kernel cannot enforce the lock. The process may be locked in
+            part; it must not go on with pictures.
+    """
+    architecture = ARCHITECTURES.get(platform.machine())
+    if architecture is None:
+        raise DeviceError(f"There is no filter for {platform.machine()}, so frames could leave this process.")
+    refuse_sockets(kept_sockets)
+    # The files of /proc/self then belong to root, and no core is dumped, whatever the system's pattern.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    _control(libc, _PR_SET_DUMPABLE, 0)
+    _control(libc, _PR_SET_NO_NEW_PRIVS, 1)
+    code = b"".join(instruction.packed() for instruction in filter_program(architecture))
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
+    result = libc.syscall(
+        ctypes.c_long(architecture.seccomp),
+        ctypes.c_uint(_SECCOMP_SET_MODE_FILTER),
+        ctypes.c_uint(_TSYNC),
+        ctypes.byref(program),
+    )
+    if result != 0:
+        # A positive result names a thread that could not be locked.
+        why = os.strerror(ctypes.get_errno()) if result < 0 else f"thread {result} has a filter of its own"
+        raise DeviceError(
+            f"The kernel does not lock this process in (seccomp: {why}), so frames could leave it.",
+            "Use a kernel with CONFIG_SECCOMP_FILTER.",
+        )
+    _require_locked()
+    return SandboxReport(enforced=True, mechanisms=MECHANISMS)
+
+
+def refuse_sockets(kept: frozenset[int]) -> None:
+    """Refuses to go on while a socket is open that could carry something out.
+
+    Args:
+        kept: Unix sockets that may stay. A standard stream may be one as well: systemd's journal is.
+
+    Raises:
+        DeviceError: There is one.
+    """
+    for entry in Path("/proc/self/fd").iterdir():
+        descriptor = int(entry.name)
+        family = _family(descriptor, entry)
+        if family is None:
+            continue
+        if family == socket.AF_UNIX and descriptor in kept | _STANDARD_STREAMS:
+            continue
+        raise DeviceError(
+            f"This process has a socket open (descriptor {descriptor}, {socket.AddressFamily(family).name}), "
+            "by which frames could leave it.",
+            "Start it without inherited sockets.",
+        )
+
+
+def _family(descriptor: int, entry: Path) -> int | None:
+    with suppress(OSError):
+        if not str(entry.readlink()).startswith("socket:"):
+            return None
+        copy = socket.socket(fileno=os.dup(descriptor))
+        try:
+            return int(copy.family)
+        finally:
+            copy.close()
+    return None
+
+
+def _control(libc: ctypes.CDLL, option: int, value: int) -> None:
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise DeviceError(f"prctl({option}) failed: {os.strerror(ctypes.get_errno())}.")
+
+
+def _require_locked() -> None:
+    """The proof is in the trying: a filter that lets a socket pass is none."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+    except OSError as problem:
+        if problem.errno == errno.EPERM:
+            return
+    raise DeviceError(
+        "The lock is loaded and a socket can still be made, so frames could leave this process."
+    )
