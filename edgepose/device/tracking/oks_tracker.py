@@ -1,21 +1,24 @@
-"""Greedy association by object keypoint similarity, with a constant velocity of the whole person."""
+"""Association by object keypoint similarity, with a constant velocity of the whole person.
+
+No appearance: what a person looks like never enters, so there is nothing to store and nothing to leak. Two
+things bring an id through a crossing: the person is looked for where the motion so far leads, and the whole
+figure is compared, not only its box. While somebody is hidden the prediction grows vague, so that the search
+widens with the time (:attr:`TrackerOptions.widening_per_s`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.device.tracking.pairing import best_pairs
 from edgepose.pose.poses import Poses
 from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_matrix
 
 _MIN_KEYPOINT_SCORE = 0.2
 _MIN_SIDE_PX = 8.0
-# Share of the newest displacement in a track's velocity: half follows a turn within two frames and
-# still halves the jitter of the keypoints.
-_VELOCITY_GAIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,17 @@ class TrackerOptions:
     Attributes:
         min_oks: Two poses less alike than this are two persons. OKS falls steeply with distance; at 0.1
             a person may be about a fifth of the own height off the predicted place.
-        max_missed: A track that matched nobody for more frames than this ends, and its id with it.
+        max_missed_s: A track that matched nobody for longer than this ends, and its id with it.
+        velocity_memory_s: A velocity is a mean over about this time: a turn is followed within it, and the
+            jitter of the keypoints is not.
+        widening_per_s: The person counts as so much larger for each second without a match, because limbs
+            went on moving and the way was perhaps no straight line.
     """
 
     min_oks: float = 0.1
-    max_missed: int = 15
+    max_missed_s: float = 2.0
+    velocity_memory_s: float = 0.3
+    widening_per_s: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -40,10 +49,13 @@ class _Track:
     area_px2: float
     seen_ns: int
     velocity_px_per_ns: NDArray[np.float64]
-    missed: int = 0
+    shifts: int = 0
 
     def predicted_px(self, time_ns: int) -> NDArray[np.float64]:
         return self.keypoints_px + self.velocity_px_per_ns * (time_ns - self.seen_ns)
+
+    def missed_s(self, time_ns: int) -> float:
+        return max(time_ns - self.seen_ns, 0) / 1e9
 
 
 class OksTracker:
@@ -57,27 +69,35 @@ class OksTracker:
         self._options = options or TrackerOptions()
         self._tracks: list[_Track] = []
         self._next_id = 1
+        self._last_ns: int | None = None
 
     def update(self, poses: Poses, scene_time_ns: int) -> Poses:
         """Gives everybody in the next frame an id: a known one where a track fits, else a new one."""
+        self._end_old_tracks(scene_time_ns)
         matches = dict(self._match(poses, scene_time_ns))
         tracks = [self._follow(poses, row, matches.get(row), scene_time_ns) for row in range(len(poses))]
         taken = set(matches.values())
-        missed = [replace(t, missed=t.missed + 1) for i, t in enumerate(self._tracks) if i not in taken]
-        self._tracks = tracks + [t for t in missed if t.missed <= self._options.max_missed]
+        self._tracks = tracks + [track for i, track in enumerate(self._tracks) if i not in taken]
+        self._last_ns = scene_time_ns
         return replace(poses, track_ids=np.array([t.track_id for t in tracks], dtype=np.int64))
+
+    def _end_old_tracks(self, time_ns: int) -> None:
+        """By the time of the last frame: a source that paused has not shown that anybody left."""
+        last_ns = time_ns if self._last_ns is None else self._last_ns
+        self._tracks = [t for t in self._tracks if t.missed_s(last_ns) <= self._options.max_missed_s]
 
     def _match(self, poses: Poses, time_ns: int) -> list[tuple[int, int]]:
         if not self._tracks or not len(poses):
             return []
+        wider = np.array([1 + self._options.widening_per_s * t.missed_s(time_ns) for t in self._tracks])
         alike = oks_matrix(
             poses.keypoints_px,
             np.stack([t.predicted_px(time_ns) for t in self._tracks]),
             np.stack([t.visible for t in self._tracks]),
-            np.array([t.area_px2 for t in self._tracks]),
+            np.array([t.area_px2 for t in self._tracks]) * wider**2,
             poses.skeleton.sigmas,
         )
-        return greedy_pairs(alike, self._options.min_oks)
+        return best_pairs(alike, self._options.min_oks)
 
     def _follow(self, poses: Poses, row: int, index: int | None, time_ns: int) -> _Track:
         keypoints = poses.keypoints_px[row].astype(np.float64)
@@ -89,45 +109,26 @@ class OksTracker:
             self._next_id += 1
             return _Track(self._next_id - 1, keypoints, visible, area, time_ns, np.zeros(2))
         track = self._tracks[index]
-        velocity = _velocity(track, keypoints, visible, time_ns)
-        return _Track(track.track_id, keypoints, visible, area, time_ns, velocity)
-
-
-def greedy_pairs(alike: NDArray[np.float64], least: float) -> list[tuple[int, int]]:
-    """Pairs rows with columns, the most alike first; each row and column at most once.
-
-    Args:
-        alike: (N, M).
-        least: Pairs below stay apart.
-
-    Returns:
-        (row, column) pairs; equal values pair the lower row first.
-    """
-    order: Sequence[int] = np.argsort(-alike, axis=None, kind="stable").tolist()
-    rows: set[int] = set()
-    columns: set[int] = set()
-    pairs = []
-    for flat in order:
-        row, column = divmod(flat, alike.shape[1])
-        if alike[row, column] < least:
-            break
-        if row not in rows and column not in columns:
-            rows.add(row)
-            columns.add(column)
-            pairs.append((row, column))
-    return pairs
+        velocity = _velocity(track, keypoints, visible, (time_ns, self._options.velocity_memory_s))
+        return _Track(track.track_id, keypoints, visible, area, time_ns, velocity, track.shifts + 1)
 
 
 def _velocity(
-    track: _Track, keypoints_px: NDArray[np.float64], visible: NDArray[np.bool_], time_ns: int
+    track: _Track,
+    keypoints_px: NDArray[np.float64],
+    visible: NDArray[np.bool_],
+    time_and_memory: tuple[int, float],
 ) -> NDArray[np.float64]:
     """Of the whole person: the median shift of the keypoints that both frames show."""
+    time_ns, memory_s = time_and_memory
     both = track.visible & visible
     elapsed_ns = time_ns - track.seen_ns
     if elapsed_ns <= 0 or not both.any():
         return track.velocity_px_per_ns
     shift = np.median(keypoints_px[both] - track.keypoints_px[both], axis=0)
-    return track.velocity_px_per_ns + _VELOCITY_GAIN * (shift / elapsed_ns - track.velocity_px_per_ns)
+    # The plain mean until there is as much as the memory holds.
+    gain = max(1 - np.exp(-elapsed_ns / 1e9 / memory_s), 1 / (track.shifts + 1))
+    return np.asarray(track.velocity_px_per_ns + gain * (shift / elapsed_ns - track.velocity_px_per_ns))
 
 
 def _area_px2(points_px: NDArray[np.float64]) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.device.tracking.oks_tracker import OksTracker, TrackerOptions, greedy_pairs
+from edgepose.device.tracking.oks_tracker import OksTracker, TrackerOptions
 from edgepose.pose.poses import Poses
 from tests.support.pictures import persons_at
 
@@ -35,7 +35,7 @@ def test_ids_are_kept_when_two_persons_cross() -> None:
 
 
 def test_a_person_missed_for_some_frames_keeps_the_id() -> None:
-    tracker = OksTracker(TrackerOptions(max_missed=5))
+    tracker = OksTracker(TrackerOptions(max_missed_s=0.2))
     for frame in range(4):
         _ids(tracker, persons_at([(100 + 3 * frame, 100)]), frame)
     for frame in range(4, 9):
@@ -44,7 +44,7 @@ def test_a_person_missed_for_some_frames_keeps_the_id() -> None:
 
 
 def test_a_person_missed_for_too_long_gets_a_new_id() -> None:
-    tracker = OksTracker(TrackerOptions(max_missed=5))
+    tracker = OksTracker(TrackerOptions(max_missed_s=0.2))
     _ids(tracker, persons_at([(100, 100)]), 0)
     for frame in range(1, 7):
         _ids(tracker, persons_at([]), frame)
@@ -106,7 +106,17 @@ def test_a_person_without_confident_keypoints_is_still_tracked() -> None:
     assert _ids(tracker, weak, 1) == [1]
 
 
-def test_the_best_pair_is_matched_first() -> None:
-    alike = np.array([[0.6, 0.9], [0.5, 0.8]])
-    assert greedy_pairs(alike, 0.1) == [(0, 1), (1, 0)]
-    assert greedy_pairs(alike, 0.55) == [(0, 1)]
+def test_a_person_hidden_behind_another_keeps_the_id() -> None:
+    """Walks on behind somebody who stands; eight frames see only the one in front."""
+    tracker = OksTracker()
+    for frame in range(41):
+        standing, walking = (200.0, 100.0), (80.0 + 6 * frame, 98.0)
+        hidden = abs(walking[0] - standing[0]) < 25
+        ids = _ids(tracker, persons_at([standing] if hidden else [walking, standing]), frame)
+        assert ids == ([2] if hidden else [1, 2]), frame
+
+
+def test_a_camera_that_paused_has_not_shown_that_anybody_left() -> None:
+    tracker = OksTracker(TrackerOptions(max_missed_s=0.2))
+    assert _ids(tracker, persons_at([(100, 100)]), 0) == [1]
+    assert _ids(tracker, persons_at([(101, 100)]), 250) == [1]
