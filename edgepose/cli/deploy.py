@@ -88,8 +88,8 @@ def command(  # noqa: PLR0917 - one argument an option
     """Convert, quantize, judge, bundle and install a model in one go.
 
     The gate decides before the target is touched: with labels by the paired AP difference to the float
-    model, without by OKS agreement on pictures that did not calibrate. Without --root a preview root on
-    this machine is used.
+    model, without by OKS agreement on pictures that did not calibrate. With --host a device behind ssh is the
+    target, with --inventory many; else the target of ./edgepose.toml, or a preview root on this machine.
     """
     from edgepose.cli.local_target import LocalTarget
     from edgepose.device.install.layout import default_preview_root
@@ -103,6 +103,8 @@ def command(  # noqa: PLR0917 - one argument an option
     if (annotations is None) != (images is None):
         raise click.UsageError("--annotations and --images belong together.")
     require_one_place(host, root, inventory)
+    if host is None and root is None and inventory is None:
+        host, root, inventory = _place_of_project()
     if recipe is not None and precision is not None:
         raise click.UsageError("--recipe and --precision exclude each other.")
     request = DeployRequest(
@@ -169,6 +171,21 @@ def _describe(report: DeploymentReport) -> str:
         *_next_steps(report),
     ]
     return "\n".join(lines)
+
+
+def _place_of_project() -> tuple[str | None, Path | None, Path | None]:
+    from edgepose.spec.project_file import PROJECT_FILE, project_target
+
+    target = project_target()
+    if target is None:
+        return None, None, None
+    say(f"The target is that of {PROJECT_FILE}: {target.host or target.root or target.inventory}")
+    folder = PROJECT_FILE.parent
+    return (
+        target.host,
+        None if target.root is None else folder / target.root,
+        None if target.inventory is None else folder / target.inventory,
+    )
 
 
 def _next_steps(report: DeploymentReport) -> list[str]:
