@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.device.tracking.followed_persons import FollowedPersons
 from edgepose.device.tracking.person_follower import FollowOptions, box_to_follow
 from edgepose.errors import ConfigError
 from edgepose.inference.backend import BackendInfo
 from edgepose.inference.detector import PersonDetector
-from edgepose.inference.pipeline import PosePipeline, confident
+from edgepose.inference.pipeline import PosePipeline, are_confident, confident
 from edgepose.inference.stage_timer import StageTimer
 from edgepose.pose.poses import Poses
 
@@ -22,6 +23,11 @@ class FrameEstimator:
         detector: In front of it; None lets a model that works on crops look at the whole picture at first
             and then follow the person by the keypoints.
 
+    Attributes:
+        detect_every: The detector looks at each so-manieth frame, at once where nobody is in sight or
+            somebody was just lost; between, persons are followed by their keypoints. 1 asks it for every frame
+            and remembers nobody: right for pictures that have nothing to do with each other.
+
     Raises:
         ConfigError: A detector was given to a model that sees the whole picture.
     """
@@ -32,8 +38,10 @@ class FrameEstimator:
                 f"Model '{pipeline.spec.name}' finds persons in the whole picture by itself.",
                 "Leave --detector out.",
             )
+        self.detect_every = 1
         self._pipeline = pipeline
         self._detector = detector
+        self._persons = FollowedPersons()
         self._follow_options = FollowOptions()
         self._box: NDArray[np.float32] | None = None
 
@@ -57,6 +65,8 @@ class FrameEstimator:
             ModelError: A model failed.
         """
         self.timer.reset()
+        if self._detector is not None and self.detect_every > 1:
+            return self._estimate_followed(image, self._detector)
         if self._detector is not None:
             return self._reported(self._estimate_detected(image, self._detector))
         if not self._pipeline.spec.uses_person_boxes:
@@ -69,6 +79,15 @@ class FrameEstimator:
         with self.timer.measure("detect"):
             boxes, scores = detector.detect(image)
         return self._pipeline.estimate(image, boxes, scores)
+
+    def _estimate_followed(self, image: NDArray[np.uint8], detector: PersonDetector) -> Poses:
+        persons = self._persons
+        if persons.needs_detection(self.detect_every):
+            with self.timer.measure("detect"):
+                persons.detected(*detector.detect(image))
+        poses = self._pipeline.estimate(image, persons.boxes, persons.scores)
+        accepted = are_confident(poses, self._pipeline.spec.min_pose_score)
+        return poses.select(persons.seen(poses, accepted, (image.shape[1], image.shape[0])))
 
     def _reported(self, poses: Poses) -> Poses:
         return confident(poses, self._pipeline.spec.min_pose_score)
