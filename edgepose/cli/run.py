@@ -33,6 +33,13 @@ from edgepose.cli.options import (
 )
 @click.option("--render", type=PATH, metavar="OUT.mp4", help="Video with the poses drawn.")
 @click.option("--max-frames", type=click.IntRange(min=1), metavar="N", help="End after N frames.")
+@click.option(
+    "--detect-every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Ask the detector at every Nth frame, follow persons between. [10; 1 for folders]",
+)
+@click.option("--smoothing/--no-smoothing", default=None, help="Steady the keypoints. [on; off for folders]")
 @threads_option
 @json_option
 def command(  # noqa: PLR0917 (one argument an option)
@@ -46,6 +53,8 @@ def command(  # noqa: PLR0917 (one argument an option)
     output: Path | None,
     render: Path | None,
     max_frames: int | None,
+    detect_every: int | None,
+    smoothing: bool | None,
     threads: int | None,
     json_target: str | None,
 ) -> None:
@@ -61,7 +70,9 @@ def command(  # noqa: PLR0917 (one argument an option)
     from edgepose.device.stop_signal import stop_requests
 
     models = EstimatorChoice(model, spec_file, bundle, root, detector, detector_spec, threads)
-    request = RunRequest(source, models, output, render, max_frames)
+    request = RunRequest(
+        source, models, output, render, max_frames, detect_every=detect_every, smoothing=smoothing
+    )
     with stop_requests() as stop, progress_bar("frames") as progress:
         summary = run(request, stop, progress)
     # With the poses on standard output, what is for people goes to the other channel.

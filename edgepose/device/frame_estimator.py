@@ -25,7 +25,7 @@ class FrameEstimator:
 
     Attributes:
         detect_every: The detector looks at each so-manieth frame, at once where nobody is in sight or
-            somebody was just lost; between, persons are followed by their keypoints. 1 asks it for every frame
+            somebody was just lost; between, persons are followed by their keypoints. 1 asks it for every one
             and remembers nobody: right for pictures that have nothing to do with each other.
 
     Raises:

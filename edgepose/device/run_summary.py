@@ -7,13 +7,15 @@ from typing import Literal
 
 import numpy as np
 
+from edgepose.device.output.pose_sink import FrameResult
+from edgepose.device.pipelining.input_pacing import RateChange
 from edgepose.inference.backend import BackendInfo
-from edgepose.inference.stage_timer import STAGES, StageTimer
-from edgepose.pose.poses import Poses
+from edgepose.inference.stage_timer import STAGES
 from edgepose.spec.records import Record
 
 # A camera may run for months: percentiles are of the newest frames, about an hour at 30 frames a second.
 _KEPT_FRAMES = 100_000
+_KEPT_RATE_CHANGES = 100
 
 Ending = Literal["source", "max_frames", "signal"]
 
@@ -42,6 +44,8 @@ class RunSummary(Record, frozen=True, kw_only=True):
         stages_ms: Median time of each stage; empty without a frame.
         ended_by: The end of the source, ``--max-frames``, or SIGTERM or SIGINT.
         backend: What really ran the pose model.
+        skipped: How many of the dropped frames were left out on purpose, to keep the input rate.
+        rate_changes: When the input rate was changed and why, the newest hundred.
     """
 
     source: str
@@ -56,6 +60,8 @@ class RunSummary(Record, frozen=True, kw_only=True):
     stages_ms: dict[str, float]
     ended_by: Ending
     backend: BackendInfo
+    skipped: int = 0
+    rate_changes: tuple[RateChange, ...] = ()
     schema: Literal["edgepose.run/1"] = "edgepose.run/1"
 
     def describe(self) -> str:
@@ -66,6 +72,9 @@ class RunSummary(Record, frozen=True, kw_only=True):
         )
         if self.fps is None or self.latency_ms is None:
             return counts
+        if self.rate_changes:
+            reasons = " and ".join(sorted({c.reason for c in self.rate_changes} - {"recovered"}))
+            counts += f"\n{self.skipped} of the dropped were left out because of {reasons}."
         return (
             f"{counts}\n{self.fps:.1f} frames a second; from capture to poses {self.latency_ms.p50:.1f} ms "
             f"(median), {self.latency_ms.p95:.1f} ms (95 %)."
@@ -83,15 +92,25 @@ class RunCounter:
         self._dropped = 0
         self._latencies_ms: deque[float] = deque(maxlen=_KEPT_FRAMES)
         self._stages_ms: deque[tuple[float, ...]] = deque(maxlen=_KEPT_FRAMES)
+        self._skipped = 0
+        self._rate_changes: deque[RateChange] = deque(maxlen=_KEPT_RATE_CHANGES)
 
-    def count(self, poses: Poses, dropped_before: int, latency_ms: float, timer: StageTimer) -> None:
-        """Takes one frame."""
+    def count(self, result: FrameResult, skipped: int) -> None:
+        """Takes one frame.
+
+        Args:
+            result: What is known about it.
+            skipped: Frames left out on purpose before it, which ``dropped_before`` counts too.
+        """
+        poses = result.poses
         self.frames += 1
         self._frames_with_poses += len(poses) > 0
         self._persons += len(poses)
-        self._dropped += dropped_before
-        self._latencies_ms.append(latency_ms)
-        self._stages_ms.append(tuple(timer.elapsed_ms(stage) for stage in STAGES))
+        self._dropped += result.frame.dropped_before
+        self._skipped += skipped
+        self._latencies_ms.append(result.latency_ms)
+        self._stages_ms.append(tuple(result.stages_ms[stage] for stage in STAGES))
+        self._rate_changes.extend(result.rate_changes)
         if poses.track_ids is not None and len(poses):
             # Trackers count ids from 1.
             self._highest_track_id = max(self._highest_track_id, int(poses.track_ids.max()))
@@ -118,4 +137,6 @@ class RunCounter:
             stages_ms=stages,
             ended_by=ended_by,
             backend=backend,
+            skipped=self._skipped,
+            rate_changes=tuple(self._rate_changes),
         )

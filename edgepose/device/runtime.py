@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -17,16 +17,26 @@ from edgepose.device.capture.source_address import SourceAddress, parse_source
 from edgepose.device.estimator_choice import EstimatorChoice, open_estimator
 from edgepose.device.frame_estimator import FrameEstimator
 from edgepose.device.output.jsonl_sink import JsonlSink
-from edgepose.device.output.pose_sink import FrameResult, PoseSink
-from edgepose.device.run_summary import Ending, RunCounter, RunSummary
+from edgepose.device.output.pose_sink import PoseSink
+from edgepose.device.pipelining.estimated import Estimated
+from edgepose.device.pipelining.frame_copies import FrameCopies
+from edgepose.device.pipelining.frame_feed import DirectFeed, FrameFeed, ReadAheadFeed
+from edgepose.device.pipelining.input_pacing import InputPacer, RateChange
+from edgepose.device.pipelining.result_stage import ResultStage
+from edgepose.device.pipelining.result_writer import DirectWriter, ResultWriter, ThreadedWriter
+from edgepose.device.run_summary import Ending, RunSummary
 from edgepose.device.tracking.oks_tracker import OksTracker
+from edgepose.device.tracking.one_euro import PoseSmoother
 from edgepose.device.tracking.tracker import Tracker
 from edgepose.errors import ConfigError
+from edgepose.inference.stage_timer import STAGES
 
 # How long a quiet camera may keep the loop from looking at its stop signal.
 _WAIT_S = 0.2
 # Pictures of a folder have no time; the tracker needs one that goes on evenly.
 _NS_PER_PICTURE = 100_000_000
+# A person goes about half the own width in ten frames of a video; following is about as good as detecting.
+_DETECT_EVERY = 10
 
 Progress = Callable[[int, int], None]
 
@@ -43,6 +53,9 @@ class RunRequest:
         max_frames: Ends after so many frames; None runs to the end.
         lock: Locks the process in once everything is open, before the first frame; None leaves it unlocked.
         observers: Who else takes the results, beside the outputs; closed by whoever opened them.
+        detect_every: A detector looks at each so-manieth frame; None takes 10 for a video or camera, and 1
+            for pictures of a folder, which have nothing to do with each other.
+        smoothing: Steady keypoints; None smooths a video or camera and leaves a folder alone.
     """
 
     source: str
@@ -52,6 +65,8 @@ class RunRequest:
     max_frames: int | None = None
     lock: Callable[[], object] | None = None
     observers: tuple[PoseSink, ...] = ()
+    detect_every: int | None = None
+    smoothing: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -62,11 +77,17 @@ class LoopControl:
         stop: Asked after each frame; true ends the run with all outputs finished.
         progress: Called with the frames done and the frames expected (0 where nobody knows).
         max_frames: Ends after so many frames.
+        overlapped: Reads and writes in threads beside the models; else all follows one after the other.
+        smoother: Steadies the keypoints.
+        pacer: Lowers the rate of a live source under heat or load.
     """
 
     stop: Callable[[], bool] = field(default=lambda: False)
     progress: Progress = field(default=lambda _done, _total: None)
     max_frames: int | None = None
+    overlapped: bool = False
+    smoother: PoseSmoother | None = None
+    pacer: InputPacer | None = None
 
 
 def run(
@@ -90,10 +111,18 @@ def run(
         estimator = open_estimator(request.models)
         source = open_source(address)
         opened.callback(source.close)
-        sinks = _open_sinks(request, source.info, opened)
-        if request.lock is not None:
-            request.lock()
-        control = LoopControl(stop, progress or (lambda _done, _total: None), request.max_frames)
+        info = source.info
+        estimator.detect_every = request.detect_every or (_DETECT_EVERY if info.is_stream else 1)
+        smooths = info.is_stream if request.smoothing is None else request.smoothing
+        sinks = _open_sinks(request, info, opened)
+        control = LoopControl(
+            stop,
+            progress or (lambda _done, _total: None),
+            request.max_frames,
+            overlapped=True,
+            smoother=PoseSmoother() if smooths else None,
+            pacer=InputPacer() if info.live else None,
+        )
         return run_source(source, estimator, OksTracker(), sinks, control)
 
 
@@ -106,33 +135,95 @@ def run_source(
 ) -> RunSummary:
     """Runs a source through the models into the sinks; opens and closes nothing.
 
+    Where it fails, everything that was estimated before is written first.
+
     Raises:
         EdgeposeError: As source, models and sinks raise.
     """
-    counter, info = RunCounter(), source.info
-    total = min(info.frame_count or 0, control.max_frames or info.frame_count or 0)
+    info = source.info
+    feed = _feed(source, control)
+    stage = ResultStage(tracker, control.smoother, sinks, feed.release)
+    writer: ResultWriter = ThreadedWriter(stage.write) if control.overlapped else DirectWriter(stage.write)
     start_ns = time.monotonic_ns()
-    while (ending := _ending(source, counter.frames, control)) is None:
-        frame = source.read(_WAIT_S)
-        if frame is None:
-            continue
-        poses = estimator.estimate(frame.image)
-        poses = tracker.update(poses, _scene_time_ns(frame, info))
-        latency_ms = (time.monotonic_ns() - frame.timestamp_ns) / 1e6
-        for sink in sinks:
-            sink.write(FrameResult(frame, poses, latency_ms))
-        counter.count(poses, frame.dropped_before, latency_ms, estimator.timer)
-        control.progress(counter.frames, total)
+    try:
+        ending = _Loop(feed, info, estimator, writer, control).run()
+        writer.finish()
+    except BaseException:
+        writer.settle()
+        raise
+    finally:
+        feed.close()
     duration_s = (time.monotonic_ns() - start_ns) / 1e9
-    return counter.summary(info.name, duration_s, ending, estimator.backend_info)
+    return stage.counter.summary(info.name, duration_s, ending, estimator.backend_info)
 
 
-def _ending(source: FrameSource, frames: int, control: LoopControl) -> Ending | None:
+def _feed(source: FrameSource, control: LoopControl) -> FrameFeed:
+    if not control.overlapped:
+        return DirectFeed(source)
+    return DirectFeed(source, FrameCopies()) if source.info.live else ReadAheadFeed(source, FrameCopies())
+
+
+class _Loop:
+    """The thread of the models: one frame after the other, until something ends it."""
+
+    def __init__(
+        self,
+        feed: FrameFeed,
+        info: SourceInfo,
+        estimator: FrameEstimator,
+        writer: ResultWriter,
+        control: LoopControl,
+    ) -> None:
+        self._feed = feed
+        self._info = info
+        self._estimator = estimator
+        self._writer = writer
+        self._control = control
+        self._frames = 0
+        self._skipped = 0
+        self._dropped = 0
+        self._rate_change: RateChange | None = None
+
+    def run(self) -> Ending:
+        control = self._control
+        total = min(self._info.frame_count or 0, control.max_frames or self._info.frame_count or 0)
+        while (ending := _ending(self._feed, self._frames, control)) is None:
+            frame = self._feed.read(_WAIT_S)
+            if frame is None:
+                continue
+            if control.pacer is not None and not control.pacer.admits(frame):
+                self._skip(frame)
+                continue
+            self._process(frame)
+            control.progress(self._frames, total)
+        return ending
+
+    def _skip(self, frame: Frame) -> None:
+        self._skipped += 1
+        self._dropped += 1 + frame.dropped_before
+        self._feed.release(frame)
+
+    def _process(self, frame: Frame) -> None:
+        start_ns = time.monotonic_ns()
+        poses, timer = self._estimator.estimate(frame.image), self._estimator.timer
+        if self._dropped:
+            frame = replace(frame, dropped_before=frame.dropped_before + self._dropped)
+        stages_ms = {stage: timer.elapsed_ms(stage) for stage in STAGES}
+        time_ns = _scene_time_ns(frame, self._info)
+        self._writer.give(Estimated(frame, poses, stages_ms, time_ns, self._skipped, self._rate_change))
+        self._skipped = self._dropped = 0
+        self._frames += 1
+        if self._control.pacer is not None:
+            frame_ms = (time.monotonic_ns() - start_ns) / 1e6
+            self._rate_change = self._control.pacer.measured(frame, frame_ms)
+
+
+def _ending(feed: FrameFeed, frames: int, control: LoopControl) -> Ending | None:
     if control.max_frames is not None and frames >= control.max_frames:
         return "max_frames"
     if control.stop():
         return "signal"
-    return "source" if source.ended else None
+    return "source" if feed.ended else None
 
 
 def _scene_time_ns(frame: Frame, info: SourceInfo) -> int:

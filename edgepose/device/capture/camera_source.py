@@ -86,7 +86,7 @@ class CameraSource:
             (image_bgr, timestamp_ns), self._newest = self._newest, None
             dropped, self._dropped = self._dropped, 0
         rgb = np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-        frame = Frame(rgb, timestamp_ns, self._index, dropped)
+        frame = Frame(rgb, timestamp_ns, self._index, dropped, lasting=True)
         self._index += 1
         return frame
 

@@ -57,7 +57,7 @@ class FolderSource:
         if self.ended:
             return None
         image = read_image_rgb(self._paths[self._index])
-        frame = Frame(image, time.monotonic_ns(), self._index)
+        frame = Frame(image, time.monotonic_ns(), self._index, lasting=True)
         self._index += 1
         return frame
 

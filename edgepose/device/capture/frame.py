@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 class Frame:
     """A picture with the moment at which it was captured.
 
-    The source owns the memory of ``image`` and may fill it again at its next ``read``: whoever keeps a
-    frame for longer copies it, and nobody writes into it.
+    The source owns the memory of ``image`` and may fill it again at its next ``read`` unless the frame is
+    ``lasting``: whoever keeps another one for longer copies it, and nobody writes into it.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
@@ -21,12 +21,14 @@ class Frame:
         index: Number of the frame among those that the source delivered, from 0.
         dropped_before: Frames that the source threw away since the previous delivered one, because
             nobody had time for them; always 0 for files.
+        lasting: The picture stays as it is for as long as somebody holds the frame.
     """
 
     image: NDArray[np.uint8]
     timestamp_ns: int
     index: int
     dropped_before: int = 0
+    lasting: bool = False
 
     @property
     def size_wh(self) -> tuple[int, int]:

@@ -24,6 +24,11 @@ class SourceInfo:
     fps: float | None = None
     frame_count: int | None = None
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether frames follow each other in time; pictures of a folder do not."""
+        return self.live or self.fps is not None
+
 
 class FrameSource(Protocol):
     """Delivers frames one after the other to one thread."""

@@ -1,0 +1,1 @@
+"""Capture, inference and output side by side, in order."""
