@@ -123,6 +123,8 @@ def run(
             smoother=PoseSmoother() if smooths else None,
             pacer=InputPacer() if info.live else None,
         )
+        if request.lock is not None:
+            request.lock()
         return run_source(source, estimator, OksTracker(), sinks, control)
 
 

@@ -129,6 +129,11 @@ def test_the_service_runs_with_the_camera_and_is_hardly_exposed(vm: RunningMachi
     pid = service(vm)["MainPID"]
     assert vm.ssh(f"ps -o user= -p {pid}").strip() == "edgepose"
     assert "/dev/video0" in vm.ssh(f"ls -l /proc/{pid}/fd")
+    # 2 is SECCOMP_MODE_FILTER (proc(5)), in every thread.
+    modes = vm.ssh(f"grep -h ^Seccomp: /proc/{pid}/task/*/status").split()
+    assert set(modes) == {"Seccomp:", "2"}
+    status = json.loads(vm.ssh(f"{PROGRAM} status --root {ROOT} --json -"))
+    assert status["sandbox"]["enforced"] is True
 
 
 def test_packets_from_outside_show_nothing_but_ssh_and_a_planted_leak_is_seen(vm: RunningMachine) -> None:

@@ -1,0 +1,78 @@
+"""``edgepose-device service``: locked in before its first frame, and seen so by ``status``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgepose.device.install.installed import read_status
+from edgepose.device.install.installer import install_bundle
+from edgepose.device.service import run_service
+from edgepose.errors import DeviceError
+from tests.support.bundle_fixtures import bundle_folder
+from tests.support.pictures import write_pictures
+
+__all__ = ["bundle_folder"]
+
+
+@pytest.fixture(name="root")
+def _root(bundle_folder: Path, tmp_path: Path) -> Path:
+    install_bundle(bundle_folder / "version1.epb", tmp_path / "root")
+    return tmp_path / "root"
+
+
+def call(root: Path, source: object, *more: object) -> list[str]:
+    program = [sys.executable, "-m", "edgepose.cli.device_main", "service", source, "--root", root, *more]
+    return [str(word) for word in program]
+
+
+def test_the_service_runs_to_its_end_locked_in(root: Path, tmp_path: Path) -> None:
+    pictures, poses = write_pictures(tmp_path / "pictures", 3), tmp_path / "poses.jsonl"
+    done = subprocess.run(
+        call(root, pictures, "--output", poses), capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(poses.read_text().splitlines()) == 3
+    noted = json.loads((root / "running.json").read_text())
+    assert noted["sandbox"]["enforced"] is True
+    # Nothing runs any more, so nothing is enforced.
+    assert read_status(root).sandbox.enforced is False
+
+
+def test_every_thread_of_a_running_service_is_locked_and_status_says_so(root: Path, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 1)
+    (picture,) = pictures.iterdir()
+    for number in range(1500):
+        (pictures / f"more{number:04}{picture.suffix}").symlink_to(picture)
+    with subprocess.Popen(call(root, pictures), stderr=subprocess.DEVNULL) as process:
+        try:
+            until = time.monotonic() + 60
+            while not read_status(root).sandbox.enforced and time.monotonic() < until:
+                assert process.poll() is None
+                time.sleep(0.02)
+            assert read_status(root).sandbox.enforced
+            modes = {
+                line
+                for task in Path(f"/proc/{process.pid}/task").iterdir()
+                for line in (task / "status").read_text().splitlines()
+                if line.startswith("Seccomp:")
+            }
+            # SECCOMP_MODE_FILTER, proc(5); this process, the negative control, has none.
+            assert modes == {"Seccomp:\t2"}
+            assert "Seccomp:\t0" in Path("/proc/self/status").read_text()
+        finally:
+            os.kill(process.pid, signal.SIGTERM)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("source", ["rtsp://10.0.0.9/live", "csi://0"])
+def test_cameras_that_need_sockets_are_refused(root: Path, source: str) -> None:
+    with pytest.raises(DeviceError, match="send their pictures through sockets"):
+        run_service(source, root, None, lambda: True, lambda _line: None)
