@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -55,9 +56,9 @@ def _profile(profile_path: Path) -> DeviceProfile:
     return read_profile(profile_path)
 
 
-@pytest.fixture(scope="module", name="keys")
-def _keys(tmp_path_factory: pytest.TempPathFactory) -> Signer:
-    return Signer.make(tmp_path_factory.mktemp("keys") / "home")
+@pytest.fixture(name="keys")
+def _keys(tmp_path: Path) -> Signer:
+    return Signer.make(tmp_path / "keys")
 
 
 def command(device: LoopbackDevice, home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -72,6 +73,14 @@ def bundle_of(profile: DeviceProfile, folder: Path, version: int) -> Path:
     output = folder / f"{version}.epb"
     build_bundle(BundleRequest(model=model, profile=profile, output=output, bundle_version=version))
     return output
+
+
+@pytest.fixture(name="empty")
+def _empty(device: LoopbackDevice) -> LoopbackDevice:
+    """The device with an empty root; runtime and code stay, for they take long to unpack."""
+    shutil.rmtree(device.base / "root", ignore_errors=True)
+    shutil.rmtree(device.base / "harmed", ignore_errors=True)
+    return device
 
 
 def install(
@@ -89,19 +98,21 @@ def active_version(device: LoopbackDevice) -> object:
 
 
 def test_a_profile_of_another_architecture_is_refused_before_any_change(
-    device: LoopbackDevice, tmp_path: Path
+    empty: LoopbackDevice, tmp_path: Path
 ) -> None:
+    device = empty
     x86 = profile_of_this_machine("raspberrypi4", tmp_path, arch='"x86_64"')
     done = command(device, tmp_path, "deploy", "--profile", x86, "--host-fingerprint", device.fingerprint)
     assert done.returncode == 8, done.stderr
     assert "it is linux on aarch64, expected linux on x86_64" in done.stderr
-    assert not device.base.exists()
+    assert not (device.base / "root").exists()
 
 
 def test_an_accelerator_that_is_silently_not_used_fails_the_health_check(
-    device: LoopbackDevice, tmp_path: Path
+    empty: LoopbackDevice, tmp_path: Path
 ) -> None:
     """Under emulation LiteRT runs without XNNPACK and does not say so; the health check does."""
+    device = empty
     wanted = profile_of_this_machine(
         "raspberrypi4", tmp_path, arch='"aarch64"', python='["3.11"]', latency_p95_ms="60000.0"
     )
@@ -112,8 +123,9 @@ def test_an_accelerator_that_is_silently_not_used_fails_the_health_check(
 
 
 def test_the_whole_deployment_then_a_second_one_then_back(
-    device: LoopbackDevice, profile_path: Path, tmp_path: Path
+    empty: LoopbackDevice, profile_path: Path, tmp_path: Path
 ) -> None:
+    device = empty
     first, second = tmp_path / "1.json", tmp_path / "2.json"
     trust = ["--host-fingerprint", device.fingerprint]
     for record in (first, second):
@@ -131,12 +143,12 @@ def test_the_whole_deployment_then_a_second_one_then_back(
 
 
 def test_signed_bundles_of_pinned_keys_only_and_no_harmed_byte(
-    device: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
+    empty: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
 ) -> None:
+    device = empty
     good = keys.sign(bundle_of(profile, tmp_path, 10), tmp_path / "signed.epb")
-    assert refused_kinds(device, good, keys) == set(one_byte_of_each_kind(good))
-    # The negative control: without the harm it is taken.
     assert install(device, good, profile, keys)["signed_by"]
+    assert refused_kinds(device, good, keys) == set(one_byte_of_each_kind(good))
     with pytest.raises(TrustError, match=r"pinned keys|unsigned"):
         install(device, bundle_of(profile, tmp_path, 11), profile, keys, roots=())
     stranger = Signer.make(tmp_path / "stranger")
@@ -173,14 +185,17 @@ def one_byte_of_each_kind(bundle: Path) -> dict[str, int]:
     """Where a byte of each kind of content lies."""
     content, found = bundle.read_bytes(), {"header": 120, "end": len(bundle.read_bytes()) - 3}
     for name, member in read_members(bundle):
-        kind = re.sub(r"\d+", "", Path(name).name)
+        kind = re.sub(r"\d+", "", Path(name).name).lstrip(".")
         found.setdefault(kind, content.index(member) + len(member) // 2)
     return found
 
 
 def test_a_revoked_key_and_an_older_version_are_refused(
-    device: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
+    empty: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
 ) -> None:
+    device = empty
+    first = keys.sign(bundle_of(profile, tmp_path, 18), tmp_path / "first.epb")
+    assert install(device, first, profile, keys)["bundle_version"] == 18
     before = keys.sign(bundle_of(profile, tmp_path, 21), tmp_path / "before.epb")
     keys.rotate()
     after = keys.sign(bundle_of(profile, tmp_path, 20), tmp_path / "after.epb")
@@ -195,8 +210,10 @@ def test_a_revoked_key_and_an_older_version_are_refused(
 
 
 def test_a_cut_link_and_a_full_disk_leave_the_old_version(
-    device: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
+    empty: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
 ) -> None:
+    device = empty
+    assert install(device, keys.sign(bundle_of(profile, tmp_path, 20), tmp_path / "20.epb"), profile, keys)
     bundle = keys.sign(bundle_of(profile, tmp_path, 30), tmp_path / "30.epb", days_later=2)
     model = next((device.base / "blobs").iterdir())
     for blob in (device.base / "blobs").iterdir():
@@ -213,8 +230,9 @@ def test_a_cut_link_and_a_full_disk_leave_the_old_version(
 
 
 def test_wrong_keys_are_refused_and_two_hosts_at_once_leave_one_whole_version(
-    device: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
+    empty: LoopbackDevice, profile: DeviceProfile, keys: Signer, tmp_path: Path
 ) -> None:
+    device = empty
     wrong = replace(device.address(), fingerprint="SHA256:" + "A" * 43)
     with pytest.raises(TrustError, match="shows the host key"), connect(wrong, tmp_path / "known"):
         pass
