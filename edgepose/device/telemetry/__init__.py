@@ -1,1 +1,1 @@
-"""Telemetry that stays on the device: counts, histograms, temperatures and events, never a pose or a picture."""
+"""Telemetry that stays on the device: counts, histograms, temperatures, events; no pose, no picture."""

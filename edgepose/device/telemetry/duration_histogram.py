@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from edgepose.spec.telemetry_record import LatencyBucket, StageFigures
 
-# Four buckets an octave from 1/16 ms to 65.5 s: a percentile is within a factor of 2 ** (1 / 4) of the truth, half
-# of that in the middle. A last bucket without an upper bound follows.
+# Four buckets an octave from 1/16 ms to 65.5 s: a percentile is within a factor of 2 ** (1 / 4) of the truth,
+# half of that in the middle. A last bucket without an upper bound follows.
 BOUNDS_MS: tuple[float, ...] = tuple(2.0 ** (quarter / 4) for quarter in range(-16, 65))
 BUCKETS = len(BOUNDS_MS) + 1
 _US_PER_MS = 1000

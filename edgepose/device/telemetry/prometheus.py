@@ -1,8 +1,8 @@
 """The newest figures in Prometheus's text format, for whoever scrapes on this device. Pure text.
 
 Names and units follow https://prometheus.io/docs/practices/naming/: base units, ``_total`` for counters. The
-format is https://prometheus.io/docs/instrumenting/exposition_formats/; node_exporter's textfile collector reads
-it and refuses time stamps, so there are none.
+format is https://prometheus.io/docs/instrumenting/exposition_formats/; node_exporter's textfile collector
+reads it and refuses time stamps, so there are none.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def prometheus_text(exposure: Exposure) -> str:
     lines = [
         *_family("build_info", "gauge", "What runs.", [(f'{{version="{__version__}"}}', 1)]),
         *_counter("frames_total", "Frames processed since this run began.", total.frames),
-        *_counter("frames_with_poses_total", "Frames in which somebody was reported.", total.frames_with_poses),
+        *_counter("frames_with_poses_total", "Frames with somebody in them.", total.frames_with_poses),
         *_counter("frames_dropped_total", "Frames that the source dropped.", total.dropped),
         *_counter("persons_total", "Reported persons, summed over the frames.", total.persons),
-        *_gauge("running_seconds", "Time that the ended windows of this run cover.", round(total.duration_s, 3)),
+        *_gauge("running_seconds", "Time that this run counted.", round(total.duration_s, 3)),
         *_gauge("telemetry_paused", "1 while windows cannot be stored.", int(exposure.paused)),
         *_family(
             "events_total",

@@ -112,8 +112,8 @@ def _remove(database: Path) -> None:
 
 def _windows(connection: sqlite3.Connection, minutes: int | None) -> list[Window]:
     rows = connection.execute(
-        "SELECT id, started_at, duration_ms, frames_with_poses, persons, dropped, temperature_celsius, throttled "
-        "FROM minute ORDER BY id DESC LIMIT ?",
+        "SELECT id, started_at, duration_ms, frames_with_poses, persons, dropped, temperature_celsius, "
+        "throttled FROM minute ORDER BY id DESC LIMIT ?",
         (-1 if minutes is None else minutes,),
     ).fetchall()
     windows: dict[int, Window] = {}

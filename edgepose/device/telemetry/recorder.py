@@ -168,7 +168,9 @@ def _inode(path: Path) -> int | None:
 def _replace(path: Path, content: bytes) -> None:
     """Whole or not at all for whoever reads, but not flushed: after a power cut a new run writes it anew."""
     temporary = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)

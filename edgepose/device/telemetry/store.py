@@ -115,9 +115,7 @@ class TelemetryStore:
     def _prune(self, connection: sqlite3.Connection) -> None:
         """The oldest go first, by the order in which they came and not by any clock."""
         keep_events = self._limits.max_events
-        connection.execute(
-            "DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (keep_events,)
-        )
+        connection.execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (keep_events,))
         while True:
             oldest, newest = connection.execute("SELECT min(id), max(id) FROM minute").fetchone()
             if oldest is None:

@@ -97,7 +97,9 @@ def test_a_value_of_another_kind_is_refused(tmp_path: Path, table: str, column: 
     def insert(row: dict[str, object]) -> None:
         names = ", ".join(row)
         with store.transaction() as connection:
-            connection.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
+            connection.execute(
+                f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", [*row.values()]
+            )
 
     insert(good[table])
     with pytest.raises(sqlite3.IntegrityError):
@@ -161,12 +163,18 @@ def test_a_clock_that_jumps_by_a_year_deletes_and_reorders_nothing(tmp_path: Pat
         jumped = window(number)
         jumped.started_at = year + jumped.started_at[4:]
         store.add(jumped, [])
-    assert [w.started_at[:4] for w in read_telemetry(tmp_path).windows] == ["2026", "2026", "2027", "1970", "2026"]
+    assert [w.started_at[:4] for w in read_telemetry(tmp_path).windows] == [
+        "2026",
+        "2026",
+        "2027",
+        "1970",
+        "2026",
+    ]
     store.close()
 
 
 def test_a_commit_is_flushed_and_deleted_bytes_are_overwritten(tmp_path: Path) -> None:
-    store = filled_store(tmp_path, 0)
+    store, _ = open_or_renew(TelemetryPlace(tmp_path), StoreLimits())
     ask = store._connection.execute
     assert ask("PRAGMA journal_mode").fetchone() == ("wal",)
     assert ask("PRAGMA synchronous").fetchone() == (2,)
