@@ -103,7 +103,7 @@ class TelemetryWindow(Record, frozen=True, kw_only=True):
 
 
 class LatencyBucket(Record, frozen=True, kw_only=True):
-    """One bar of a histogram: frames above the bucket before and up to ``up_to_ms``; None is without limit."""
+    """One bar: frames above the bucket before and up to ``up_to_ms``; None is without limit."""
 
     up_to_ms: float | None
     frames: int

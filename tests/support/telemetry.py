@@ -26,7 +26,7 @@ def frame_result(persons: int = 1, latency_ms: float = 12.0, index: int = 0) -> 
 
 def window(number: int = 0, frames: int = 30) -> Window:
     """A minute with its own figures."""
-    chance = random.Random(number)
+    chance = random.Random(number)  # noqa: S311 (figures, no secrets)
     at = (START + timedelta(minutes=number)).strftime("%Y-%m-%dT%H:%M:%SZ")
     made = Window(at)
     results = [frame_result(persons, 10.0) for persons in range(3)]
@@ -40,7 +40,7 @@ def window(number: int = 0, frames: int = 30) -> Window:
 
 
 def filled_store(root: Path, minutes: int, limits: StoreLimits | None = None) -> TelemetryStore:
-    """A store that is still open, with so many minutes; not flushed, which would take most of the tests' time."""
+    """A store that is still open, with so many minutes, not flushed: that would take most of a test."""
     root.mkdir(exist_ok=True)
     store, _ = open_or_renew(TelemetryPlace(root), limits or StoreLimits())
     store._connection.execute("PRAGMA synchronous = OFF")

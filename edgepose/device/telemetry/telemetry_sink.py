@@ -16,7 +16,7 @@ from edgepose.device.telemetry.store import StoreLimits
 from edgepose.device.telemetry.window import Window
 from edgepose.errors import DeviceError
 from edgepose.inference import machine
-from edgepose.spec.telemetry_record import RuntimeEvent
+from edgepose.spec.telemetry_record import EventKind, RuntimeEvent
 
 # A wall clock that leaves the monotonic one by more was set, not adjusted.
 CLOCK_JUMP_S = 120.0
@@ -86,7 +86,7 @@ class TelemetrySink:
         with self._change:
             self._window.count(result)
         for change in result.rate_changes:
-            kind = "rate_restored" if change.limit_fps is None else "rate_lowered"
+            kind: EventKind = "rate_restored" if change.limit_fps is None else "rate_lowered"
             self.note(RuntimeEvent(kind=kind, subject=change.reason, value=change.limit_fps))
 
     def note(self, event: RuntimeEvent) -> None:

@@ -57,7 +57,8 @@ def test_no_column_can_take_a_picture_a_coordinate_or_free_text() -> None:
     """The words of the schema are listed here once more: whoever adds one has to think about it."""
     assert {name for columns in COLUMNS.values() for name in columns} == {
         "id", "started_at", "duration_ms", "frames_with_poses", "persons", "dropped", "temperature_celsius",
-        "throttled", "minute", "stage", "sum_us", "max_us", "bucket", "frames", "at", "kind", "subject", "value",
+        "throttled", "minute", "stage", "sum_us", "max_us", "bucket", "frames", "at", "kind", "subject",
+        "value",
     }  # fmt: skip
     for statement in TABLES.values():
         assert statement.rstrip().endswith(("STRICT", "STRICT, WITHOUT ROWID"))
@@ -95,11 +96,9 @@ def test_a_value_of_another_kind_is_refused(tmp_path: Path, table: str, column: 
     store = filled_store(tmp_path, 0)
 
     def insert(row: dict[str, object]) -> None:
-        names = ", ".join(row)
+        statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"  # noqa: S608
         with store.transaction() as connection:
-            connection.execute(
-                f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", [*row.values()]
-            )
+            connection.execute(statement, [*row.values()])
 
     insert(good[table])
     with pytest.raises(sqlite3.IntegrityError):

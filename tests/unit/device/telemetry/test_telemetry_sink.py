@@ -54,7 +54,7 @@ def test_a_run_is_a_window_with_its_figures(tmp_path: Path) -> None:
 def test_windows_end_by_time_also_while_no_frame_comes(tmp_path: Path) -> None:
     sink = TelemetrySink(tmp_path, print, TelemetryOptions(SHORT_S))
     sink.write(frame_result())
-    wait_until(lambda: TelemetryPlace(tmp_path).prometheus.exists())
+    wait_until(TelemetryPlace(tmp_path).prometheus.exists)
     wait_until(lambda: len(read_telemetry(tmp_path).windows) >= 3)
     sink.close(complete=True)
     frames = [minute.frames for minute in read_telemetry(tmp_path).windows]
