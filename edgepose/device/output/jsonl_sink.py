@@ -45,9 +45,9 @@ class JsonlSink:
             ConfigError: The disk is full or the file is gone.
             ModelError: A coordinate or score is NaN or infinite.
         """
-        line = json.dumps(pose_record(result), separators=(",", ":"), allow_nan=False) + "\n"
+        line = pose_line(result)
         try:
-            _write_whole(self._descriptor, line.encode())
+            _write_whole(self._descriptor, line)
         except BrokenPipeError:
             raise
         except OSError as problem:
@@ -73,6 +73,15 @@ class JsonlSink:
 
     def _failure(self, problem: OSError) -> ConfigError:
         return ConfigError(f"Cannot write {self._path}: {problem.strerror}.")
+
+
+def pose_line(result: FrameResult) -> bytes:
+    """The record of one frame as a line with its newline.
+
+    Raises:
+        ModelError: A coordinate or score is NaN or infinite.
+    """
+    return (json.dumps(pose_record(result), separators=(",", ":"), allow_nan=False) + "\n").encode()
 
 
 def pose_record(result: FrameResult) -> dict[str, Any]:

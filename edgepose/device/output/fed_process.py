@@ -1,0 +1,188 @@
+"""A process of its own that is fed lines through a pipe, and that a run never waits for.
+
+It is started before a run is locked in. What it gets is what is written here, line by line: it holds no memory
+of the run, no descriptor but the pipe, and it may use sockets, which the run may not.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from edgepose.errors import ConfigError, DeviceError
+from edgepose.spec.records import Record, from_json
+
+START_LIMIT_S = 20.0
+END_LIMIT_S = 5.0
+# include/uapi/linux/fcntl.h; Linux allows everybody one MiB (pipe(7)).
+_F_SETPIPE_SZ = 1031
+_PIPE_BYTES = 1 << 20
+
+
+class Started(Record, frozen=True, kw_only=True):
+    """What the process says once it can take lines, or cannot.
+
+    Attributes:
+        place: Where it can be reached.
+        problem: Why it cannot start.
+        hint: What to do about it.
+    """
+
+    place: str = ""
+    problem: str = ""
+    hint: str = ""
+
+
+class Ended(Record, frozen=True, kw_only=True):
+    """What the process says at its end.
+
+    Attributes:
+        readers: Who was served in all.
+        dropped: Lines that readers were too slow for.
+    """
+
+    readers: int = 0
+    dropped: int = 0
+
+
+class FedProcess:
+    """Starts ``python -m MODULE ARGUMENTS`` and waits until it is ready.
+
+    Args:
+        module: Reads lines from standard input until they end; says :class:`Started` and :class:`Ended` on its
+            standard output.
+        arguments: Its arguments.
+
+    Attributes:
+        place: Where it can be reached.
+        dropped: Lines that it was too slow to take.
+
+    Raises:
+        ConfigError: It says that it cannot start.
+        DeviceError: It says nothing.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str]) -> None:
+        # -s: no packages of the user. A new session: Ctrl-C ends the run, whose end ends this process.
+        self._process = subprocess.Popen(
+            [sys.executable, "-s", "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.dropped = 0
+        self._rest = b""
+        self._broken = False
+        self._said = b""
+        self._input = _descriptor(self._process.stdin)
+        self._output = _descriptor(self._process.stdout)
+        with suppress(OSError):
+            fcntl.fcntl(self._input, _F_SETPIPE_SZ, _PIPE_BYTES)
+        os.set_blocking(self._input, False)
+        try:
+            self.place = self._started(module).place
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, line: bytes) -> bool:
+        """Writes a line that ends with a newline, or drops it whole where there is no room.
+
+        Returns:
+            Whether the process will get it.
+        """
+        self._write(b"")
+        if self._rest or self._broken:
+            self.dropped += 1
+            return False
+        self._write(line)
+        if self._rest == line:
+            self._rest = b""
+            self.dropped += 1
+            return False
+        return not self._broken
+
+    def close(self) -> Ended | None:
+        """Ends the lines and waits for the process; closing twice is harmless.
+
+        Returns:
+            What it said at its end, None where it said nothing.
+        """
+        if self._process.poll() is None:
+            self._finish_line()
+        for stream in (self._process.stdin,):
+            with suppress(OSError):
+                if stream is not None:
+                    stream.close()
+        ended = self._ended()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        try:
+            self._process.wait(END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._broken = True
+        return ended
+
+    def _write(self, line: bytes) -> None:
+        """Writes what the pipe has room for and keeps the rest of the line."""
+        waiting = self._rest + line
+        try:
+            while waiting:
+                waiting = waiting[os.write(self._input, waiting) :]
+        except BlockingIOError:
+            pass
+        except OSError as problem:
+            if problem.errno not in (errno.EPIPE, errno.EBADF):
+                raise
+            # The process has ended; the run goes on without it.
+            waiting, self._broken = b"", True
+        self._rest = waiting
+
+    def _finish_line(self) -> None:
+        limit = time.monotonic() + END_LIMIT_S
+        while self._rest and not self._broken and time.monotonic() < limit:
+            select.select([], [self._input], [], 0.1)
+            self._write(b"")
+
+    def _started(self, module: str) -> Started:
+        line = self._next_line(START_LIMIT_S)
+        if line is None:
+            raise DeviceError(f"{module} did not start: exit code {self._process.poll()}.")
+        started = from_json(line, Started, module, DeviceError)
+        if started.problem:
+            raise ConfigError(started.problem, started.hint)
+        return started
+
+    def _ended(self) -> Ended | None:
+        if self._process.stdout is None or self._process.stdout.closed:
+            return None
+        line = self._next_line(END_LIMIT_S)
+        return None if line is None else from_json(line, Ended, "end of a process", DeviceError)
+
+    def _next_line(self, limit_s: float) -> bytes | None:
+        limit = time.monotonic() + limit_s
+        while b"\n" not in self._said:
+            left = limit - time.monotonic()
+            if left <= 0 or not select.select([self._output], [], [], left)[0]:
+                return None
+            piece = os.read(self._output, 1 << 16)
+            if not piece:
+                return None
+            self._said += piece
+        line, _, self._said = self._said.partition(b"\n")
+        return line
+
+
+def _descriptor(stream: Any) -> int:
+    number: int = stream.fileno()
+    return number

@@ -1,0 +1,170 @@
+"""Poses over a Unix socket, through the real process that serves it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edgepose.device.output.jsonl_sink import pose_line
+from edgepose.device.output.socket_server import MAX_WAITING_BYTES
+from edgepose.device.output.socket_sink import SocketSink
+from edgepose.errors import ConfigError
+from tests.support.pictures import persons_at, result_of
+
+PERSONS = persons_at([(100.0 + 9 * person, 120.0) for person in range(5)])
+
+
+@contextmanager
+def reader_of(path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(20)
+        connection.connect(str(path))
+        # Connecting is not being accepted.
+        time.sleep(0.1)
+        yield connection
+
+
+def everything(connection: socket.socket) -> bytes:
+    pieces = []
+    while piece := connection.recv(1 << 16):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def test_every_reader_gets_the_lines_of_the_file(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = tmp_path / "poses.sock"
+    sink = SocketSink(path, said.append)
+    lines = [pose_line(result_of(PERSONS, index)) for index in range(50)]
+    with reader_of(path) as first, reader_of(path) as second:
+        # A reader that has nothing to say, as `socat -u` does.
+        second.shutdown(socket.SHUT_WR)
+        for index in range(50):
+            sink.write(result_of(PERSONS, index))
+        sink.close(complete=True)
+        sink.close(complete=True)
+        assert everything(first) == everything(second) == b"".join(lines)
+    assert not path.exists()
+    assert said == []
+
+
+def test_only_this_user_may_connect(tmp_path: Path) -> None:
+    path = tmp_path / "poses.sock"
+    before = os.umask(0)
+    try:
+        sink = SocketSink(path, print)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    sink.close(complete=True)
+
+
+def test_a_reader_that_does_not_read_misses_lines_and_holds_nobody_up(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = tmp_path / "poses.sock"
+    sink = SocketSink(path, said.append)
+    count = 4 * MAX_WAITING_BYTES // len(pose_line(result_of(PERSONS)))
+    slowest_s = 0.0
+    with reader_of(path) as lazy, reader_of(path) as eager, ThreadPoolExecutor(1) as other:
+        received = other.submit(everything, eager)
+        for index in range(count):
+            start = time.monotonic()
+            sink.write(result_of(PERSONS, index))
+            slowest_s = max(slowest_s, time.monotonic() - start)
+            # Faster than any camera, slower than a pipe is full.
+            time.sleep(0.002 if index % 20 == 0 else 0)
+        sink.close(complete=True)
+        assert received.result().count(b"\n") == count
+        got = everything(lazy)
+    assert slowest_s < 0.5
+    # What the lazy one got are whole lines with gaps; only the very last may be torn by the end of the run.
+    frames = [json.loads(text)["frame"] for text in got.split(b"\n")[:-1]]
+    assert 0 < len(frames) < count
+    assert frames == sorted(frames)
+    assert f"2 readers; {count - len(frames)} lines were dropped for those too slow, 0 for all" in said[0]
+
+
+def test_a_server_that_hangs_drops_lines_and_does_not_stop_the_run(tmp_path: Path) -> None:
+    sink = SocketSink(tmp_path / "poses.sock", print)
+    assert sink._process is not None
+    process = sink._process._process
+    process.send_signal(signal.SIGSTOP)
+    start = time.monotonic()
+    for index in range(2000):
+        sink.write(result_of(PERSONS, index))
+    assert sink._process.dropped > 0
+    assert time.monotonic() - start < 10
+    process.send_signal(signal.SIGCONT)
+    sink.close(complete=True)
+
+
+def test_a_server_that_was_killed_does_not_stop_the_run(tmp_path: Path) -> None:
+    said: list[str] = []
+    sink = SocketSink(tmp_path / "poses.sock", said.append)
+    assert sink._process is not None
+    sink._process._process.kill()
+    sink._process._process.wait()
+    for index in range(3):
+        sink.write(result_of(PERSONS, index))
+    sink.close(complete=True)
+    assert "had ended before the run" in said[0]
+
+
+def test_a_socket_that_a_killed_run_left_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "poses.sock"
+    left = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    left.bind(str(path))
+    left.close()
+    sink = SocketSink(path, print)
+    with reader_of(path):
+        pass
+    sink.close(complete=True)
+
+
+def test_a_socket_that_is_in_use_and_a_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "poses.sock"
+    sink = SocketSink(path, print)
+    with pytest.raises(ConfigError, match="Somebody listens"):
+        SocketSink(path, print)
+    assert path.exists()
+    sink.close(complete=True)
+    path.write_text("mine")
+    with pytest.raises(ConfigError, match="is no socket"):
+        SocketSink(path, print)
+    assert path.read_text() == "mine"
+    with pytest.raises(ConfigError, match="Cannot listen"):
+        SocketSink(tmp_path / "nowhere" / "poses.sock", print)
+    with pytest.raises(ConfigError, match="Cannot listen"):
+        SocketSink(tmp_path / ("x" * 200), print)
+
+
+def test_the_server_ends_with_a_killed_run(tmp_path: Path) -> None:
+    path = tmp_path / "poses.sock"
+    code = (
+        "import sys, time, pathlib\n"
+        "from edgepose.device.output.socket_sink import SocketSink\n"
+        "sink = SocketSink(pathlib.Path(sys.argv[1]), print)\n"
+        "print(sink._process._process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        server = int(run.stdout.readline())
+        run.kill()
+    limit = time.monotonic() + 10
+    while Path(f"/proc/{server}/stat").exists() and path.exists():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    assert not path.exists()
