@@ -24,6 +24,7 @@ from edgepose.device.pipelining.frame_feed import DirectFeed, FrameFeed, ReadAhe
 from edgepose.device.pipelining.input_pacing import InputPacer, RateChange
 from edgepose.device.pipelining.result_stage import ResultStage
 from edgepose.device.pipelining.result_writer import DirectWriter, ResultWriter, ThreadedWriter
+from edgepose.device.pipelining.thread_switching import prompt_switching
 from edgepose.device.run_summary import Ending, RunSummary
 from edgepose.device.tracking.oks_tracker import OksTracker
 from edgepose.device.tracking.one_euro import PoseSmoother
@@ -144,12 +145,13 @@ def run_source(
     """
     info = source.info
     feed = _feed(source, control)
-    stage = ResultStage(tracker, control.smoother, sinks, feed.release)
+    stage = ResultStage(tracker, control.smoother, sinks)
     writer: ResultWriter = ThreadedWriter(stage.write) if control.overlapped else DirectWriter(stage.write)
     start_ns = time.monotonic_ns()
     try:
-        ending = _Loop(feed, info, estimator, writer, control).run()
-        writer.finish()
+        with prompt_switching():
+            ending = _Loop(feed, info, estimator, writer, control).run()
+            writer.finish()
     except BaseException:
         writer.settle()
         raise
@@ -203,7 +205,6 @@ class _Loop:
     def _skip(self, frame: Frame) -> None:
         self._skipped += 1
         self._dropped += 1 + frame.dropped_before
-        self._feed.release(frame)
 
     def _process(self, frame: Frame) -> None:
         start_ns = time.monotonic_ns()

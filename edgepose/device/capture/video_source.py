@@ -13,6 +13,7 @@ import numpy as np
 from edgepose.device.capture.frame import Frame
 from edgepose.device.capture.frame_source import SourceInfo
 from edgepose.device.capture.native_messages import silence_native_messages
+from edgepose.device.capture.picture_buffers import PictureBuffers
 from edgepose.errors import ConfigError
 
 # A recording may be this much shorter than its header says (edit lists, rounded durations).
@@ -40,7 +41,7 @@ class VideoSource:
         self._last_position_ms = 0.0
         self._ended = False
         self._decoded: Any = None
-        self._rgb: Any = None
+        self._pictures = PictureBuffers()
 
     @property
     def info(self) -> SourceInfo:
@@ -60,7 +61,7 @@ class VideoSource:
         """
         if self._ended:
             return None
-        # Both buffers are used again and again: a new 8 MB picture a frame costs page faults.
+        # Its buffer is used again and again: a new 8 MB picture a frame costs page faults.
         decoded, self._decoded = self._capture.read(self._decoded)
         timestamp_ns = time.monotonic_ns()
         if not decoded:
@@ -68,8 +69,9 @@ class VideoSource:
             self._check_complete()
             return None
         self._last_position_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-        self._rgb = cv2.cvtColor(self._decoded, cv2.COLOR_BGR2RGB, dst=self._rgb)
-        frame = Frame(self._rgb, timestamp_ns, self._index)
+        picture = self._pictures.take(self._decoded.shape)
+        cv2.cvtColor(self._decoded, cv2.COLOR_BGR2RGB, dst=picture)
+        frame = Frame(picture, timestamp_ns, self._index, lasting=True)
         self._index += 1
         return frame
 

@@ -30,10 +30,6 @@ class FrameFeed(Protocol):
         """
         ...
 
-    def release(self, frame: Frame) -> None:
-        """Nobody looks at the frame's picture any more."""
-        ...
-
     def close(self) -> None:
         """Stops reading; the source stays open."""
         ...
@@ -66,11 +62,6 @@ class DirectFeed:
         """
         frame = self._source.read(wait_s)
         return frame if frame is None or self._copies is None else self._copies.kept(frame)
-
-    def release(self, frame: Frame) -> None:
-        """Its buffer may be used again."""
-        if self._copies is not None:
-            self._copies.release(frame)
 
     def close(self) -> None:
         """There is nothing to stop."""
@@ -111,10 +102,6 @@ class ReadAheadFeed:
             if self._failure is not None:
                 raise self._failure
         return frame
-
-    def release(self, frame: Frame) -> None:
-        """Its buffer may be used again."""
-        self._copies.release(frame)
 
     def close(self) -> None:
         """Ends the thread after the picture that it decodes."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from edgepose.device.capture.frame import Frame
 from edgepose.device.output.pose_sink import FrameResult, PoseSink
 from edgepose.device.pipelining.estimated import Estimated
 from edgepose.device.run_summary import RunCounter
@@ -20,7 +19,6 @@ class ResultStage:
         tracker: Gives ids.
         smoother: None shows the keypoints as they were seen.
         sinks: Take the results, in this order.
-        release: Called when nobody looks at a frame's picture any more.
     """
 
     def __init__(
@@ -28,13 +26,11 @@ class ResultStage:
         tracker: Tracker,
         smoother: PoseSmoother | None,
         sinks: Sequence[PoseSink],
-        release: Callable[[Frame], None],
     ) -> None:
         self.counter = RunCounter()
         self._tracker = tracker
         self._smoother = smoother
         self._sinks = sinks
-        self._release = release
 
     def write(self, estimated: Estimated) -> None:
         """Takes the next frame.
@@ -46,7 +42,6 @@ class ResultStage:
         for sink in self._sinks:
             sink.write(result)
         self.counter.count(result, estimated.skipped)
-        self._release(estimated.frame)
 
     def _result(self, estimated: Estimated) -> FrameResult:
         frame, time_ns = estimated.frame, estimated.scene_time_ns
