@@ -1,6 +1,6 @@
 """A process of its own that is fed lines through a pipe, and that a run never waits for.
 
-It is started before a run is locked in. What it gets is what is written here, line by line: it holds no memory
+It is started before a run is locked in. What it gets is what is written here, line by line: it has no memory
 of the run, no descriptor but the pipe, and it may use sockets, which the run may not.
 """
 
@@ -57,8 +57,8 @@ class FedProcess:
     """Starts ``python -m MODULE ARGUMENTS`` and waits until it is ready.
 
     Args:
-        module: Reads lines from standard input until they end; says :class:`Started` and :class:`Ended` on its
-            standard output.
+        module: Reads lines from standard input until they end; says :class:`Started` and :class:`Ended` on
+            its standard output.
         arguments: Its arguments.
 
     Attributes:

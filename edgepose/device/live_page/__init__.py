@@ -1,0 +1,1 @@
+"""A page on this machine alone that shows skeletons and figures, never a picture."""
