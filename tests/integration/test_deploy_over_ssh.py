@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from edgepose.errors import DeployError, EdgeposeError, TrustError
+from edgepose.host.deploy.ssh import remote_target
 from edgepose.host.deploy.ssh.connection import connect
+from edgepose.host.deploy.ssh.device_code import device_code
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
 from edgepose.spec.device_profile import DeviceProfile, find_profile
 from tests.support.full_disk import small_disk
@@ -79,6 +84,20 @@ def leftovers(device: LoopbackDevice) -> list[str]:
     return [path.name for path in device.base.rglob("*.part")] if device.base.exists() else []
 
 
+def code_with(name: str, text: str) -> bytes:
+    """The device side with one file put in or replaced."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(device_code())) as code,
+        zipfile.ZipFile(buffer, "w") as changed,
+    ):
+        for entry in code.namelist():
+            if entry != name:
+                changed.writestr(entry, code.read(entry))
+        changed.writestr(name, text)
+    return buffer.getvalue()
+
+
 def test_the_first_deployment_brings_everything_and_the_second_only_what_changed(
     used: LoopbackDevice, bundles: Path, profile: DeviceProfile, prepared: Path
 ) -> None:
@@ -92,6 +111,9 @@ def test_the_first_deployment_brings_everything_and_the_second_only_what_changed
     assert status(used)["previous_version"] == 1
     assert leftovers(used) == []
     assert list((used.base / "incoming").iterdir()) == []
+    # Files of this version, and young ones of the one before; no wheels.
+    kept = sum(path.stat().st_size for path in (used.base / "blobs").iterdir())
+    assert kept < 2 * (bundles / "2.epb").stat().st_size
 
 
 def test_the_command_line_deploys_shows_and_rolls_back(
@@ -188,6 +210,34 @@ def test_a_version_that_fails_its_health_check_leaves_the_one_before(
     assert status(used)["bundle_version"] == 1
 
 
+def test_a_new_runtime_that_fails_leaves_the_launcher_before(
+    used: LoopbackDevice, bundles: Path, profile: DeviceProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = used.base / "bin" / "edgepose-device"
+    install(used, bundles / "2.epb", profile)
+    before = launcher.read_text()
+    broken = code_with("edgepose/cli/device_main.py", "raise SystemExit('a broken release')\n")
+    monkeypatch.setattr(remote_target, "device_code", lambda: broken)
+    with pytest.raises(DeployError, match="a broken release"):
+        install(used, bundles / "3.epb", profile)
+    assert launcher.read_text() == before
+    assert status(used)["bundle_version"] == 2
+
+
+def test_new_code_takes_the_launchers_place_when_what_it_installed_is_active(
+    used: LoopbackDevice, bundles: Path, profile: DeviceProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = used.base / "bin" / "edgepose-device"
+    before = launcher.read_text()
+    new = code_with("edgepose/added.py", "")
+    monkeypatch.setattr(remote_target, "device_code", lambda: new)
+    install(used, bundles / "2.epb", profile)
+    assert hashlib.sha256(new).hexdigest() in launcher.read_text()
+    assert launcher.read_text() != before
+    assert os.access(launcher, os.X_OK)
+    assert status(used)["bundle_version"] == 2
+
+
 def test_an_older_version_is_refused(used: LoopbackDevice, bundles: Path, profile: DeviceProfile) -> None:
     install(used, bundles / "3.epb", profile)
     with pytest.raises(DeployError, match="older"):
@@ -265,6 +315,8 @@ def test_two_deployments_at_once_leave_one_whole_version(
         thread.join()
     done = [outcome for outcome in outcomes if isinstance(outcome, int)]
     assert done, outcomes
+    # Each installs what it brought, never what the other did.
+    assert len(set(done)) == len(done)
     found = status(used)
     assert found["bundle_version"] in done
     assert found["files_intact"] is True

@@ -19,7 +19,7 @@ from edgepose.host.deploy.ssh.ssh_failure import command_failure
 from edgepose.spec.device_probe import DeviceProbe
 from edgepose.spec.records import from_builtins
 
-_LAUNCHER = "bin/edgepose-device"
+LAUNCHER = "bin/edgepose-device"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Connection:
     @property
     def program(self) -> DeviceProgram:
         """What is installed there, whichever version."""
-        return DeviceProgram(self.host, (f"{self.probe.base}/{_LAUNCHER}",))
+        return DeviceProgram(self.host, (f"{self.probe.base}/{LAUNCHER}",))
 
     def installed(self) -> DeviceProgram:
         """The same, for commands that need something installed.

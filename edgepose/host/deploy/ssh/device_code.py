@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from edgepose.spec.packaged_data import packaged_folder
@@ -17,8 +18,9 @@ _DATA = ("device_profiles", "model_specs")
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
+@cache
 def device_code() -> bytes:
-    """A zip file with the package edgepose, without its host side."""
+    """A zip file with the package edgepose, without its host side; the same for all devices of a call."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, path in sorted(_files()):

@@ -73,5 +73,8 @@ def reported_error(host: str, code: int, stderr: str) -> EdgeposeError:
     family = _FAMILIES.get(code)
     if family is None or not message:
         said = lines[-1] if lines else "nothing"
-        return DeployError(f"edgepose-device on {host} ended with code {code} and said: {said}")
+        return DeployError(
+            f"edgepose-device on {host} ended with code {code} and said: {said}",
+            "If its Python was replaced, move edgepose's folder there aside and deploy anew.",
+        )
     return family(f"On {host}: {message}", hint)

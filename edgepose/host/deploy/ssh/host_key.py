@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from edgepose.errors import TrustError
 from edgepose.host.deploy.ssh.address import SshAddress
+from edgepose.host.deploy.ssh.remote_host import option_path
 from edgepose.host.deploy.ssh.ssh_failure import ssh_failure
 
 _TIMEOUT_S = 30
@@ -72,7 +73,7 @@ def _shown_keys(address: SshAddress) -> list[str]:
             "BatchMode": "yes",
             # Into an empty file of our own; nothing is believed before its fingerprint was compared.
             "StrictHostKeyChecking": "accept-new",
-            "UserKnownHostsFile": str(found),
+            "UserKnownHostsFile": option_path(found),
             "GlobalKnownHostsFile": "/dev/null",
             "PreferredAuthentications": "none",
             "HashKnownHosts": "no",

@@ -117,8 +117,9 @@ class SshHost:
         self._folder.cleanup()
 
     def _sharing(self) -> list[str]:
-        # %C keeps the socket's name short: its path may have 108 bytes (unix(7)).
-        control = Path(self._folder.name) / "%C"
+        # One letter, as the folder is this connection's own: a socket's path may have 108 bytes (unix(7)),
+        # 104 on macOS, of which ssh takes 17 more.
+        control = option_path(Path(self._folder.name) / "c")
         return ["-o", "ControlMaster=auto", "-o", f"ControlPath={control}", "-o", "ControlPersist=60"]
 
     def _stderr(self) -> int:
@@ -138,13 +139,18 @@ def ssh_options(address: SshAddress, known_hosts: Path) -> list[str]:
     options = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": f"{users} {known_hosts}",
+        "UserKnownHostsFile": f"{users} {option_path(known_hosts)}",
         "ConnectTimeout": str(_CONNECT_TIMEOUT_S),
         "ServerAliveInterval": str(_ALIVE_INTERVAL_S),
         "ServerAliveCountMax": str(_ALIVE_COUNT),
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     return words if address.config is None else ["-F", str(address.config), *words]
+
+
+def option_path(path: Path) -> str:
+    """A path as a value of an option: spaces would part it, and % begins a token (ssh_config(5))."""
+    return '"' + str(path).replace("%", "%%") + '"'
 
 
 def _feed(process: subprocess.Popen[bytes], pieces: Iterable[bytes]) -> None:

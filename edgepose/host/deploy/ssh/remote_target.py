@@ -6,7 +6,7 @@ What is there afterwards, under ``/var/lib/edgepose`` for root and ``~/.local/sh
 root/                 the device root with its two slots
 runtimes/DIGEST/      the wheels of the runtime, unpacked
 code/DIGEST/          edgepose's device side
-bin/edgepose-device   starts the newest of both
+bin/edgepose-device   starts the newest of both that passed its health check
 blobs/DIGEST          files of the newest bundle, so that the next one sends only what changed
 ```
 """
@@ -14,7 +14,6 @@ blobs/DIGEST          files of the newest bundle, so that the next one sends onl
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import shlex
 from collections.abc import Callable
@@ -23,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import DeployError
-from edgepose.host.deploy.ssh.bundle_segments import Segment, as_request, cut
-from edgepose.host.deploy.ssh.connection import Connection
+from edgepose.host.deploy.ssh.connection import LAUNCHER, Connection
 from edgepose.host.deploy.ssh.device_code import device_code
 from edgepose.host.deploy.ssh.device_program import DeviceProgram
-from edgepose.host.deploy.ssh.device_store import Blob, DeviceStore, Sent
+from edgepose.host.deploy.ssh.device_store import DeviceStore, Sent
 from edgepose.host.deploy.ssh.fit import check_fits, chosen_python
 from edgepose.host.deploy.ssh.runtime_wheels import (
     RuntimeLock,
@@ -36,11 +34,13 @@ from edgepose.host.deploy.ssh.runtime_wheels import (
     lock_runtime,
     runtime_requirements,
 )
+from edgepose.host.deploy.ssh.shipment import Shipment
 from edgepose.spec.device_probe import DevicePython
 from edgepose.spec.device_profile import DeviceProfile
 
-_LAUNCHER = "bin/edgepose-device"
-_BUNDLE = "incoming/bundle.epb"
+# A launcher takes its place only when what it installed is active: a version that fails its health check
+# because of a new runtime leaves the runtime before, too. A program that is read is replaced by rename.
+_INSTALL_AND_SWITCH = '"$0" "$@" && cp -p "$0" "$0.$$" && mv -f "$0.$$" "${0%.*}"'
 _MIB = 1 << 20
 Say = Callable[[str], None]
 
@@ -93,26 +93,20 @@ class RemoteTarget:
                 is active.
             EdgeposeError: As the installer on the device raises.
         """
-        python = self._python()
-        store = DeviceStore(self.connection.host, python.path, self.connection.probe.base)
-        lock, folder = self._runtime(python, say)
-        content = bundle.read_bytes()
-        segments = cut(content)
-        code = device_code()
-        names = (f"runtimes/{lock.digest}", f"code/{hashlib.sha256(code).hexdigest()}")
-        blobs = [*self._bundle_blobs(content, segments), *self._runtime_blobs(lock, folder, code, names)]
-        self._send(store, blobs, self._requests(content, segments, lock, names), say)
-        command = (f"{self.connection.probe.base}/{_LAUNCHER}",)
-        words = ["install", f"{self.connection.probe.base}/{_BUNDLE}", "--root", self.connection.root]
+        python, base = self._python(), self.connection.probe.base
+        store = DeviceStore(self.connection.host, python.path, base)
+        shipment = Shipment(bundle.read_bytes(), *self._runtime(python, say), device_code())
+        self._send(store, shipment, say)
+        words = ["install", f"{base}/{shipment.incoming}", "--root", self.connection.root]
         words += ["--allow-downgrade"] if allow_downgrade else []
         enroll = [self.roots[-1]] if self.roots else []
         words += ["--enroll", "-"] if enroll else []
         say(f"Installing on {self.connection.host.name}, with a health check there")
-        program = DeviceProgram(self.connection.host, command)
-        report = program.ask(words, enroll)
-        if self.connection.probe.systemd and program.ask(["units", "restart"])["restarted"]:
+        new = ("sh", "-c", _INSTALL_AND_SWITCH, f"{base}/{shipment.new_launcher}")
+        report = DeviceProgram(self.connection.host, new).ask(words, enroll)
+        if self.connection.probe.systemd and self.connection.program.ask(["units", "restart"])["restarted"]:
             say("The service was restarted with it")
-        self._tidy(store, names, segments, say)
+        self._tidy(store, shipment, say)
         return {**report, "host": self.connection.host.name, "bytes_sent": store.bytes_sent}
 
     def _python(self) -> DevicePython:
@@ -128,69 +122,33 @@ class RemoteTarget:
         target = WheelTarget(probe.arch, probe.glibc, python.version)
         return lock_runtime(runtime_requirements(self._profile, target), target, self.cache, say)
 
-    def _bundle_blobs(self, content: bytes, segments: list[Segment]) -> list[Blob]:
-        return [
-            Blob(part.sha256, part.size, content[part.start : part.start + part.size])
-            for part in segments
-            if part.sha256
-        ]
-
-    def _runtime_blobs(
-        self, lock: RuntimeLock, folder: Path, code: bytes, names: tuple[str, str]
-    ) -> list[Blob]:
-        runtime, program = map(self._lacks, names)
-        wheels = lock.wheels if runtime else ()
-        blobs = [Blob(wheel.sha256, wheel.size, folder / wheel.file) for wheel in wheels]
-        return [*blobs, Blob(names[1].removeprefix("code/"), len(code), code)] if program else blobs
-
-    def _requests(
-        self, content: bytes, segments: list[Segment], lock: RuntimeLock, names: tuple[str, str]
-    ) -> list[dict[str, Any]]:
-        """What the device makes of the files, in order."""
-        parts = ([wheel.sha256 for wheel in lock.wheels], [names[1].removeprefix("code/")])
-        unpack = [
-            {"op": "unpack", "to": name, "blobs": digests}
-            for name, digests in zip(names, parts, strict=True)
-            if self._lacks(name)
-        ]
-        assemble = {
-            "op": "assemble",
-            "to": _BUNDLE,
-            "segments": as_request(content, segments),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
-        return [
-            *unpack,
-            assemble,
-            {"op": "write", "to": _LAUNCHER, "text": self._launcher(names), "mode": 0o755},
-        ]
-
     def _lacks(self, name: str) -> bool:
         return name.rpartition("/")[2] not in self.connection.probe.runtimes
 
-    def _send(self, store: DeviceStore, blobs: list[Blob], requests: list[dict[str, Any]], say: Say) -> None:
+    def _send(self, store: DeviceStore, shipment: Shipment, say: Say) -> None:
+        blobs = shipment.blobs(self._lacks)
         lacking = store.missing(blob.sha256 for blob in blobs)
         to_send = [blob for blob in blobs if blob.sha256 in lacking]
         size_mib = sum(blob.size for blob in to_send) / _MIB
         say(f"Sending {size_mib:.1f} MiB in {len(to_send)} files, {len(blobs) - len(to_send)} are there")
-        store.send(to_send, requests, self.sent)
+        launchers = [shipment.new_launcher]
+        if not self.connection.probe.root_exists:
+            # Nothing is there that it could spoil, and a first installation that is cut off can be asked.
+            launchers.append(LAUNCHER)
+        text = self._launcher(shipment)
+        write = [{"op": "write", "to": name, "text": text, "mode": 0o755} for name in launchers]
+        store.send(to_send, [*shipment.requests(self._lacks), *write], self.sent)
 
-    def _tidy(self, store: DeviceStore, names: tuple[str, str], segments: list[Segment], say: Say) -> None:
-        """Removes archives that were unpacked and old runtimes; what is left the next call removes."""
-        keep = {
-            "runtimes": {"names": [names[0].removeprefix("runtimes/")], "others": 1},
-            "code": {"names": [names[1].removeprefix("code/")], "others": 1},
-            "blobs": {"names": [part.sha256 for part in segments if part.sha256], "others": 0},
-            "incoming": {"names": [], "others": 0},
-        }
+    def _tidy(self, store: DeviceStore, shipment: Shipment, say: Say) -> None:
+        """What is left the next call removes."""
         try:
-            store.send([], [{"op": "sweep", "keep": keep}])
+            store.send([], [shipment.sweep()])
         except DeployError as problem:
             say(f"The new version is active; what it replaced was not removed: {problem.message}")
 
-    def _launcher(self, names: tuple[str, str]) -> str:
+    def _launcher(self, shipment: Shipment) -> str:
         base = self.connection.probe.base
-        path = ":".join(f"{base}/{name}" for name in reversed(names))
+        path = f"{base}/{shipment.program}:{base}/{shipment.runtime}"
         python, root = self._python().path, shlex.quote(self.connection.root)
         return (
             "#!/bin/sh\n"

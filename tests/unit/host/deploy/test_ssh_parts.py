@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -25,6 +26,7 @@ from edgepose.host.deploy.ssh.device_program import reported_error
 from edgepose.host.deploy.ssh.device_store import probe_script, store_script
 from edgepose.host.deploy.ssh.fit import check_fits, glibc_minor
 from edgepose.host.deploy.ssh.host_key import fingerprint_of
+from edgepose.host.deploy.ssh.remote_host import option_path
 from edgepose.host.deploy.ssh.runtime_wheels import WheelTarget, runtime_requirements
 from edgepose.host.deploy.ssh.ssh_failure import command_failure, ssh_failure
 from edgepose.spec.device_probe import DeviceProbe, DevicePython
@@ -187,7 +189,7 @@ def test_the_probe_describes_this_machine() -> None:
 
 
 def ask(base: Path, *requests: bytes) -> list[dict[str, Any]]:
-    call = [sys.executable, "-c", store_script(), base]
+    call = [sys.executable, "-c", store_script(), str(base)]
     done = subprocess.run(call, input=b"".join(requests), capture_output=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -248,3 +250,34 @@ def test_a_bundle_is_only_put_together_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "incoming" / "b.epb").exists()
     assert "error" not in ask(tmp_path, line(**request, sha256=whole))[-1]
     assert (tmp_path / "incoming" / "b.epb").read_bytes() == b"head" + content
+
+
+def test_a_stored_file_that_was_damaged_counts_as_missing(tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"good").hexdigest()
+    ask(tmp_path, put(b"good"))
+    assert ask(tmp_path, line(op="missing", sha256=[digest]))[0]["result"] == []
+    (tmp_path / "blobs" / digest).write_bytes(b"goot")
+    assert ask(tmp_path, line(op="missing", sha256=[digest]))[0]["result"] == [digest]
+    ask(tmp_path, put(b"good"))
+    assert ask(tmp_path, line(op="missing", sha256=[digest]))[0]["result"] == []
+
+
+def test_a_sweep_spares_what_another_host_may_be_about_to_use(tmp_path: Path) -> None:
+    names = {content: hashlib.sha256(content).hexdigest() for content in (b"own", b"kept", b"young", b"old")}
+    ask(tmp_path, *map(put, names))
+    os.utime(tmp_path / "blobs" / names[b"old"], (0, 0))
+    rule = {"names": [names[b"kept"]], "others": 0, "done": [names[b"own"], "0" * 64], "spare_s": 3600}
+    assert "error" not in ask(tmp_path, line(op="sweep", keep={"blobs": rule}))[-1]
+    left = {path.name for path in (tmp_path / "blobs").iterdir()}
+    assert left == {names[b"kept"], names[b"young"]}
+    outside = line(op="sweep", keep={"blobs": {**rule, "done": ["../deploy.lock"]}})
+    assert "not a name" in ask(tmp_path, outside)[-1]["error"]
+    assert (tmp_path / "deploy.lock").exists()
+
+
+def test_a_path_as_an_option_of_ssh_may_hold_spaces_and_percent_signs(tmp_path: Path) -> None:
+    path = tmp_path / "my 100%h" / "known"
+    call = ["ssh", "-F", "/dev/null", "-G", "-o", f"UserKnownHostsFile=/else {option_path(path)}", "device"]
+    shown = subprocess.run(call, capture_output=True, text=True, check=True).stdout.splitlines()
+    (found,) = (text for text in shown if text.startswith("userknownhostsfile "))
+    assert found == f"userknownhostsfile /else {path}"

@@ -6,6 +6,7 @@ next call overwrites or removes; a name without that ending is always whole.
 """
 
 import base64
+import datetime as dt
 import errno
 import fcntl
 import hashlib
@@ -59,8 +60,8 @@ class Store:
                     remove(os.path.join(folder, name))
 
     def missing(self, request):
-        """Which of the digests are not here."""
-        return [sha256 for sha256 in request["sha256"] if not os.path.isfile(self.blob(sha256))]
+        """Which of the digests are not here; a file that was damaged meanwhile counts as missing."""
+        return [sha256 for sha256 in request["sha256"] if not self.intact(sha256)]
 
     def put(self, request, source):
         """Takes one file from the stream."""
@@ -123,13 +124,21 @@ class Store:
                     return
                 yield data
 
-    def checked(self, sha256):
-        """A file here, after its digest was computed again."""
+    def intact(self, sha256):
+        """Whether a file is here and has its digest; if it has another one, it is removed."""
+        if not os.path.isfile(self.blob(sha256)):
+            return False
         digest = hashlib.sha256()
         for data in self.bytes_of({"sha256": sha256}):
             digest.update(data)
-        if digest.hexdigest() != sha256:
-            remove(self.blob(sha256))
+        if digest.hexdigest() == sha256:
+            return True
+        remove(self.blob(sha256))
+        return False
+
+    def checked(self, sha256):
+        """A file here, after its digest was computed again."""
+        if not self.intact(sha256):
             raise Refused("a stored file was damaged and has been removed; try again")
         return self.blob(sha256)
 
@@ -145,16 +154,24 @@ class Store:
         sync_folder(os.path.dirname(target))
 
     def sweep(self, request):
-        """Removes what is not named, but for the newest of the others: a program may run from there."""
+        """Removes what is done with, and of what nobody named all but the newest and the young.
+
+        A program may run from the newest; the young may belong to a deployment that another host has begun.
+        """
         for folder, rule in request["keep"].items():
             place = self.place(folder)
+            for name in rule.get("done", []):
+                remove(self.place(folder + "/" + name))
             paths = [
                 os.path.join(place, name) for name in (os.listdir(place) if os.path.isdir(place) else [])
             ]
             others = [path for path in paths if os.path.basename(path) not in rule["names"]]
             others.sort(key=os.path.getmtime)
             for path in others[: len(others) - rule["others"]]:
-                remove(path)
+                # A device may know no time when it starts: what is of the future is not young either.
+                now = dt.datetime.now(dt.timezone.utc).timestamp()
+                if abs(now - os.path.getmtime(path)) >= rule.get("spare_s", 0):
+                    remove(path)
 
 
 def unzip(archive, folder):
