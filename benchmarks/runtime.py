@@ -1,15 +1,15 @@
 """What does the whole runtime cost on top of the model, and does it keep its slowest stage busy?
 
 A video goes through ``run_source`` as ``edgepose run --output`` does it: read ahead, models, tracking,
-smoothing, JSON lines. In turn with it run, on the same frames: each stage alone (reading the video; the models on
-decoded frames; tracking, smoothing and writing of ready poses), and nothing but the interpreter's ``invoke`` as
-often as there are frames. All are measured many times in changing order: figures are medians of ratios between
-neighbours, with the ratio of the fastest beside them. Where other programs use the machine too, threads wait for
-a core, and time on the clock says little about overlapping; so the processor time is given as well: that of the
-thread of the models is what a frame costs at least once each thread has a core to itself.
+smoothing, JSON lines. In turn with it run, on the same frames: each stage alone (reading the video; the
+models on decoded frames; tracking, smoothing and writing of ready poses), and nothing but the interpreter's
+``invoke`` as often as there are frames. All are measured many times in changing order: figures are medians of
+ratios between neighbours, with the ratio of the fastest beside them. Where other programs use the machine
+too, threads wait for a core, and time on the clock says little about overlapping; so processor time is given
+as well: that of the thread of the models is what a frame costs at least once each thread has its own core.
 
-Two further questions: what one more person costs (one to five boxes), and how long it takes from the start of the
-program to the first line.
+Two further questions: what one more person costs (one to five boxes), and how long it takes from the start of
+the program to the first line.
 
 Usage: python benchmarks/runtime.py MODEL.tflite VIDEO
 """
@@ -271,8 +271,8 @@ def _result(
         "schema": "edgepose.comparison/1",
         "name": "runtime",
         "peer": {"name": "ai-edge-litert Interpreter.invoke", "version": version},
-        "same_work": "the same file, threads and number of frames; edgepose: a video to JSON lines, one person "
-        "followed, tracked and smoothed; peer: invoke alone",
+        "same_work": "the same file, threads and number of frames; edgepose: a video to JSON lines, one "
+        "person followed, tracked and smoothed; peer: invoke alone",
         "edgepose": {
             "version": __version__,
             **{way: _figures(spent[way]) for way in _WAYS if way != "bare"},

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Python's 5 ms are half a frame's time: a thread that comes back from the model would wait so long for one that
-# writes JSON. Switching more often only costs where two threads want to run Python at once.
+# Python's 5 ms are half a frame's time: a thread that comes back from the model would wait so long for one
+# that writes JSON. Switching more often only costs where two threads want to run Python at once.
 _INTERVAL_S = 0.0002
 
 
