@@ -12,8 +12,8 @@ import cv2
 
 from edgepose.device.capture.frame import Frame
 from edgepose.device.capture.frame_source import FrameSource, SourceInfo
-from edgepose.device.capture.open_source import open_source
 from edgepose.device.capture.source_address import SourceAddress, parse_source
+from edgepose.device.capture.supervised.supervised_source import CaptureOptions, SupervisedSource
 from edgepose.device.estimator_choice import EstimatorChoice, open_estimator
 from edgepose.device.frame_estimator import FrameEstimator
 from edgepose.device.output.jsonl_sink import JsonlSink
@@ -57,6 +57,7 @@ class RunRequest:
         detect_every: A detector looks at each so-manieth frame; None takes 10 for a video or camera, and 1
             for pictures of a folder, which have nothing to do with each other.
         smoothing: Steady keypoints; None smooths a video or camera and leaves a folder alone.
+        capture: How the process that reads the source is watched.
     """
 
     source: str
@@ -68,6 +69,7 @@ class RunRequest:
     observers: tuple[PoseSink, ...] = ()
     detect_every: int | None = None
     smoothing: bool | None = None
+    capture: CaptureOptions = field(default_factory=CaptureOptions)
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,10 @@ def run(
     # OpenCV's own pool only adds memory and switches for pictures as small as a model's input.
     cv2.setNumThreads(request.models.threads or 1)
     with ExitStack() as opened:
-        # The models first: a camera that waits for them would only drop frames.
-        estimator = open_estimator(request.models)
-        source = open_source(address)
+        # Its process starts and opens the source while this one loads the models.
+        source = SupervisedSource(address, request.capture)
         opened.callback(source.close)
+        estimator = open_estimator(request.models)
         info = source.info
         estimator.detect_every = request.detect_every or (_DETECT_EVERY if info.is_stream else 1)
         smooths = info.is_stream if request.smoothing is None else request.smoothing

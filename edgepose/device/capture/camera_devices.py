@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,31 @@ import cv2
 
 from edgepose.device.capture.camera_source import CameraSource
 from edgepose.device.capture.native_messages import silence_native_messages
+from edgepose.device.capture.picture_memory import PictureMemory
 from edgepose.device.capture.source_address import SourceAddress
 from edgepose.errors import DeviceError
 
 _RTSP_TIMEOUT_MS = 10_000
 
 
-def open_camera(address: SourceAddress) -> CameraSource:
+def open_camera(address: SourceAddress, pictures: PictureMemory | None = None) -> CameraSource:
     """Opens a live source.
+
+    Args:
+        address: What to open.
+        pictures: Where frames are put; memory of their own by default.
 
     Raises:
         DeviceError: There is no such camera, or the library that reaches it is not on this machine.
     """
     if address.kind == "picamera2":
-        return CameraSource(_open_picamera2(address), address.shown)
+        return CameraSource(_open_picamera2(address), address.shown, pictures=pictures)
     capture = _open_capture(address)
     if not capture.isOpened():
         capture.release()
         raise DeviceError(f"{address.shown} cannot be opened.", _hint(address))
     fps = float(capture.get(cv2.CAP_PROP_FPS))
-    return CameraSource(capture, address.shown, fps if 0 < fps <= 1000 else None)
+    return CameraSource(capture, address.shown, fps if 0 < fps <= 1000 else None, pictures=pictures)
 
 
 def _open_capture(address: SourceAddress) -> cv2.VideoCapture:
@@ -38,6 +44,8 @@ def _open_capture(address: SourceAddress) -> cv2.VideoCapture:
     if address.kind == "rtsp":
         timeouts = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
         options = [value for key in timeouts for value in (key, _RTSP_TIMEOUT_MS)]
+        # Over UDP each lost packet harms pictures, and the camera chooses ports that no filter can know.
+        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "rtsp_transport;tcp"
         return cv2.VideoCapture(address.location, cv2.CAP_FFMPEG, options)
     if address.kind == "csi":
         return _open_csi(address)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from edgepose.device.capture.frame import Frame
 from edgepose.device.capture.frame_source import SourceInfo
+from edgepose.device.capture.picture_buffers import PictureBuffers
+from edgepose.device.capture.picture_memory import PictureMemory
 from edgepose.errors import DeviceError
 
 SILENCE_LIMIT_S = 20.0
@@ -38,6 +40,7 @@ class CameraSource:
         name: What messages and records call it.
         fps: What the camera says it delivers, or None.
         silence_limit_s: Without a frame for so long the camera counts as failed.
+        pictures: Where delivered frames are put; memory of their own by default.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class CameraSource:
         name: str,
         fps: float | None = None,
         silence_limit_s: float = SILENCE_LIMIT_S,
+        pictures: PictureMemory | None = None,
     ) -> None:
         self._device = device
         self._info = SourceInfo(name, live=True, fps=fps)
@@ -57,6 +61,8 @@ class CameraSource:
         self._failed = False
         self._closed = False
         self._last_frame_ns = time.monotonic_ns()
+        self._captured = False
+        self._pictures = pictures or PictureBuffers()
         self._thread = threading.Thread(target=self._keep_newest, name="camera", daemon=True)
         self._thread.start()
 
@@ -64,6 +70,11 @@ class CameraSource:
     def info(self) -> SourceInfo:
         """What the camera says about itself."""
         return self._info
+
+    @property
+    def newest_ns(self) -> int | None:
+        """When the newest frame was captured, delivered or not; None before the first."""
+        return self._last_frame_ns if self._captured else None
 
     @property
     def ended(self) -> bool:
@@ -85,7 +96,8 @@ class CameraSource:
                 return None
             (image_bgr, timestamp_ns), self._newest = self._newest, None
             dropped, self._dropped = self._dropped, 0
-        rgb = np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        rgb = self._pictures.take(image_bgr.shape)
+        cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB, dst=rgb)
         frame = Frame(rgb, timestamp_ns, self._index, dropped, lasting=True)
         self._index += 1
         return frame
@@ -124,4 +136,5 @@ class CameraSource:
                 self._dropped += self._newest is not None
                 self._newest = (image, timestamp_ns)
                 self._last_frame_ns = timestamp_ns
+                self._captured = True
                 self._change.notify_all()

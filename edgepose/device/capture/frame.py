@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.device.capture.capture_event import CaptureEvent
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -22,6 +24,7 @@ class Frame:
         dropped_before: Frames that the source threw away since the previous delivered one, because
             nobody had time for them; always 0 for files.
         lasting: The picture stays as it is for as long as somebody holds the frame.
+        events: What happened to the camera since the previous delivered frame.
     """
 
     image: NDArray[np.uint8]
@@ -29,6 +32,7 @@ class Frame:
     index: int
     dropped_before: int = 0
     lasting: bool = False
+    events: tuple[CaptureEvent, ...] = ()
 
     @property
     def size_wh(self) -> tuple[int, int]:

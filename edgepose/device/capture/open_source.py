@@ -6,14 +6,19 @@ from pathlib import Path
 
 from edgepose.device.capture.folder_source import FolderSource
 from edgepose.device.capture.frame_source import FrameSource
+from edgepose.device.capture.picture_memory import PictureMemory
 from edgepose.device.capture.source_address import FORMS, SourceAddress
 from edgepose.device.capture.video_source import VideoSource
 from edgepose.errors import ConfigError
 from edgepose.inference.image_file import IMAGE_SUFFIXES
 
 
-def open_source(address: SourceAddress) -> FrameSource:
-    """Opens a file, a folder or a camera.
+def open_source(address: SourceAddress, pictures: PictureMemory | None = None) -> FrameSource:
+    """Opens a file, a folder or a camera in this process.
+
+    Args:
+        address: What to open.
+        pictures: Where frames are put, where a source can choose; memory of its own by default.
 
     Raises:
         ConfigError: The file or folder is missing, empty or damaged.
@@ -22,7 +27,7 @@ def open_source(address: SourceAddress) -> FrameSource:
     if address.kind != "path":
         from edgepose.device.capture.camera_devices import open_camera
 
-        return open_camera(address)
+        return open_camera(address, pictures)
     path = Path(address.location)
     if path.is_dir():
         return FolderSource.of_folder(path)
@@ -30,4 +35,4 @@ def open_source(address: SourceAddress) -> FrameSource:
         raise ConfigError(f"SOURCE {path} does not exist.", f"Give {FORMS}.")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource([path], str(path))
-    return VideoSource(path)
+    return VideoSource(path, pictures)

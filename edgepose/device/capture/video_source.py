@@ -14,6 +14,7 @@ from edgepose.device.capture.frame import Frame
 from edgepose.device.capture.frame_source import SourceInfo
 from edgepose.device.capture.native_messages import silence_native_messages
 from edgepose.device.capture.picture_buffers import PictureBuffers
+from edgepose.device.capture.picture_memory import PictureMemory
 from edgepose.errors import ConfigError
 
 # A recording may be this much shorter than its header says (edit lists, rounded durations).
@@ -26,12 +27,13 @@ class VideoSource:
 
     Args:
         path: The file.
+        pictures: Where frames are put; memory of its own by default.
 
     Raises:
         ConfigError: The file is missing, empty or no video that can be decoded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pictures: PictureMemory | None = None) -> None:
         self._path = path
         self._capture = _open(path)
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
@@ -41,7 +43,7 @@ class VideoSource:
         self._last_position_ms = 0.0
         self._ended = False
         self._decoded: Any = None
-        self._pictures = PictureBuffers()
+        self._pictures = pictures or PictureBuffers()
 
     @property
     def info(self) -> SourceInfo:

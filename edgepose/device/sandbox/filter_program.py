@@ -39,8 +39,12 @@ class Instruction:
         return struct.pack("<HBBI", self.code, self.if_true, self.if_false, self.value)
 
 
-def filter_program(architecture: Architecture) -> list[Instruction]:
+def filter_program(architecture: Architecture, permitted: frozenset[str] = frozenset()) -> list[Instruction]:
     """Refuses what the architecture's table names, processes, and other calling conventions.
+
+    Args:
+        architecture: Whose numbers.
+        permitted: Names of the table that are not refused; ``clone`` also permits processes.
 
     Refused calls fail with EPERM; ``clone3`` with ENOSYS, upon which C libraries use ``clone``, whose flags
     can be seen. Another architecture ends the process.
@@ -54,15 +58,19 @@ def filter_program(architecture: Architecture) -> list[Instruction]:
     ]
     if architecture.first_foreign is not None:
         program += [Instruction(_JUMP_AT_LEAST, 0, 1, architecture.first_foreign), refuse]
-    for number in sorted(architecture.numbers.values()):
+    for number in sorted(number for name, number in architecture.numbers.items() if name not in permitted):
         program += [Instruction(_JUMP_EQUAL, 0, 1, number), refuse]
     program += [
         Instruction(_JUMP_EQUAL, 0, 1, architecture.clone3),
         Instruction(_RETURN, 0, 0, ERRNO | errno.ENOSYS),
+    ]
+    if "clone" in permitted:
+        return [*program, Instruction(_RETURN, 0, 0, ALLOW)]
+    return [
+        *program,
         Instruction(_JUMP_EQUAL, 0, 3, architecture.clone),
         Instruction(_LOAD_WORD, 0, 0, _FIRST_ARGUMENT_AT),
         Instruction(_JUMP_ANY_BIT, 1, 0, _CLONE_THREAD),
         refuse,
         Instruction(_RETURN, 0, 0, ALLOW),
     ]
-    return program

@@ -9,6 +9,7 @@ import platform
 import resource
 import socket
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 
 from edgepose.device.sandbox.filter_program import filter_program
@@ -19,15 +20,34 @@ from edgepose.spec.device_status import SandboxReport
 # include/uapi/linux/prctl.h and seccomp.h
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _SECCOMP_SET_MODE_FILTER, _TSYNC = 1, 1
+_INTERNET = frozenset({socket.AF_INET, socket.AF_INET6})
 _STANDARD_STREAMS = frozenset({0, 1, 2})
 MECHANISMS = ("seccomp", "no_new_privs", "no_core_dump", "no_inherited_socket")
+
+
+class LockScope(Enum):
+    """How much a process may still do.
+
+    Attributes:
+        ALL: Nothing of what the filter knows.
+        KEEPER: Processes like itself, which are born locked; no program, no socket.
+        CAMERA: Send and receive on the TCP connections to its camera that are open already.
+        DAEMON: The same, and messages, on the Unix sockets to the system's camera service.
+    """
+
+    ALL = frozenset[str]()
+    KEEPER = frozenset({"fork", "clone"})
+    CAMERA = frozenset({"sendto", "recvfrom"})
+    DAEMON = frozenset({"sendto", "recvfrom", "sendmsg", "recvmsg"})
 
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def lock_process(kept_sockets: frozenset[int] = frozenset()) -> SandboxReport:
+def lock_process(
+    kept_sockets: frozenset[int] = frozenset(), scope: LockScope = LockScope.ALL
+) -> SandboxReport:
     """Locks this process with all its threads, for good.
 
     What stays: files, cameras (ioctl and mmap), threads, shared memory that is open already. ``write`` on a
@@ -35,6 +55,7 @@ def lock_process(kept_sockets: frozenset[int] = frozenset()) -> SandboxReport:
 
     Args:
         kept_sockets: Unix sockets that stay open; any other socket is a way out and refused.
+        scope: What more stays.
 
     Returns:
         What was enforced.
@@ -46,13 +67,13 @@ def lock_process(kept_sockets: frozenset[int] = frozenset()) -> SandboxReport:
     architecture = ARCHITECTURES.get(platform.machine())
     if architecture is None:
         raise DeviceError(f"There is no filter for {platform.machine()}, so frames could leave this process.")
-    refuse_sockets(kept_sockets)
+    refuse_sockets(kept_sockets, scope)
     # The files of /proc/self then belong to root, and no core is dumped, whatever the system's pattern.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
     _control(libc, _PR_SET_DUMPABLE, 0)
     _control(libc, _PR_SET_NO_NEW_PRIVS, 1)
-    code = b"".join(instruction.packed() for instruction in filter_program(architecture))
+    code = b"".join(instruction.packed() for instruction in filter_program(architecture, scope.value))
     buffer = ctypes.create_string_buffer(code, len(code))
     program = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
     result = libc.syscall(
@@ -72,19 +93,24 @@ def lock_process(kept_sockets: frozenset[int] = frozenset()) -> SandboxReport:
     return SandboxReport(enforced=True, mechanisms=MECHANISMS)
 
 
-def refuse_sockets(kept: frozenset[int]) -> None:
+def refuse_sockets(kept: frozenset[int], scope: LockScope = LockScope.ALL) -> None:
     """Refuses to go on while a socket is open that could carry something out.
 
     Args:
         kept: Unix sockets that may stay. A standard stream may be one as well: systemd's journal is.
+        scope: Whether connections to a camera may stay.
 
     Raises:
         DeviceError: There is one.
     """
     for entry in Path("/proc/self/fd").iterdir():
         descriptor = int(entry.name)
-        family = _family(descriptor, entry)
+        family, connected = _family(descriptor, entry)
         if family is None:
+            continue
+        if connected and scope is LockScope.CAMERA and family in _INTERNET:
+            continue
+        if scope is LockScope.DAEMON and family == socket.AF_UNIX:
             continue
         if family == socket.AF_UNIX and descriptor in kept | _STANDARD_STREAMS:
             continue
@@ -95,16 +121,23 @@ def refuse_sockets(kept: frozenset[int]) -> None:
         )
 
 
-def _family(descriptor: int, entry: Path) -> int | None:
+def _family(descriptor: int, entry: Path) -> tuple[int | None, bool]:
+    """The family of a socket, None for anything else, and whether it is a connected stream."""
     with suppress(OSError):
         if not str(entry.readlink()).startswith("socket:"):
-            return None
-        copy = socket.socket(fileno=os.dup(descriptor))
-        try:
-            return int(copy.family)
-        finally:
-            copy.close()
-    return None
+            return None, False
+        with socket.socket(fileno=os.dup(descriptor)) as copy:
+            stream = copy.type == socket.SOCK_STREAM
+            return int(copy.family), stream and _has_peer(copy)
+    return None, False
+
+
+def _has_peer(connection: socket.socket) -> bool:
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _control(libc: ctypes.CDLL, option: int, value: int) -> None:

@@ -1,0 +1,141 @@
+"""The loop of a capture process: frames when the reader asks, the newest of a camera, each of a file."""
+
+from __future__ import annotations
+
+import time
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.device.capture.camera_source import CameraSource
+from edgepose.device.capture.frame import Frame
+from edgepose.device.capture.frame_source import FrameSource
+from edgepose.device.capture.supervised.ends import ChildEnds
+from edgepose.device.capture.supervised.messages import (
+    REQUEST_BYTES,
+    CaptureMessage,
+    CaptureRequest,
+    MessageKind,
+    RequestKind,
+)
+from edgepose.device.capture.supervised.pipe_end import RecordReader, write_record
+from edgepose.device.capture.supervised.shared_pictures import WrittenPictures
+
+_IDLE_S = 0.1
+_REPORT_EVERY_S = 0.5
+# A camera's noise reaches every row, so a few of them tell one picture from the next.
+_SAMPLED_ROWS = 16
+
+
+class FrozenWatch:
+    """Notices that a camera shows the very same picture.
+
+    Args:
+        limit_s: For so long.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._last = -1
+        self._since_s = 0.0
+        self._told = False
+
+    def looks(self, image: NDArray[np.uint8], now_s: float) -> bool:
+        """Takes a picture.
+
+        Returns:
+            True once, when it has been the same for too long.
+        """
+        step = max(image.shape[0] // _SAMPLED_ROWS, 1)
+        digest = zlib.crc32(image[::step].tobytes())
+        if digest != self._last:
+            self._last, self._since_s, self._told = digest, now_s, False
+        if self._told or now_s - self._since_s < self._limit_s:
+            return False
+        self._told = True
+        return True
+
+
+class Server:
+    """Serves one source until the reader is gone or the source ends.
+
+    Args:
+        source: Opened; it takes its memory from ``pictures``.
+        pictures: Where frames are put.
+        ends: The pipes.
+        frozen_s: A camera that shows the very same picture for so long is frozen.
+    """
+
+    def __init__(
+        self, source: FrameSource, pictures: WrittenPictures, ends: ChildEnds, frozen_s: float
+    ) -> None:
+        self._source, self._pictures, self._ends = source, pictures, ends
+        self._camera = source if isinstance(source, CameraSource) else None
+        self._frozen = FrozenWatch(frozen_s)
+        self._requests = RecordReader(ends.requests, REQUEST_BYTES)
+        self._wanted = 0
+        self._reported_s = 0.0
+        self._reported_ns = 0
+
+    def serve(self) -> None:
+        """Runs.
+
+        Raises:
+            EdgeposeError: As the source raises.
+        """
+        while True:
+            ready = self._wanted > 0 and self._pictures.has_room
+            if not ready:
+                self._requests.wait(_IDLE_S)
+            self._take_requests()
+            if self._requests.ended or not self._report_alive():
+                return
+            if not (self._wanted and self._pictures.has_room):
+                continue
+            frame = self._source.read(_IDLE_S)
+            if frame is not None:
+                self._deliver(frame)
+            elif self._source.ended:
+                self._ends.say(MessageKind.ENDED)
+                return
+
+    def _take_requests(self) -> None:
+        for record in self._requests.records():
+            request = CaptureRequest.unpacked(record)
+            if request.incarnation != self._ends.incarnation:
+                continue
+            if request.kind == RequestKind.WANT:
+                self._wanted += 1
+            else:
+                self._pictures.release(request.slot)
+
+    def _deliver(self, frame: Frame) -> None:
+        slot = self._pictures.granted(frame.image)
+        message = CaptureMessage(
+            MessageKind.FRAME,
+            self._ends.incarnation,
+            slot.number,
+            *frame.size_wh,
+            frame.dropped_before,
+            slot.offset,
+            frame.timestamp_ns,
+        )
+        write_record(self._ends.messages, message.packed())
+        self._wanted -= 1
+        if self._camera is not None and self._frozen.looks(frame.image, time.monotonic()):
+            self._ends.report(MessageKind.EVENT)
+
+    def _report_alive(self) -> bool:
+        """Tells the keeper that frames come, which is not the same as this loop going round."""
+        now_s = time.monotonic()
+        if now_s - self._reported_s < _REPORT_EVERY_S:
+            return True
+        self._reported_s = now_s
+        if self._camera is None:
+            return True
+        captured_ns = self._camera.newest_ns
+        if captured_ns is None or captured_ns == self._reported_ns:
+            return True
+        self._reported_ns = captured_ns
+        return self._ends.report(MessageKind.FRAME)
