@@ -6,14 +6,20 @@ from pathlib import Path
 
 import click
 
-from edgepose.cli.options import PATH, root_option
+from edgepose.cli.options import PATH, root_option, socket_option
 
 
 @click.command(name="service", epilog="Example: edgepose-device service v4l2:///dev/video0")
 @click.argument("source")
 @root_option
 @click.option("--output", type=PATH, metavar="POSES.jsonl", help="One JSON line a frame; none by default.")
-def command(source: str, root: Path | None, output: Path | None) -> None:
+@socket_option
+@click.option(
+    "--telemetry/--no-telemetry", default=True, show_default=True, help="Count minutes in the device root."
+)
+def command(
+    source: str, root: Path | None, output: Path | None, socket_path: Path | None, telemetry: bool
+) -> None:
     """Run the installed model on SOURCE for good, as a service of systemd.
 
     First it decides what a power cut left open, verifies what was staged on another machine, and returns to
@@ -21,9 +27,12 @@ def command(source: str, root: Path | None, output: Path | None) -> None:
     """
     from edgepose.cli.output import say
     from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.observers import ObserverChoice
     from edgepose.device.service import run_service
     from edgepose.device.stop_signal import stop_requests
 
+    place = root or default_preview_root()
+    observers = ObserverChoice(place if telemetry else None, socket_path)
     with stop_requests() as stop:
-        summary = run_service(source, root or default_preview_root(), output, stop, say)
+        summary = run_service(source, place, output, stop, say, observers)
     say(summary.describe())

@@ -23,6 +23,8 @@ _COMMANDS = {
     "status": ("edgepose.cli.status", "Show what is installed in a device root."),
     "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),
     "logs": ("edgepose.cli.logs", "Show what happened on a device."),
+    "telemetry": ("edgepose.cli.telemetry", "Show, export or delete what a device counted about itself."),
+    "page": ("edgepose.cli.device_page", "Show a running service in a browser: skeletons, never a picture."),
     "keys": ("edgepose.cli.keys", "Make, show and rotate the keys that sign bundles."),
     "models": ("edgepose.cli.models", "List ready specs; inspect a model file."),
     "report": ("edgepose.cli.report", "Write one HTML page from records and pictures."),

@@ -66,6 +66,21 @@ detector_option: Option[Any] = click.option(
 detector_spec_option: Option[Any] = click.option(
     "--detector-spec", type=PATH, metavar="FILE.toml", help="Spec of a detector that carries none."
 )
+port_option: Option[Any] = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    metavar="N",
+    help="Of the live page, on 127.0.0.1; 0 takes a free one.",
+)
+socket_option: Option[Any] = click.option(
+    "--socket",
+    "socket_path",
+    type=PATH,
+    metavar="PATH",
+    help="Stream the JSON lines to whoever connects to this Unix socket (this user alone).",
+)
 _host_option: Option[Any] = click.option(
     "--host", metavar="USER@HOST", help="A device behind ssh, as ssh itself calls it."
 )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepose.cli.install_report import describe_status
 from edgepose.errors import MissingDependencyError
 from edgepose.spec.device_logs import DeviceLogs
 from edgepose.spec.device_status import StatusReport
 from edgepose.spec.records import from_builtins
+
+if TYPE_CHECKING:
+    from edgepose.host.deploy.ssh.connection import Connection
 
 
 def remote_status(host: str, fingerprint: str | None, ssh_config: Path | None) -> tuple[StatusReport, str]:
@@ -45,9 +49,31 @@ def remote_logs(host: str, fingerprint: str | None, ssh_config: Path | None, lin
     return from_builtins(answer, DeviceLogs, f"logs of {host}")
 
 
+def remote_telemetry(device: tuple[str, str | None, Path | None], what: str, *more: str) -> dict[str, Any]:
+    """What ``telemetry show`` or ``telemetry purge`` reports on a device.
+
+    Args:
+        device: As ssh calls it, its fingerprint at first contact, a configuration for ssh.
+        what: The subcommand.
+        more: Its further arguments.
+
+    Raises:
+        EdgeposeError: As ``connect`` and the device raise.
+    """
+    with _connected(*device) as connection:
+        return connection.installed().ask(["telemetry", what, "--root", connection.root, *more])
+
+
 def _ask(
     host: str, fingerprint: str | None, ssh_config: Path | None, what: str, *more: str
 ) -> tuple[dict[str, Any], str]:
+    with _connected(host, fingerprint, ssh_config) as connection:
+        return connection.ask(what, *more), connection.root
+
+
+def _connected(
+    host: str, fingerprint: str | None, ssh_config: Path | None
+) -> AbstractContextManager[Connection]:
     try:
         from edgepose.host.deploy.ssh.address import SshAddress
         from edgepose.host.deploy.ssh.connection import connect
@@ -56,5 +82,4 @@ def _ask(
             "This is a device; --host is an option of edgepose on the host.", "Leave it out here."
         ) from problem
 
-    with connect(SshAddress(host, fingerprint, ssh_config)) as connection:
-        return connection.ask(what, *more), connection.root
+    return connect(SshAddress(host, fingerprint, ssh_config))

@@ -11,7 +11,9 @@ from edgepose.cli.options import (
     detector_option,
     detector_spec_option,
     json_option,
+    port_option,
     root_option,
+    socket_option,
     spec_option,
     threads_option,
 )
@@ -40,6 +42,16 @@ from edgepose.cli.options import (
     help="Ask the detector at every Nth frame, follow persons between. [10; 1 for folders]",
 )
 @click.option("--smoothing/--no-smoothing", default=None, help="Steady the keypoints. [on; off for folders]")
+@socket_option
+@click.option(
+    "--live-page", is_flag=True, help="Show skeletons in a browser on this machine, never a picture."
+)
+@port_option
+@click.option(
+    "--telemetry/--no-telemetry",
+    default=None,
+    help="Count minutes in the device root. [on where an installed model runs]",
+)
 @threads_option
 @json_option
 def command(  # noqa: PLR0917 (one argument an option)
@@ -55,6 +67,10 @@ def command(  # noqa: PLR0917 (one argument an option)
     max_frames: int | None,
     detect_every: int | None,
     smoothing: bool | None,
+    socket_path: Path | None,
+    live_page: bool,
+    port: int,
+    telemetry: bool | None,
     threads: int | None,
     json_target: str | None,
 ) -> None:
@@ -66,14 +82,29 @@ def command(  # noqa: PLR0917 (one argument an option)
     # OpenCV and the runtime take longer to import than `--help` may.
     from edgepose.cli.output import progress_bar, say, write_report
     from edgepose.device.estimator_choice import EstimatorChoice
+    from edgepose.device.observers import ObserverChoice, open_observers, telemetry_root
     from edgepose.device.runtime import RunRequest, run
     from edgepose.device.stop_signal import stop_requests
 
     models = EstimatorChoice(model, spec_file, bundle, root, detector, detector_spec, threads)
-    request = RunRequest(
-        source, models, output, render, max_frames, detect_every=detect_every, smoothing=smoothing
+    observers = ObserverChoice(
+        telemetry_root(models, wanted=telemetry), socket_path, port if live_page else None
     )
-    with stop_requests() as stop, progress_bar("frames") as progress:
+    with (
+        stop_requests() as stop,
+        progress_bar("frames") as progress,
+        open_observers(observers, say) as opened,
+    ):
+        request = RunRequest(
+            source,
+            models,
+            output,
+            render,
+            max_frames,
+            observers=opened,
+            detect_every=detect_every,
+            smoothing=smoothing,
+        )
         summary = run(request, stop, progress)
     # With the poses on standard output, what is for people goes to the other channel.
     if output == Path("-"):

@@ -9,6 +9,7 @@ from edgepose.device.capture.source_address import parse_source
 from edgepose.device.estimator_choice import EstimatorChoice
 from edgepose.device.install.running import note_running
 from edgepose.device.install.service_start import begin_service, prove_service
+from edgepose.device.observers import ObserverChoice, open_observers
 from edgepose.device.run_summary import RunSummary
 from edgepose.device.runtime import RunRequest, run
 from edgepose.device.sandbox.lock import lock_process
@@ -20,7 +21,12 @@ _NEED_SOCKETS = ("rtsp", "csi")
 
 
 def run_service(
-    source: str, root: Path, output: Path | None, stop: Callable[[], bool], say: Callable[[str], None]
+    source: str,
+    root: Path,
+    output: Path | None,
+    stop: Callable[[], bool],
+    say: Callable[[str], None],
+    observers: ObserverChoice | None = None,
 ) -> RunSummary:
     """Runs until it is stopped or the source ends, locked in from before the first frame on.
 
@@ -30,6 +36,7 @@ def run_service(
         output: JSON lines; None writes none.
         stop: Asked after each frame.
         say: Takes one line of progress.
+        observers: Who looks on; telemetry in the root by default.
 
     Raises:
         DeviceError: The source needs sockets, or the kernel cannot lock this process in.
@@ -56,7 +63,9 @@ def run_service(
     begin_service(root, say)
     notice = ServiceNotice(steady=steady)
     try:
-        models = EstimatorChoice(root=root)
-        return run(RunRequest(source, models, output=output, lock=lock, observers=(notice,)), stop)
+        with open_observers(observers or ObserverChoice(telemetry_root=root), say) as opened:
+            models = EstimatorChoice(root=root)
+            request = RunRequest(source, models, output=output, lock=lock, observers=(notice, *opened))
+            return run(request, stop)
     finally:
         notice.close(complete=True)

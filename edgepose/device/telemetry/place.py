@@ -74,8 +74,21 @@ def prepare_folder(place: TelemetryPlace) -> None:
     """
     place.folder.mkdir(mode=0o700, exist_ok=True)
     place.folder.chmod(0o700)
+    give_to_owner(place.folder, place)
     descriptor = os.open(place.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
+        give_to_owner(descriptor, place)
     finally:
         os.close(descriptor)
+
+
+def give_to_owner(target: Path | int, place: TelemetryPlace) -> None:
+    """What root makes belongs to the owner of the device root, or its service could not go on with it.
+
+    Raises:
+        OSError: It cannot be given away.
+    """
+    if os.geteuid() == 0:
+        owner = place.root.stat()
+        os.chown(target, owner.st_uid, owner.st_gid)

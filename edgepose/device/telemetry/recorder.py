@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from edgepose.device.telemetry.place import TelemetryPlace, prepare_folder
+from edgepose.device.telemetry.place import TelemetryPlace, give_to_owner, prepare_folder
 from edgepose.device.telemetry.prometheus import Exposure, prometheus_text
 from edgepose.device.telemetry.renewal import is_damage, open_or_renew
 from edgepose.device.telemetry.schema import OLDEST_SQLITE
@@ -127,7 +127,7 @@ class Recorder:
         text = prometheus_text(Exposure(self._total, self._last, self._events, self._paused))
         # Where this cannot be written, the database cannot either, which has been said.
         with suppress(OSError):
-            _replace(self._place.prometheus, text.encode())
+            _replace(self._place, text.encode())
 
 
 def require_sqlite() -> str | None:
@@ -151,6 +151,7 @@ def _take_lock(place: TelemetryPlace) -> int:
     prepare_folder(place)
     descriptor = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        give_to_owner(descriptor, place)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as problem:
         os.close(descriptor)
@@ -165,8 +166,9 @@ def _inode(path: Path) -> int | None:
         return None
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(place: TelemetryPlace, content: bytes) -> None:
     """Whole or not at all for whoever reads, but not flushed: after a power cut a new run writes it anew."""
+    path = place.prometheus
     temporary = path.with_name(f".{path.name}.tmp")
     descriptor = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
@@ -175,6 +177,7 @@ def _replace(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             os.fchmod(stream.fileno(), _PROMETHEUS_MODE)
+            give_to_owner(stream.fileno(), place)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

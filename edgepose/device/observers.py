@@ -1,0 +1,93 @@
+"""Who looks on while a run goes on: telemetry, a socket, a page. Opened before the run is locked in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepose.device.estimator_choice import EstimatorChoice
+from edgepose.device.install.layout import Layout, default_preview_root
+from edgepose.device.install.root_access import require_state
+from edgepose.device.output.pose_sink import PoseSink
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+@dataclass(frozen=True)
+class ObserverChoice:
+    """Which ones.
+
+    Attributes:
+        telemetry_root: The device root that keeps telemetry; None keeps none.
+        socket: Where poses are streamed; None streams none.
+        page_port: Port of the live page on 127.0.0.1, 0 takes a free one; None shows none.
+    """
+
+    telemetry_root: Path | None = None
+    socket: Path | None = None
+    page_port: int | None = None
+
+
+def telemetry_root(models: EstimatorChoice, *, wanted: bool | None) -> Path | None:
+    """The root in which a run keeps telemetry.
+
+    Args:
+        models: What runs.
+        wanted: What the user said; where nothing was said, a run of an installed model keeps telemetry in its
+            root, and a run of a model file or a bundle keeps none.
+
+    Raises:
+        ConfigError: Telemetry is wanted, and nothing is installed in the root.
+    """
+    root = models.root or default_preview_root()
+    if wanted is None:
+        installed_runs = models.model is None and models.bundle is None
+        return root if installed_runs and Layout(root).state.is_file() else None
+    if wanted:
+        require_state(Layout(root))
+        return root
+    return None
+
+
+@contextmanager
+def open_observers(choice: ObserverChoice, say: Callable[[str], None]) -> Iterator[tuple[PoseSink, ...]]:
+    """Opens them and closes them, whatever happens in between.
+
+    Args:
+        choice: Which ones.
+        say: Takes a line for people.
+
+    Raises:
+        ConfigError: The socket or the port is taken.
+        DeviceError: SQLite is too old for telemetry, or a process does not start.
+    """
+    with ExitStack() as opened:
+        sinks: list[PoseSink] = []
+
+        def add(sink: PoseSink) -> None:
+            def close(
+                error_type: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+            ) -> None:
+                sink.close(complete=error_type is None)
+
+            opened.push(close)
+            sinks.append(sink)
+
+        # Imported where they are wanted: each costs a start some milliseconds.
+        if choice.telemetry_root is not None:
+            from edgepose.device.telemetry.telemetry_sink import TelemetrySink
+
+            add(TelemetrySink(choice.telemetry_root, say))
+        if choice.socket is not None:
+            from edgepose.device.output.socket_sink import SocketSink
+
+            add(SocketSink(choice.socket, say))
+        if choice.page_port is not None:
+            from edgepose.device.live_page.live_page_sink import LivePageSink
+
+            add(LivePageSink(choice.page_port, say))
+        yield tuple(sinks)
