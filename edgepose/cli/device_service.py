@@ -17,8 +17,23 @@ from edgepose.cli.options import PATH, root_option, socket_option
 @click.option(
     "--telemetry/--no-telemetry", default=True, show_default=True, help="Count minutes in the device root."
 )
-def command(
-    source: str, root: Path | None, output: Path | None, socket_path: Path | None, telemetry: bool
+@click.option(
+    "--allow-network-camera",
+    "network_camera",
+    is_flag=True,
+    help="Let the capture process connect to an RTSP camera, although no unit keeps it from other addresses.",
+)
+@click.option(
+    "--allow-unlocked", "unlocked", is_flag=True, help="Run even where the kernel cannot lock frames in."
+)
+def command(  # noqa: PLR0917 (one argument an option)
+    source: str,
+    root: Path | None,
+    output: Path | None,
+    socket_path: Path | None,
+    telemetry: bool,
+    network_camera: bool,
+    unlocked: bool,
 ) -> None:
     """Run the installed model on SOURCE for good, as a service of systemd.
 
@@ -28,11 +43,13 @@ def command(
     from edgepose.cli.output import say
     from edgepose.device.install.layout import default_preview_root
     from edgepose.device.observers import ObserverChoice
-    from edgepose.device.service import run_service
+    from edgepose.device.service import ServicePermissions, ServiceRequest, run_service
     from edgepose.device.stop_signal import stop_requests
 
     place = root or default_preview_root()
     observers = ObserverChoice(place if telemetry else None, socket_path)
+    permissions = ServicePermissions(network_camera, unlocked)
+    request = ServiceRequest(source, place, output, observers, permissions)
     with stop_requests() as stop:
-        summary = run_service(source, place, output, stop, say, observers)
+        summary = run_service(request, stop, say)
     say(summary.describe())

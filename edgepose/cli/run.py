@@ -52,6 +52,9 @@ from edgepose.cli.options import (
     default=None,
     help="Count minutes in the device root. [on where an installed model runs]",
 )
+@click.option(
+    "--allow-unlocked", "unlocked", is_flag=True, help="Run even where the kernel cannot lock frames in."
+)
 @threads_option
 @json_option
 def command(  # noqa: PLR0917 (one argument an option)
@@ -71,6 +74,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     live_page: bool,
     port: int,
     telemetry: bool | None,
+    unlocked: bool,
     threads: int | None,
     json_target: str | None,
 ) -> None:
@@ -81,9 +85,11 @@ def command(  # noqa: PLR0917 (one argument an option)
         raise click.UsageError("Only one of --json and --output can go to standard output.")
     # OpenCV and the runtime take longer to import than `--help` may.
     from edgepose.cli.output import progress_bar, say, write_report
+    from edgepose.device.capture.supervised.supervised_source import CaptureOptions
     from edgepose.device.estimator_choice import EstimatorChoice
     from edgepose.device.observers import ObserverChoice, open_observers, telemetry_root
     from edgepose.device.runtime import RunRequest, run
+    from edgepose.device.sandbox.live_lock import live_lock
     from edgepose.device.stop_signal import stop_requests
 
     models = EstimatorChoice(model, spec_file, bundle, root, detector, detector_spec, threads)
@@ -104,6 +110,8 @@ def command(  # noqa: PLR0917 (one argument an option)
             observers=opened,
             detect_every=detect_every,
             smoothing=smoothing,
+            lock=live_lock(source, say, unlocked=unlocked),
+            capture=CaptureOptions(lock=not unlocked, say=say),
         )
         summary = run(request, stop, progress)
     # With the poses on standard output, what is for people goes to the other channel.

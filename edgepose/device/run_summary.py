@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from edgepose.device.capture.capture_event import CaptureEvent
 from edgepose.device.output.pose_sink import FrameResult
 from edgepose.device.pipelining.input_pacing import RateChange
 from edgepose.inference.backend import BackendInfo
@@ -15,7 +16,7 @@ from edgepose.spec.records import Record
 
 # A camera may run for months: percentiles are of the newest frames, about an hour at 30 frames a second.
 _KEPT_FRAMES = 100_000
-_KEPT_RATE_CHANGES = 100
+_KEPT_EVENTS = 100
 
 Ending = Literal["source", "max_frames", "signal"]
 
@@ -46,6 +47,7 @@ class RunSummary(Record, frozen=True, kw_only=True):
         backend: What really ran the pose model.
         skipped: How many of the dropped frames were left out on purpose, to keep the input rate.
         rate_changes: When the input rate was changed and why, the newest hundred.
+        camera_events: What happened to the camera, the newest hundred.
     """
 
     source: str
@@ -62,6 +64,7 @@ class RunSummary(Record, frozen=True, kw_only=True):
     backend: BackendInfo
     skipped: int = 0
     rate_changes: tuple[RateChange, ...] = ()
+    camera_events: tuple[CaptureEvent, ...] = ()
     schema: Literal["edgepose.run/1"] = "edgepose.run/1"
 
     def describe(self) -> str:
@@ -75,6 +78,8 @@ class RunSummary(Record, frozen=True, kw_only=True):
         if self.rate_changes:
             reasons = " and ".join(sorted({c.reason for c in self.rate_changes} - {"recovered"}))
             counts += f"\n{self.skipped} of the dropped were left out because of {reasons}."
+        if lost := sum(event.kind == "lost" for event in self.camera_events):
+            counts += f"\nThe camera was lost {lost} times."
         return (
             f"{counts}\n{self.fps:.1f} frames a second; from capture to poses {self.latency_ms.p50:.1f} ms "
             f"(median), {self.latency_ms.p95:.1f} ms (95 %)."
@@ -93,7 +98,8 @@ class RunCounter:
         self._latencies_ms: deque[float] = deque(maxlen=_KEPT_FRAMES)
         self._stages_ms: deque[tuple[float, ...]] = deque(maxlen=_KEPT_FRAMES)
         self._skipped = 0
-        self._rate_changes: deque[RateChange] = deque(maxlen=_KEPT_RATE_CHANGES)
+        self._rate_changes: deque[RateChange] = deque(maxlen=_KEPT_EVENTS)
+        self._camera_events: deque[CaptureEvent] = deque(maxlen=_KEPT_EVENTS)
 
     def count(self, result: FrameResult, skipped: int) -> None:
         """Takes one frame.
@@ -111,6 +117,7 @@ class RunCounter:
         self._latencies_ms.append(result.latency_ms)
         self._stages_ms.append(tuple(result.stages_ms[stage] for stage in STAGES))
         self._rate_changes.extend(result.rate_changes)
+        self._camera_events.extend(result.frame.events)
         if poses.track_ids is not None and len(poses):
             # Trackers count ids from 1.
             self._highest_track_id = max(self._highest_track_id, int(poses.track_ids.max()))
@@ -139,4 +146,5 @@ class RunCounter:
             backend=backend,
             skipped=self._skipped,
             rate_changes=tuple(self._rate_changes),
+            camera_events=tuple(self._camera_events),
         )

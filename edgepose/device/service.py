@@ -3,69 +3,117 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgepose.device.capture.source_address import parse_source
+from edgepose.device.capture.source_address import SourceAddress, parse_source, require_numeric
+from edgepose.device.capture.supervised.supervised_source import CaptureOptions
 from edgepose.device.estimator_choice import EstimatorChoice
 from edgepose.device.install.running import note_running
-from edgepose.device.install.service_start import begin_service, prove_service
+from edgepose.device.install.service_start import begin_service, excuse_service, prove_service
 from edgepose.device.observers import ObserverChoice, open_observers
 from edgepose.device.run_summary import RunSummary
 from edgepose.device.runtime import RunRequest, run
-from edgepose.device.sandbox.lock import lock_process
+from edgepose.device.sandbox.live_lock import lock_or_say
 from edgepose.device.units.notice import ServiceNotice
 from edgepose.errors import DeployError, DeviceError
 
-# Their pictures come through sockets: an RTSP camera's own, and that of NVIDIA's camera daemon.
-_NEED_SOCKETS = ("rtsp", "csi")
+
+@dataclass(frozen=True)
+class ServicePermissions:
+    """What a user allows although it weakens the promise that frames stay; ``status`` shows it.
+
+    Attributes:
+        network_camera: The capture process may connect to an RTSP camera, while nothing but edgepose itself
+            keeps it from connecting elsewhere before the camera is open.
+        unlocked: The service may run on a kernel that cannot lock it in.
+    """
+
+    network_camera: bool = False
+    unlocked: bool = False
 
 
-def run_service(
-    source: str,
-    root: Path,
-    output: Path | None,
-    stop: Callable[[], bool],
-    say: Callable[[str], None],
-    observers: ObserverChoice | None = None,
-) -> RunSummary:
-    """Runs until it is stopped or the source ends, locked in from before the first frame on.
+@dataclass(frozen=True)
+class ServiceRequest:
+    """What runs.
 
-    Args:
+    Attributes:
         source: SOURCE as typed.
         root: The device root.
         output: JSON lines; None writes none.
+        observers: Who looks on; None keeps telemetry in the root.
+        permissions: What the user allows.
+    """
+
+    source: str
+    root: Path
+    output: Path | None = None
+    observers: ObserverChoice | None = None
+    permissions: ServicePermissions = field(default_factory=ServicePermissions)
+
+
+def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable[[str], None]) -> RunSummary:
+    """Runs until it is stopped or the source ends, locked in from before the first frame on.
+
+    A camera that is gone does not end it: it is waited for, and systemd is told so.
+
+    Args:
+        request: What runs.
         stop: Asked after each frame.
         say: Takes one line of progress.
-        observers: Who looks on; telemetry in the root by default.
 
     Raises:
-        DeviceError: The source needs sockets, or the kernel cannot lock this process in.
+        ConfigError: The address of an RTSP camera is a name.
+        DeviceError: An RTSP camera is not allowed, or the kernel cannot lock this process in.
         EdgeposeError: As ``begin_service`` and ``run`` raise.
     """
-    kind = parse_source(source).kind
-    if kind in _NEED_SOCKETS:
-        raise DeviceError(
-            f"{kind} cameras send their pictures through sockets, and the service has none.",
-            "Use a camera of this machine (v4l2, picamera2), or `edgepose-device run`, which is not locked.",
-        )
+    root = request.root
+    _check_camera(parse_source(request.source), request.permissions)
 
-    def steady() -> None:
-        try:
-            prove_service(root)
-        except DeployError as problem:
-            # A full disk must not stop poses; the version stays on probation.
-            say(f"Running steadily, which could not be noted: {problem.message}")
+    def noting(note: Callable[[Path], None]) -> Callable[[], None]:
+        def take() -> None:
+            try:
+                note(root)
+            except DeployError as problem:
+                # A full disk must not stop poses; the version stays on probation.
+                say(f"How this start went could not be noted: {problem.message}")
+
+        return take
 
     def lock() -> None:
         kept = frozenset({notice.descriptor} if notice.descriptor is not None else ())
-        note_running(root, lock_process(kept))
+        note_running(root, lock_or_say(kept, say, unlocked=request.permissions.unlocked))
+
+    def stopped() -> bool:
+        notice.waiting()
+        return stop()
 
     begin_service(root, say)
-    notice = ServiceNotice(steady=steady)
+    notice = ServiceNotice(steady=noting(prove_service), absent=noting(excuse_service))
+    capture = CaptureOptions(lock=not request.permissions.unlocked, patient=True, say=say)
     try:
-        with open_observers(observers or ObserverChoice(telemetry_root=root), say) as opened:
-            models = EstimatorChoice(root=root)
-            request = RunRequest(source, models, output=output, lock=lock, observers=(notice, *opened))
-            return run(request, stop)
+        with open_observers(request.observers or ObserverChoice(telemetry_root=root), say) as opened:
+            run_request = RunRequest(
+                request.source,
+                EstimatorChoice(root=root),
+                output=request.output,
+                lock=lock,
+                observers=(notice, *opened),
+                capture=capture,
+            )
+            return run(run_request, stopped)
     finally:
         notice.close(complete=True)
+
+
+def _check_camera(address: SourceAddress, permissions: ServicePermissions) -> None:
+    if address.kind != "rtsp":
+        return
+    if not permissions.network_camera:
+        raise DeviceError(
+            "An RTSP camera sends its pictures over the network, and nothing here keeps the process that "
+            "reads it from other addresses.",
+            "Install it as a unit of its own: edgepose-device units install rtsp://... ; or allow it with "
+            "--allow-network-camera.",
+        )
+    require_numeric(address)

@@ -14,8 +14,8 @@ import pytest
 
 from edgepose.device.install.installed import read_status
 from edgepose.device.install.installer import install_bundle
-from edgepose.device.service import run_service
-from edgepose.errors import DeviceError
+from edgepose.device.service import ServicePermissions, ServiceRequest, run_service
+from edgepose.errors import ConfigError, DeviceError
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.pictures import write_pictures
 
@@ -72,7 +72,13 @@ def test_every_thread_of_a_running_service_is_locked_and_status_says_so(root: Pa
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("source", ["rtsp://10.0.0.9/live", "csi://0"])
-def test_cameras_that_need_sockets_are_refused(root: Path, source: str) -> None:
-    with pytest.raises(DeviceError, match="send their pictures through sockets"):
-        run_service(source, root, None, lambda: True, lambda _line: None)
+def test_a_network_camera_is_refused_unless_it_is_allowed(root: Path) -> None:
+    request = ServiceRequest("rtsp://10.0.0.9/live", root)
+    with pytest.raises(DeviceError, match="keeps the process that reads it from other addresses"):
+        run_service(request, lambda: True, lambda _line: None)
+
+
+def test_a_network_camera_with_a_name_is_refused_even_then(root: Path) -> None:
+    request = ServiceRequest("rtsp://camera/live", root, permissions=ServicePermissions(network_camera=True))
+    with pytest.raises(ConfigError, match="needs a name server"):
+        run_service(request, lambda: True, lambda _line: None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -71,6 +72,32 @@ def parse_source(text: str) -> SourceAddress:
     if scheme not in _PARSERS:
         raise ConfigError(f"SOURCE has the unknown scheme '{scheme}://'.", f"Give {FORMS}.")
     return _PARSERS[scheme](scheme, rest)
+
+
+def require_numeric(address: SourceAddress) -> None:
+    """Refuses a network camera with a name: looking a name up asks somebody else than the camera.
+
+    Raises:
+        ConfigError: Its host is no IP address.
+    """
+    host = urlsplit(address.location).hostname or ""
+    try:
+        ip_address(host)
+    except ValueError as problem:
+        raise ConfigError(
+            f"The camera's address '{host}' is a name, and looking it up needs a name server.",
+            "Give its IP address, and have the router always give it the same.",
+        ) from problem
+
+
+def camera_host(address: SourceAddress) -> str:
+    """The IP address of a network camera.
+
+    Raises:
+        ConfigError: Its host is no IP address.
+    """
+    require_numeric(address)
+    return urlsplit(address.location).hostname or ""
 
 
 def _camera(scheme: str, rest: str) -> SourceAddress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edgepose.device.install.durable_files import exclusive_lock
@@ -15,6 +16,7 @@ from edgepose.device.install.transitions import (
     begin_rollback,
     count_start,
     does_not_stay_up,
+    excused,
     may_try_again,
     proven,
     verified_here,
@@ -64,9 +66,23 @@ def prove_service(root: Path, hooks: Hooks | None = None) -> None:
         TrustError: The state is damaged.
         DeployError: The root is not writable, or another call works in it.
     """
-    layout, hooks = Layout(root), hooks or Hooks()
+    _note(root, proven, hooks or Hooks())
+
+
+def excuse_service(root: Path, hooks: Hooks | None = None) -> None:
+    """Notes that this start had no camera, so that a missing camera never costs a version.
+
+    Raises:
+        TrustError: The state is damaged.
+        DeployError: The root is not writable, or another call works in it.
+    """
+    _note(root, excused, hooks or Hooks())
+
+
+def _note(root: Path, change: Callable[[DeviceState], DeviceState], hooks: Hooks) -> None:
+    layout = Layout(root)
     with writing(root), exclusive_lock(layout.lock):
-        write_state(layout, proven(read_state(layout)), hooks.reach)
+        write_state(layout, change(read_state(layout)), hooks.reach)
 
 
 def _version(state: DeviceState) -> int:

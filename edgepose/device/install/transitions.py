@@ -265,6 +265,13 @@ def count_start(state: DeviceState) -> DeviceState:
     return replace(state, unproven_starts=state.unproven_starts + 1)
 
 
+def excused(state: DeviceState) -> DeviceState:
+    """A start that found no camera says nothing about the version, so it is not counted."""
+    if not state.unproven_starts:
+        return state
+    return replace(state, unproven_starts=state.unproven_starts - 1)
+
+
 def proven(state: DeviceState) -> DeviceState:
     """The active version ran steadily."""
     return replace(state, unproven_starts=None)

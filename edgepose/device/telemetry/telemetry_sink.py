@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from edgepose.device.capture.capture_event import CaptureEventKind
 from edgepose.device.output.pose_sink import FrameResult
 from edgepose.device.telemetry.place import TelemetryPlace
 from edgepose.device.telemetry.recorder import DatedEvent, Recorder, require_sqlite
@@ -22,6 +23,12 @@ from edgepose.spec.telemetry_record import EventKind, RuntimeEvent
 CLOCK_JUMP_S = 120.0
 _CLOSE_LIMIT_S = 15.0
 _MANY_EVENTS = 1000
+_CAMERA_EVENTS: dict[CaptureEventKind, EventKind] = {
+    "lost": "camera_lost",
+    "recovered": "camera_restarted",
+    "frozen": "camera_frozen",
+    "size_changed": "camera_size_changed",
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,8 @@ class TelemetrySink:
         for change in result.rate_changes:
             kind: EventKind = "rate_restored" if change.limit_fps is None else "rate_lowered"
             self.note(RuntimeEvent(kind=kind, subject=change.reason, value=change.limit_fps))
+        for event in result.frame.events:
+            self.note(RuntimeEvent(kind=_CAMERA_EVENTS[event.kind], value=event.outage_s))
 
     def note(self, event: RuntimeEvent) -> None:
         """Takes an event; any thread may call it."""

@@ -13,6 +13,8 @@ from edgepose.device.output.pose_sink import FrameResult
 # systemd wants a sign at least every half of WatchdogSec; a third leaves room for one long frame.
 _SIGNS_PER_PERIOD = 3
 STEADY_S = 60.0
+ABSENT_S = 30.0
+_PATIENCE_US = 120_000_000
 
 
 class ServiceNotice:
@@ -25,6 +27,7 @@ class ServiceNotice:
         environment: Of the process; ``NOTIFY_SOCKET`` and ``WATCHDOG_USEC`` are systemd's.
         steady: Called once after ``STEADY_S`` of frames.
         clock_ns: A monotonic clock.
+        absent: Called once after ``ABSENT_S`` in which no camera has delivered anything.
     """
 
     def __init__(
@@ -32,13 +35,15 @@ class ServiceNotice:
         environment: Mapping[str, str] = os.environ,
         steady: Callable[[], None] = lambda: None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        absent: Callable[[], None] = lambda: None,
     ) -> None:
         self._socket = _connected(environment.get("NOTIFY_SOCKET", ""))
         self._every_ns = int(environment.get("WATCHDOG_USEC", "0") or 0) * 1000 // _SIGNS_PER_PERIOD
-        self._steady, self._clock_ns = steady, clock_ns
+        self._steady, self._absent, self._clock_ns = steady, absent, clock_ns
         self._first_ns: int | None = None
-        self._sign_ns = 0
+        self._sign_ns = self._frame_ns = self._begun_ns = clock_ns()
         self._told_steady = False
+        self._waited = self._told_absent = False
 
     @property
     def descriptor(self) -> int | None:
@@ -48,16 +53,31 @@ class ServiceNotice:
     def write(self, result: FrameResult) -> None:
         """Takes note of a frame."""
         del result
-        now_ns = self._clock_ns()
+        now_ns = self._frame_ns = self._clock_ns()
         if self._first_ns is None:
             self._first_ns = self._sign_ns = now_ns
             self._say("READY=1\nSTATUS=Poses are being estimated.")
         if self._every_ns and now_ns - self._sign_ns >= self._every_ns:
             self._sign_ns = now_ns
-            self._say("WATCHDOG=1")
+            self._say("WATCHDOG=1\nSTATUS=Poses are being estimated." if self._waited else "WATCHDOG=1")
+            self._waited = False
         if not self._told_steady and now_ns - self._first_ns >= STEADY_S * 1e9:
             self._told_steady = True
             self._steady()
+
+    def waiting(self) -> None:
+        """Takes note that the loop goes round, with or without a frame: a camera may be gone."""
+        now_ns = self._clock_ns()
+        if not self._every_ns or now_ns - max(self._sign_ns, self._frame_ns) < self._every_ns:
+            return
+        self._sign_ns = now_ns
+        # Ready is who has seen a pose; until then systemd is asked for patience.
+        sign = "WATCHDOG=1" if self._first_ns is not None else f"EXTEND_TIMEOUT_USEC={_PATIENCE_US}"
+        self._say(f"{sign}\nSTATUS=Waiting for the camera.")
+        self._waited = True
+        if self._first_ns is None and not self._told_absent and now_ns - self._begun_ns >= ABSENT_S * 1e9:
+            self._told_absent = True
+            self._absent()
 
     def close(self, *, complete: bool) -> None:
         """Says that the service ends; closing twice is harmless."""
