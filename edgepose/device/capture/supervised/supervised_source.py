@@ -74,7 +74,7 @@ class SupervisedSource:
         self._size_wh: tuple[int, int] | None = None
         self._events: list[CaptureEvent] = []
         self._heard_s = time.monotonic()
-        memories = tuple(_shared_memory() for _ in range(2))
+        memories = tuple(shared_memory() for _ in range(2))
         messages, messages_end = os.pipe()
         requests_end, self._requests = os.pipe()
         os.set_blocking(self._requests, False)
@@ -279,7 +279,8 @@ def _line(order: CaptureOrder) -> bytes:
     return to_json(order).encode() + b"\n"
 
 
-def _shared_memory() -> int:
+def shared_memory() -> int:
+    """Memory that a process and its children share: it may grow and never shrinks under who reads it."""
     descriptor = os.memfd_create("edgepose-pictures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     fcntl.fcntl(descriptor, _F_ADD_SEALS, _F_SEAL_SHRINK)
     return descriptor
