@@ -7,17 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgepose.device.frame_estimator import FrameEstimator
+from edgepose.device.blazepose.estimator import BlazePoseDetector, BlazePoseEstimator
+from edgepose.device.frame_estimator import FrameEstimator, PoseEstimator
 from edgepose.device.install.accelerator import check_accelerator
 from edgepose.errors import ConfigError
 from edgepose.inference.bundle_model import unpacked_bundle
 from edgepose.inference.detector import PersonDetector
 from edgepose.inference.machine import this_is_the_device
+from edgepose.inference.model_file import load_spec
 from edgepose.inference.open_model import RuntimeOptions, load_pose_spec, open_backend, open_detector
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.spec.bundle_manifest import BundleManifest
 from edgepose.spec.device_profile import Precision
-from edgepose.spec.model_spec import ModelSpec
+from edgepose.spec.model_spec import BlazePoseDetectorCodecSpec, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,10 @@ class ChosenModels:
     precision: Precision | None = None
 
 
-def open_estimator(choice: EstimatorChoice) -> FrameEstimator:
+def open_estimator(choice: EstimatorChoice) -> PoseEstimator:
     """Opens the models of a run.
+
+    BlazePose's own detector makes the run go as MediaPipe's own does.
 
     Raises:
         ConfigError: The choice contradicts itself, or a spec is missing or wrong.
@@ -74,6 +78,12 @@ def open_estimator(choice: EstimatorChoice) -> FrameEstimator:
         DeviceError: The delegate is missing, or the model is not compiled for it.
     """
     with chosen_models(choice) as models:
+        own_detector = _blazepose_detector_spec(choice)
+        if choice.detector is not None and own_detector is not None:
+            detector = BlazePoseDetector(
+                open_backend(choice.detector, RuntimeOptions(models.options.threads)), own_detector
+            )
+            return BlazePoseEstimator(open_backend(models.model, models.options), models.spec, detector)
         pipeline = PosePipeline(open_backend(models.model, models.options), models.spec)
         return FrameEstimator(pipeline, models.open_detector())
 
@@ -111,6 +121,13 @@ def _check(choice: EstimatorChoice) -> None:
         raise ConfigError("--spec describes a --model; a bundle and an installed model have their own.")
     if choice.detector_spec is not None and choice.detector is None:
         raise ConfigError("--detector-spec describes a --detector, which was not given.")
+
+
+def _blazepose_detector_spec(choice: EstimatorChoice) -> ModelSpec | None:
+    if choice.detector is None:
+        return None
+    spec = load_spec(choice.detector, choice.detector_spec)
+    return spec if isinstance(spec.codec, BlazePoseDetectorCodecSpec) else None
 
 
 def _given_detector(choice: EstimatorChoice, threads: int) -> PersonDetector | None:

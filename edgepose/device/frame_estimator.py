@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,34 @@ from edgepose.inference.detector import PersonDetector
 from edgepose.inference.pipeline import PosePipeline, are_confident, confident
 from edgepose.inference.stage_timer import StageTimer
 from edgepose.pose.poses import Poses
+
+
+class PoseEstimator(Protocol):
+    """Picture after picture to poses; what the loop of the runtime needs."""
+
+    detect_every: int
+
+    @property
+    def timer(self) -> StageTimer:
+        """Time per stage of the last frame."""
+        ...
+
+    @property
+    def backend_info(self) -> BackendInfo:
+        """What really runs the pose model."""
+        ...
+
+    def take_smoothing(self) -> bool:
+        """Asks it to steady the keypoints itself; false where it does not and somebody else has to."""
+        ...
+
+    def estimate(self, image: NDArray[np.uint8], scene_time_ns: int | None = None) -> Poses:
+        """Finds persons in the next picture.
+
+        Raises:
+            ModelError: A model failed.
+        """
+        ...
 
 
 class FrameEstimator:
@@ -55,11 +85,16 @@ class FrameEstimator:
         """What really runs the pose model."""
         return self._pipeline.backend_info
 
-    def estimate(self, image: NDArray[np.uint8]) -> Poses:
+    def take_smoothing(self) -> bool:
+        """Does not steady keypoints: somebody else has to."""
+        return False
+
+    def estimate(self, image: NDArray[np.uint8], scene_time_ns: int | None = None) -> Poses:  # noqa: ARG002
         """Finds the persons whose mean keypoint score reaches the spec's ``min_pose_score``.
 
         Args:
             image: uint8 (H, W, 3), RGB: the next picture of the stream.
+            scene_time_ns: When the scene looked like this; nothing here depends on it.
 
         Raises:
             ModelError: A model failed.

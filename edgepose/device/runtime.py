@@ -15,7 +15,7 @@ from edgepose.device.capture.frame_source import FrameSource, SourceInfo
 from edgepose.device.capture.source_address import SourceAddress, parse_source
 from edgepose.device.capture.supervised.supervised_source import CaptureOptions, SupervisedSource
 from edgepose.device.estimator_choice import EstimatorChoice, open_estimator
-from edgepose.device.frame_estimator import FrameEstimator
+from edgepose.device.frame_estimator import PoseEstimator
 from edgepose.device.output.jsonl_sink import JsonlSink
 from edgepose.device.output.pose_sink import PoseSink
 from edgepose.device.pipelining.estimated import Estimated
@@ -123,7 +123,7 @@ def run(
             progress or (lambda _done, _total: None),
             request.max_frames,
             overlapped=True,
-            smoother=PoseSmoother() if smooths else None,
+            smoother=PoseSmoother() if smooths and not estimator.take_smoothing() else None,
             pacer=InputPacer() if info.live else None,
         )
         if request.lock is not None:
@@ -133,7 +133,7 @@ def run(
 
 def run_source(
     source: FrameSource,
-    estimator: FrameEstimator,
+    estimator: PoseEstimator,
     tracker: Tracker,
     sinks: Sequence[PoseSink],
     control: LoopControl,
@@ -176,7 +176,7 @@ class _Loop:
         self,
         feed: FrameFeed,
         info: SourceInfo,
-        estimator: FrameEstimator,
+        estimator: PoseEstimator,
         writer: ResultWriter,
         control: LoopControl,
     ) -> None:
@@ -210,11 +210,11 @@ class _Loop:
 
     def _process(self, frame: Frame) -> None:
         start_ns = time.monotonic_ns()
-        poses, timer = self._estimator.estimate(frame.image), self._estimator.timer
+        time_ns = _scene_time_ns(frame, self._info)
+        poses, timer = self._estimator.estimate(frame.image, time_ns), self._estimator.timer
         if self._dropped:
             frame = replace(frame, dropped_before=frame.dropped_before + self._dropped)
         stages_ms = {stage: timer.elapsed_ms(stage) for stage in STAGES}
-        time_ns = _scene_time_ns(frame, self._info)
         self._writer.give(Estimated(frame, poses, stages_ms, time_ns, self._skipped, self._rate_change))
         self._skipped = self._dropped = 0
         self._frames += 1

@@ -14,6 +14,7 @@ from edgepose.pose.codecs.yolo_pose import YoloPoseCodec
 from edgepose.pose.codecs.yolox import YoloxCodec
 from edgepose.spec.model_spec import (
     BlazePoseCodecSpec,
+    BlazePoseDetectorCodecSpec,
     CenterCodecSpec,
     HeatmapCodecSpec,
     ModelSpec,
@@ -56,9 +57,14 @@ def detector_codec(spec: ModelSpec, score_threshold: float | None = None) -> Yol
     """Makes the codec of a person detector.
 
     Raises:
-        ConfigError: The spec is not a detector's.
+        ConfigError: The spec is not a detector's, or its detector gives no boxes.
     """
     codec = spec.codec
+    if isinstance(codec, BlazePoseDetectorCodecSpec):
+        raise ConfigError(
+            f"'{spec.name}' finds points for BlazePose's own tracking and no person boxes.",
+            "It works in `edgepose run` with BlazePose's landmark model; elsewhere give another detector.",
+        )
     if not isinstance(codec, YoloxCodecSpec | CenterCodecSpec):
         raise ConfigError(f"Model '{spec.name}' is a {spec.paradigm} pose model, expected a detector.")
     threshold = codec.score_threshold if score_threshold is None else score_threshold

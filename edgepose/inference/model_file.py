@@ -16,7 +16,7 @@ from flatbuffers import encode, number_types, table
 from edgepose.errors import ConfigError, ModelError
 from edgepose.inference.protobuf_wire import protobuf_fields
 from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_from_json
-from edgepose.spec.shipped_specs import detector_spec_for, find_spec
+from edgepose.spec.shipped_specs import find_spec, known_spec_for
 from edgepose.trust.digests import sha256_of_path
 
 ModelFormat = Literal["tflite", "onnx", "keras", "keras_h5", "saved_model"]
@@ -84,7 +84,7 @@ def load_spec(path: Path, spec_file: Path | None = None) -> ModelSpec:
         return spec_from_json(embedded, path.name)
     if spec_file is not None:
         return find_spec(spec_file)
-    known = detector_spec_for(sha256_of_path(path))
+    known = known_spec_for(sha256_of_path(path))
     if known is not None:
         return known
     raise ConfigError(

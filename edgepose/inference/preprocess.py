@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgepose.errors import ModelError
 from edgepose.inference.backend import Tensor, TensorInfo
+from edgepose.pose.rotated_crop import RotatedCrop
 from edgepose.pose.transform import (
     ImageTransform,
     crop_transform,
@@ -36,12 +37,14 @@ class Preprocessor:
     Args:
         spec: How the model wants its picture.
         tensor: The input tensor that the file really has.
+        replicates_border: What lies outside the picture repeats its edge; else it has the spec's
+            ``pad_value``, and a stretched picture has no outside.
 
     Raises:
         ModelError: Spec and file disagree on size, layout or range.
     """
 
-    def __init__(self, spec: InputSpec, tensor: TensorInfo) -> None:
+    def __init__(self, spec: InputSpec, tensor: TensorInfo, *, replicates_border: bool = False) -> None:
         expected = expected_shape(spec)
         if tensor.shape != expected:
             raise ModelError(
@@ -55,7 +58,8 @@ class Preprocessor:
         self._planes: list[Image] = [np.empty((height, width), np.uint8) for _ in range(3)]
         self._border = (spec.pad_value,) * 3
         # A stretched picture has no outside; a constant would darken its edge where it is enlarged.
-        self._border_mode = cv2.BORDER_REPLICATE if spec.resize == "stretch" else cv2.BORDER_CONSTANT
+        replicates_border = replicates_border or spec.resize == "stretch"
+        self._border_mode = cv2.BORDER_REPLICATE if replicates_border else cv2.BORDER_CONSTANT
 
     def transform_for(self, image: Image, box_xyxy_px: ArrayLike | None) -> ImageTransform:
         """Says where image pixels land in the input.
@@ -74,12 +78,12 @@ class Preprocessor:
             return crop_transform((0, 0, *image_wh), self._spec.size_wh, box_scale=1.0)
         return crop_transform(box_xyxy_px, self._spec.size_wh, self._spec.box_scale)
 
-    def write(self, image: Image, transform: ImageTransform, tensor: Tensor) -> None:
+    def write(self, image: Image, transform: ImageTransform | RotatedCrop, tensor: Tensor) -> None:
         """Resizes, reorders, normalizes and quantizes straight into the input tensor.
 
         Args:
             image: uint8 (H, W, 3), RGB.
-            transform: From ``transform_for``.
+            transform: From ``transform_for``, or a crop of any angle.
             tensor: The input tensor's memory, shape (1, 3, H, W) or (1, H, W, 3).
 
         Raises:

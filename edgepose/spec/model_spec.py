@@ -136,7 +136,16 @@ class CenterCodecSpec(Record, frozen=True, kw_only=True, tag_field="kind", tag="
     max_detections: Positive = 20
 
 
-DetectorCodecSpec = YoloxCodecSpec | CenterCodecSpec
+class BlazePoseDetectorCodecSpec(
+    Record, frozen=True, kw_only=True, tag_field="kind", tag="blazepose_detector"
+):
+    """BlazePose's own detector, for BlazePose's landmark model alone: (1, N, 12) and (1, N, 1)."""
+
+    score_threshold: Fraction = 0.5
+    nms_iou: Fraction = 0.3
+
+
+DetectorCodecSpec = YoloxCodecSpec | CenterCodecSpec | BlazePoseDetectorCodecSpec
 
 CodecSpec = (
     HeatmapCodecSpec
@@ -147,6 +156,7 @@ CodecSpec = (
     | PosenetCodecSpec
     | YoloxCodecSpec
     | CenterCodecSpec
+    | BlazePoseDetectorCodecSpec
 )
 
 
@@ -178,7 +188,9 @@ class ModelSpec(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if (self.paradigm == "detector") != isinstance(self.codec, DetectorCodecSpec):
-            raise ValueError("paradigm 'detector' and codec kind 'yolox' or 'center' belong together")
+            raise ValueError(
+                "paradigm 'detector' and codec kind 'yolox', 'center' or 'blazepose_detector' belong together"
+            )
         if (self.paradigm == "one_stage") != isinstance(self.codec, YoloPoseCodecSpec):
             raise ValueError("paradigm 'one_stage' and codec kind 'yolo_pose' belong together")
         if self.paradigm == "top_down" and self.input.resize != "crop":

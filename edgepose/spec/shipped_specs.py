@@ -9,9 +9,14 @@ from edgepose.spec.model_spec import ModelSpec, read_spec
 from edgepose.spec.packaged_data import packaged_folder
 
 # A detector is recognized by its digest, so that `--detector yolox_nano.onnx` needs no spec. A pose
-# model is not: its spec decides what its accuracy means, so it is always given or inside the file.
+# model is not: its spec decides what its accuracy means, so it is always given or inside the file. Only
+# BlazePose's is, whose detector leaves it one way to run.
 _DETECTOR_DIGESTS = {
     "e8af074932d4ed7e232278e3055cefcdea3edf178874a3694ae292649fb464dd": "yolox_nano",
+    "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c": "blazepose_detector",
+}
+_POSE_DIGESTS = {
+    "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f": "blazepose_full",
 }
 
 
@@ -36,7 +41,7 @@ def find_spec(name_or_path: Path) -> ModelSpec:
     )
 
 
-def detector_spec_for(sha256: str) -> ModelSpec | None:
-    """The ready spec of a well-known detector file, or None."""
-    name = _DETECTOR_DIGESTS.get(sha256)
+def known_spec_for(sha256: str) -> ModelSpec | None:
+    """The ready spec of a file that is known by its digest, or None."""
+    name = _DETECTOR_DIGESTS.get(sha256) or _POSE_DIGESTS.get(sha256)
     return read_spec(shipped_spec_paths()[name]) if name else None

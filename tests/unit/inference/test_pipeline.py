@@ -12,6 +12,7 @@ from edgepose.inference.codec_choice import detector_codec, keypoint_codec
 from edgepose.inference.open_model import open_detector, open_pipeline
 from edgepose.inference.pipeline import confident
 from edgepose.inference.stage_timer import STAGES, StageTimer
+from edgepose.spec.model_spec import BlazePoseDetectorCodecSpec
 from edgepose.spec.shipped_specs import find_spec, shipped_spec_paths
 from tests.support.constant_models import write_one_stage, write_top_down
 
@@ -94,7 +95,10 @@ def test_a_detector_is_no_pose_model_and_a_pose_model_no_detector(tmp_path: Path
 @pytest.mark.parametrize("name", shipped_spec_paths())
 def test_every_ready_spec_has_its_codec(name: str) -> None:
     spec = find_spec(Path(name))
-    if spec.paradigm == "detector":
+    if isinstance(spec.codec, BlazePoseDetectorCodecSpec):
+        with pytest.raises(ConfigError, match="no person boxes"):
+            detector_codec(spec)
+    elif spec.paradigm == "detector":
         assert detector_codec(spec, 0.1).score_threshold == 0.1
     else:
         assert callable(keypoint_codec(spec).decode)

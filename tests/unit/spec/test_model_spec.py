@@ -23,7 +23,7 @@ from edgepose.spec.model_spec import (
     spec_to_json,
 )
 from edgepose.spec.records import from_builtins, parse_toml
-from edgepose.spec.shipped_specs import detector_spec_for, find_spec, shipped_spec_paths
+from edgepose.spec.shipped_specs import find_spec, known_spec_for, shipped_spec_paths
 
 # The example of the documentation.
 EXAMPLE = """
@@ -308,4 +308,4 @@ def test_an_unknown_ready_spec_is_refused_with_the_known_ones() -> None:
 
 
 def test_only_known_bytes_are_taken_for_a_known_detector() -> None:
-    assert detector_spec_for("0" * 64) is None
+    assert known_spec_for("0" * 64) is None

@@ -1,0 +1,1 @@
+"""BlazePose, detector and landmarks, running as MediaPipe's own does."""
