@@ -128,10 +128,16 @@ def test_the_service_runs_with_the_camera_and_is_hardly_exposed(vm: RunningMachi
     assert float(found[1]) <= 1.5
     pid = service(vm)["MainPID"]
     assert vm.ssh(f"ps -o user= -p {pid}").strip() == "edgepose"
-    assert "/dev/video0" in vm.ssh(f"ls -l /proc/{pid}/fd")
-    # 2 is SECCOMP_MODE_FILTER (proc(5)), in every thread.
-    modes = vm.ssh(f"grep -h ^Seccomp: /proc/{pid}/task/*/status").split()
-    assert set(modes) == {"Seccomp:", "2"}
+    # The models' process has no camera, the camera's process no model.
+    others = vm.ssh("cat /sys/fs/cgroup/system.slice/edgepose.service/cgroup.procs").split()
+    cameras = [other for other in others if "/dev/video0" in vm.ssh(f"ls -l /proc/{other}/fd")]
+    assert len(cameras) == 1
+    assert pid not in cameras
+    assert "litert" not in vm.ssh(f"cat /proc/{cameras[0]}/maps")
+    # 2 is SECCOMP_MODE_FILTER (proc(5)), in every thread of every process.
+    for other in others:
+        modes = vm.ssh(f"grep -h ^Seccomp: /proc/{other}/task/*/status").split()
+        assert set(modes) == {"Seccomp:", "2"}
     status = json.loads(vm.ssh(f"{PROGRAM} status --root {ROOT} --json -"))
     assert status["sandbox"]["enforced"] is True
 

@@ -93,7 +93,8 @@ class Keeper:
         return True
 
     def _take_reports(self, reports: RecordReader) -> None:
-        for record in reports.records():
+        # All that is there first: what a report leads to may close the pipe.
+        for record in list(reports.records()):
             message = CaptureMessage.unpacked(record)
             if message.kind == MessageKind.FRAME:
                 self._alive()

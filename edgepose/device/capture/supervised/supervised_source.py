@@ -112,6 +112,11 @@ class SupervisedSource:
         return self._info
 
     @property
+    def keeper_pid(self) -> int:
+        """The process that watches over the source."""
+        return self._keeper.pid
+
+    @property
     def ended(self) -> bool:
         """Whether no further frame will come."""
         return self._ended

@@ -1,0 +1,219 @@
+"""A real RTSP camera that is unplugged, stands still, hangs and changes: recovered or reported in time."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgepose.device.capture.source_address import parse_source
+from edgepose.device.capture.supervised.supervised_source import CaptureOptions, SupervisedSource
+from edgepose.device.capture.supervised.supervision import CaptureLimits
+from edgepose.errors import DeviceError
+from tests.support.captures import capture_pid, child_of, kill_capture, read_frame, read_on, wait_until
+from tests.support.rtsp_server import MISSING, RtspCamera, has_rtsp_server
+
+pytestmark = [pytest.mark.skipif(not has_rtsp_server(), reason=MISSING), pytest.mark.slow]
+_LIMITS = CaptureLimits()
+
+
+@pytest.fixture(name="camera")
+def _camera() -> Iterator[RtspCamera]:
+    camera = RtspCamera()
+    camera.plug()
+    yield camera
+    camera.unplug()
+
+
+@pytest.fixture(name="said")
+def _said() -> list[str]:
+    return []
+
+
+@pytest.fixture(name="source")
+def _source(camera: RtspCamera, said: list[str]) -> Iterator[SupervisedSource]:
+    source = SupervisedSource(parse_source(camera.url), CaptureOptions(say=said.append))
+    yield source
+    source.close()
+
+
+def _events_until(source: SupervisedSource, kind: str, limit_s: float) -> list[str]:
+    """The kinds of all events until one of this kind has come with a frame."""
+    kinds: list[str] = []
+    until = time.monotonic() + limit_s
+    while kind not in kinds:
+        assert time.monotonic() < until, f"{kind} has not come within {limit_s} s, only {kinds}"
+        frame = source.read(0.2)
+        kinds += [event.kind for event in frame.events] if frame is not None else []
+    return kinds
+
+
+def test_frames_come_new_in_order_and_with_the_time_of_their_capture(source: SupervisedSource) -> None:
+    info = source.info
+    assert info.live
+    assert info.fps == pytest.approx(30, abs=1)
+    frames = [read_frame(source) for _ in range(5)]
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
+    stamps = [frame.timestamp_ns for frame in frames]
+    assert stamps == sorted(set(stamps))
+    assert time.monotonic_ns() - stamps[-1] < 1e9
+    assert frames[0].size_wh == (320, 240)
+
+
+def test_a_slow_reader_gets_the_present_and_the_count_of_what_it_missed(source: SupervisedSource) -> None:
+    read_frame(source)
+    time.sleep(1.0)
+    frame = read_frame(source)
+    assert frame.dropped_before >= 20
+    # One picture of a 30 Hz camera and the way through the processes, on a busy machine.
+    assert time.monotonic_ns() - frame.timestamp_ns < 0.25e9
+
+
+def test_an_unplugged_camera_is_said_at_once_and_back_when_it_is_plugged_in(
+    source: SupervisedSource, camera: RtspCamera, said: list[str]
+) -> None:
+    read_frame(source)
+    camera.unplug()
+    lost_s = wait_until(lambda: source.read(0.2) is None and bool(said), 15.0, "the loss is said")
+    assert lost_s < _LIMITS.silence_s + 5
+    assert "being opened again" in said[0]
+    camera.plug()
+    assert _events_until(source, "recovered", 31.0) == ["lost", "recovered"]
+    assert "delivers frames again, after" in said[-1]
+
+
+def test_a_killed_capture_process_is_started_again_within_five_seconds(
+    source: SupervisedSource, said: list[str]
+) -> None:
+    read_frame(source)
+    first = capture_pid(source)
+    begun = time.monotonic()
+    kill_capture(source)
+    assert _events_until(source, "recovered", 15.0) == ["lost", "recovered"]
+    assert time.monotonic() - begun < 5
+    assert capture_pid(source) != first
+    assert "was killed by signal 9" in said[0]
+
+
+def test_a_capture_process_that_hangs_is_killed_and_started_again(
+    source: SupervisedSource, said: list[str]
+) -> None:
+    read_frame(source)
+    kill_capture(source, signal.SIGSTOP)
+    _events_until(source, "recovered", _LIMITS.silence_s + 15)
+    assert "delivers no frames" in said[0]
+
+
+def test_pictures_that_are_held_survive_the_process_that_made_them(source: SupervisedSource) -> None:
+    for _ in range(3):
+        held = read_frame(source)
+        before = held.image.copy()
+        kill_capture(source)
+        _events_until(source, "recovered", 20.0)
+        assert np.array_equal(held.image, before)
+
+
+def test_a_frozen_camera_is_said_and_opened_again_once(camera: RtspCamera, said: list[str]) -> None:
+    camera.unplug()
+    camera.plug("white")
+    options = CaptureOptions(say=said.append, limits_s={"frozen_s": 1.0})
+    source = SupervisedSource(parse_source(camera.url), options)
+    kinds = _events_until(source, "recovered", 20.0)
+    assert kinds == ["frozen", "lost", "recovered"]
+    # It still shows the same: a white wall is no fault, and the picture goes on.
+    kinds = _events_until(source, "frozen", 20.0)
+    assert kinds == ["frozen"]
+    pid = capture_pid(source)
+    for _ in range(60):
+        read_frame(source)
+    assert capture_pid(source) == pid
+    source.close()
+
+
+def test_a_moving_picture_is_not_called_frozen(camera: RtspCamera, said: list[str]) -> None:
+    source = SupervisedSource(
+        parse_source(camera.url), CaptureOptions(say=said.append, limits_s={"frozen_s": 1.0})
+    )
+    begun = time.monotonic()
+    while time.monotonic() - begun < 4:
+        read_frame(source)
+    assert said == []
+    source.close()
+
+
+def test_a_camera_that_comes_back_with_another_size_goes_on(
+    source: SupervisedSource, camera: RtspCamera, said: list[str]
+) -> None:
+    assert read_frame(source).size_wh == (320, 240)
+    camera.unplug()
+    camera.plug(size_wh=(640, 480))
+    kinds = _events_until(source, "size_changed", 31.0)
+    assert "recovered" in kinds or read_frame(source).events
+    assert read_frame(source).size_wh == (640, 480)
+    assert any("changed its size from 320x240 to 640x480" in line for line in said)
+
+
+def test_a_camera_that_does_not_come_back_is_one_sentence(camera: RtspCamera) -> None:
+    source = SupervisedSource(parse_source(camera.url), CaptureOptions(limits_s={"give_up_s": 3.0}))
+    read_frame(source)
+    camera.unplug()
+    begun = time.monotonic()
+    with pytest.raises(DeviceError, match=r"127\.0\.0\.1"):
+        read_on(source)
+    assert time.monotonic() - begun < 3.0 + _LIMITS.silence_s + 5
+    source.close()
+
+
+def test_a_camera_that_is_not_there_is_refused_at_once_and_waited_for_by_the_patient(
+    camera: RtspCamera,
+) -> None:
+    camera.unplug()
+    impatient = SupervisedSource(parse_source(camera.url))
+    with pytest.raises(DeviceError, match="cannot be opened"):
+        impatient.opened()
+    impatient.close()
+    source = SupervisedSource(parse_source(camera.url), CaptureOptions(patient=True))
+    assert source.info.live
+    assert source.read(2.0) is None
+    camera.plug()
+    read_frame(source, 31.0)
+    source.close()
+
+
+def test_the_password_of_a_camera_stands_in_no_command_line(camera: RtspCamera) -> None:
+    url = camera.url.replace("rtsp://", "rtsp://user:s3cret@")
+    source = SupervisedSource(parse_source(url))
+    read_frame(source)
+    for pid in (source.keeper_pid, capture_pid(source)):
+        assert "s3cret" not in Path(f"/proc/{pid}/cmdline").read_text()
+        assert "s3cret" not in Path(f"/proc/{pid}/environ").read_text()
+    source.close()
+
+
+def test_a_capture_process_has_its_one_connection_and_is_locked(source: SupervisedSource) -> None:
+    read_frame(source)
+    pid = capture_pid(source)
+    # 2 is SECCOMP_MODE_FILTER, proc(5); what the filter refuses is tried in the tests of the lock.
+    assert "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
+    assert len(_connections(pid)) == 1
+
+
+def _connections(pid: int) -> list[str]:
+    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    return [link for link in links if link.startswith("socket:")]
+
+
+def test_an_ended_camera_leaves_no_process(source: SupervisedSource) -> None:
+    read_frame(source)
+    keeper, child = source.keeper_pid, capture_pid(source)
+    source.close()
+    assert child_of(keeper) is None
+    assert not Path(f"/proc/{child}").exists()
+    # The control: this process may still connect, so the lock was the other's alone.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
