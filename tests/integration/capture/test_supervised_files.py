@@ -37,7 +37,7 @@ def _video(tmp_path: Path) -> Path:
 
 
 def _all(source: FrameSource) -> list[np.ndarray]:
-    images = []
+    images: list[np.ndarray] = []
     while not source.ended:
         frame = source.read(1.0)
         if frame is not None:
