@@ -17,6 +17,7 @@ from edgepose.inference.machine import this_is_the_device
 from edgepose.inference.model_file import load_spec
 from edgepose.inference.open_model import RuntimeOptions, load_pose_spec, open_backend, open_detector
 from edgepose.inference.pipeline import PosePipeline
+from edgepose.pose.codecs.blazepose_tracking import is_read
 from edgepose.spec.bundle_manifest import BundleManifest
 from edgepose.spec.device_profile import Precision
 from edgepose.spec.model_spec import BlazePoseDetectorCodecSpec, ModelSpec
@@ -83,7 +84,9 @@ def open_estimator(choice: EstimatorChoice) -> PoseEstimator:
             detector = BlazePoseDetector(
                 open_backend(choice.detector, RuntimeOptions(models.options.threads)), own_detector
             )
-            return BlazePoseEstimator(open_backend(models.model, models.options), models.spec, detector)
+            # A third of the landmark model's time goes into a mask that nobody reads.
+            options = replace(models.options, reads=is_read)
+            return BlazePoseEstimator(open_backend(models.model, options), models.spec, detector)
         pipeline = PosePipeline(open_backend(models.model, models.options), models.spec)
         return FrameEstimator(pipeline, models.open_detector())
 

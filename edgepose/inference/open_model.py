@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,8 @@ class RuntimeOptions:
         delegate_library: Shared library of an external LiteRT delegate.
         precision: Precision of the model's arithmetic, which TensorRT must be told; None is float32.
         engine_cache: Folder in which TensorRT may keep engines; None keeps none.
+        reads: Whether an output of a shape is read; LiteRT then leaves out what serves only others, which
+            changes none that is read. None reads all; ONNX Runtime computes all.
     """
 
     threads: int = 1
@@ -32,6 +35,7 @@ class RuntimeOptions:
     delegate_library: str | None = None
     precision: Precision | None = None
     engine_cache: Path | None = None
+    reads: Callable[[tuple[int, ...]], bool] | None = None
 
     @classmethod
     def for_device(
@@ -66,7 +70,7 @@ def open_backend(path: Path, options: RuntimeOptions | None = None) -> Backend:
         from edgepose.inference.backends.litert_backend import LiteRtBackend
 
         delegate = options.delegates[0] if options.delegates else "xnnpack"
-        return LiteRtBackend(path, options.threads, delegate, options.delegate_library)
+        return LiteRtBackend(path, options.threads, delegate, options.delegate_library, options.reads)
     if model_format == "onnx":
         from edgepose.inference.backends.onnxruntime_backend import OnnxRuntimeBackend
 

@@ -16,6 +16,7 @@ import numpy as np
 from edgepose.errors import DeviceError, ModelError
 from edgepose.inference.backend import BackendInfo, Tensor, TensorInfo
 from edgepose.inference.backends.litert_runtime import import_runtime
+from edgepose.inference.tflite_outputs import without_unread_outputs
 
 _BUILT_IN = frozenset({"cpu", "xnnpack"})
 _EDGETPU_OP = "edgetpu-custom-op"
@@ -30,6 +31,7 @@ class LiteRtBackend:
         delegate: ``xnnpack`` (built in), ``cpu`` (reference kernels only) or the name of an external
             delegate, whose shared library must then be given.
         delegate_library: Shared library of an external delegate.
+        reads: Whether an output of a shape is read; ops that serve only others are left out. None reads all.
 
     Raises:
         MissingDependencyError: No LiteRT package is installed.
@@ -40,10 +42,17 @@ class LiteRtBackend:
     """
 
     def __init__(
-        self, path: Path, threads: int, delegate: str = "xnnpack", delegate_library: str | None = None
+        self,
+        path: Path,
+        threads: int,
+        delegate: str = "xnnpack",
+        delegate_library: str | None = None,
+        reads: Callable[[tuple[int, ...]], bool] | None = None,
     ) -> None:
         module, self._package = import_runtime()
-        options: dict[str, Any] = {"model_path": os.fspath(path), "num_threads": threads}
+        content = None if reads is None else without_unread_outputs(path.read_bytes(), reads)
+        options: dict[str, Any] = {"num_threads": threads}
+        options |= {"model_path": os.fspath(path)} if content is None else {"model_content": content}
         if delegate != "xnnpack":
             # Else XNNPACK takes what an external delegate leaves, and would be counted as that delegate.
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

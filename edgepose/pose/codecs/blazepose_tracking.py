@@ -86,6 +86,11 @@ class BlazePoseTrackingCodec:
         return BlazePosePoints(refined * self.input_px, _sigmoid(points[:, 3]), presence)
 
 
+def is_read(shape: tuple[int, ...]) -> bool:
+    """Whether the tracking reads an output of this shape; the mask and the points in metres it does not."""
+    return any(_fits(shape, wanted) for wanted in (_LANDMARKS, _PERSON, _HEATMAP))
+
+
 def refine(points: Points, heatmap: Array) -> Points:
     """Moves each point to the centre of what its heatmap says in the 7 x 7 cells around it.
 
@@ -129,13 +134,13 @@ def _sigmoid(logits: Points) -> Points:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -_MAX_LOGIT, _MAX_LOGIT))))
 
 
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(wanted) and all(w in {None, s} for w, s in zip(wanted, shape, strict=True))
+
+
 def _name_of(shapes: dict[str, tuple[int, ...]], wanted: tuple[int | None, ...]) -> str:
     """The one output of a shape, in which None stands for any size."""
-    found = [
-        name
-        for name, shape in shapes.items()
-        if len(shape) == len(wanted) and all(w in {None, s} for w, s in zip(wanted, shape, strict=True))
-    ]
+    found = [name for name, shape in shapes.items() if _fits(shape, wanted)]
     if len(found) != 1:
         given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         expected = ", ".join("any" if size is None else str(size) for size in wanted)
