@@ -13,6 +13,7 @@ _COMMANDS = {
     "service": ("edgepose.cli.device_service", "Run the installed model for good, as a service."),
     "units": ("edgepose.cli.device_units", "Install, show or remove the systemd service."),
     "install": ("edgepose.cli.device_install", "Install a bundle that lies here, and check its health."),
+    "camera": ("edgepose.cli.device_camera", "Read a network camera for a service that has no network."),
     "readiness": ("edgepose.cli.device_readiness", "Say whether this root can take a bundle."),
     "status": ("edgepose.cli.status", "Show what is installed in this device root."),
     "logs": ("edgepose.cli.logs", "Show what happened here."),

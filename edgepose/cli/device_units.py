@@ -27,8 +27,11 @@ def command() -> None:
 @root_option
 @click.option("--user", default="edgepose", show_default=True, help="User of the service.")
 def show(source: str, root: Path | None, user: str) -> None:
-    """Print the unit; change nothing."""
-    click.echo(_text(source, root, user), nl=False)
+    """Print the unit, and that of a network camera; change nothing."""
+    from edgepose.device.units.plan import plan_units
+
+    plan = plan_units(source, _place(root), user, _program(root))
+    click.echo("\n".join(text for _, text in plan.units), nl=False)
 
 
 @command.command(name="install", epilog="Example: sudo edgepose-device units install v4l2:///dev/video0")
@@ -37,17 +40,24 @@ def show(source: str, root: Path | None, user: str) -> None:
 @click.option("--user", default="edgepose", show_default=True, help="User of the service.")
 @_folder_option
 def install(source: str, root: Path | None, user: str, systemd_dir: Path | None) -> None:
-    """Write the unit whole, enable it and start it; the one before stays where systemd refuses it."""
+    """Write the unit whole, enable it and start it; the one before stays where systemd refuses it.
+
+    A network camera gets a unit of its own, which may reach that camera and nothing else.
+    """
     from edgepose.cli.output import say
-    from edgepose.device.install.layout import default_preview_root
-    from edgepose.device.units.installation import UnitPlace, install_unit, prepare_user
+    from edgepose.device.units.installation import UnitPlace, install_unit, prepare_user, write_secret
+    from edgepose.device.units.plan import plan_units
 
     place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
-    text = _text(source, root, user)
+    plan = plan_units(source, _place(root), user, _program(root))
     if place.live:
-        prepare_user(user, root or default_preview_root())
-    install_unit(text, place)
-    say(f"{place.unit} is installed; look with: systemctl status edgepose")
+        prepare_user(user, _place(root))
+    if plan.address is not None:
+        write_secret(place.folder.parent.parent / plan.address_file, f"{plan.address}\n")
+    for name, text in plan.units:
+        unit = UnitPlace(place.folder, place.live, name)
+        install_unit(text, unit)
+        say(f"{unit.unit} is installed; look with: systemctl status {name}")
 
 
 @command.command(name="remove", epilog="Example: sudo edgepose-device units remove")
@@ -56,9 +66,13 @@ def remove(systemd_dir: Path | None) -> None:
     """Stop the service and remove its unit."""
     from edgepose.cli.output import say
     from edgepose.device.units.installation import UnitPlace, remove_unit
+    from edgepose.device.units.service_unit import CAMERA_UNIT
 
     place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
     say(f"{place.unit} is removed." if remove_unit(place) else f"There is no {place.unit}.")
+    camera = UnitPlace(place.folder, place.live, CAMERA_UNIT)
+    if remove_unit(camera):
+        say(f"{camera.unit} is removed.")
 
 
 @command.command(name="restart", epilog="Example: sudo edgepose-device units restart")
@@ -73,12 +87,13 @@ def restart(json_target: str | None) -> None:
     write_report({"schema": "edgepose.restart/1", "restarted": done}, json_target, text)
 
 
-def _text(source: str, root: Path | None, user: str) -> str:
+def _place(root: Path | None) -> Path:
     from edgepose.device.install.layout import default_preview_root
-    from edgepose.device.units.service_unit import ServiceRequest, service_unit
 
-    place = (root or default_preview_root()).absolute()
+    return (root or default_preview_root()).absolute()
+
+
+def _program(root: Path | None) -> Path:
     # A device has a launcher beside its root; elsewhere it is the program that runs now.
-    launcher = place.parent / "bin" / "edgepose-device"
-    program = launcher if launcher.is_file() else Path(sys.argv[0]).absolute()
-    return service_unit(ServiceRequest(str(program), str(place), source, user))
+    launcher = _place(root).parent / "bin" / "edgepose-device"
+    return launcher if launcher.is_file() else Path(sys.argv[0]).absolute()

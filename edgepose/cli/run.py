@@ -85,7 +85,7 @@ def command(  # noqa: PLR0917 (one argument an option)
         raise click.UsageError("Only one of --json and --output can go to standard output.")
     # OpenCV and the runtime take longer to import than `--help` may.
     from edgepose.cli.output import progress_bar, say, write_report
-    from edgepose.device.capture.supervised.supervised_source import CaptureOptions
+    from edgepose.device.capture.supervised.kept_process import CaptureOptions
     from edgepose.device.estimator_choice import EstimatorChoice
     from edgepose.device.observers import ObserverChoice, open_observers, telemetry_root
     from edgepose.device.runtime import RunRequest, run

@@ -13,7 +13,8 @@ import cv2
 from edgepose.device.capture.frame import Frame
 from edgepose.device.capture.frame_source import FrameSource, SourceInfo
 from edgepose.device.capture.source_address import SourceAddress, parse_source
-from edgepose.device.capture.supervised.supervised_source import CaptureOptions, SupervisedSource
+from edgepose.device.capture.supervised.kept_process import CaptureOptions
+from edgepose.device.capture.supervised.supervised_source import SupervisedSource
 from edgepose.device.estimator_choice import EstimatorChoice, open_estimator
 from edgepose.device.frame_estimator import PoseEstimator
 from edgepose.device.output.jsonl_sink import JsonlSink

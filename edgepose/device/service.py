@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepose.device.capture.source_address import SourceAddress, parse_source, require_numeric
-from edgepose.device.capture.supervised.supervised_source import CaptureOptions
+from edgepose.device.capture.supervised.kept_process import CaptureOptions
 from edgepose.device.estimator_choice import EstimatorChoice
 from edgepose.device.install.running import note_running
 from edgepose.device.install.service_start import begin_service, excuse_service, prove_service

@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 from edgepose.errors import ConfigError
 
-SourceKind = Literal["path", "camera", "v4l2", "rtsp", "csi", "picamera2"]
+SourceKind = Literal["path", "camera", "v4l2", "rtsp", "csi", "picamera2", "shared"]
 
 FORMS = (
     "a video file, an image file, a folder of images, file:///PATH, a camera index such as 0, "
-    "v4l2:///dev/video0, rtsp://HOST/STREAM, csi://0 or picamera2://0"
+    "v4l2:///dev/video0, rtsp://HOST/STREAM, csi://0, picamera2://0 or shared:///FOLDER of a camera's unit"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://(.*)", re.DOTALL)
 _MAX_CAMERA_INDEX = 63
@@ -27,7 +27,8 @@ class SourceAddress:
 
     Attributes:
         kind: What to open.
-        location: A path for ``path`` and ``v4l2``, a whole URL for ``rtsp``, else the camera's number.
+        location: A path for ``path``, ``v4l2`` and ``shared``, a whole URL for ``rtsp``, else the camera's
+            number.
     """
 
     kind: SourceKind
@@ -112,6 +113,12 @@ def _v4l2(_scheme: str, rest: str) -> SourceAddress:
     raise ConfigError(f"'v4l2://{rest}' names no device, expected v4l2:///dev/video0.")
 
 
+def _shared(_scheme: str, rest: str) -> SourceAddress:
+    if rest.startswith("/"):
+        return SourceAddress("shared", rest)
+    raise ConfigError(f"'shared://{rest}' names no folder, expected shared:///run/edgepose-camera.")
+
+
 def _camera_number(digits: str, text: str) -> str:
     if digits.isascii() and digits.isdigit() and int(digits) <= _MAX_CAMERA_INDEX:
         return str(int(digits))
@@ -146,4 +153,5 @@ _PARSERS: dict[str, Callable[[str, str], SourceAddress]] = {
     "rtsps": _rtsp,
     "csi": _camera,
     "picamera2": _camera,
+    "shared": _shared,
 }

@@ -24,15 +24,17 @@ class UnitPlace:
     Attributes:
         folder: The folder of units; a mounted card has its own.
         live: Whether it is that of the running system, so that systemd is told.
+        name: Of the unit.
     """
 
     folder: Path = SYSTEM_UNITS
     live: bool = True
+    name: str = UNIT_NAME
 
     @property
     def unit(self) -> Path:
         """The unit file."""
-        return self.folder / UNIT_NAME
+        return self.folder / self.name
 
 
 def install_unit(text: str, place: UnitPlace) -> None:
@@ -47,7 +49,7 @@ def install_unit(text: str, place: UnitPlace) -> None:
         _enable(place)
         if place.live:
             _systemctl("daemon-reload")
-            _systemctl("restart", "--no-block", UNIT_NAME)
+            _systemctl("restart", "--no-block", place.name)
     except (OSError, DeployError) as problem:
         _put_back(place, before)
         if isinstance(problem, DeployError):
@@ -83,15 +85,28 @@ def remove_unit(place: UnitPlace) -> bool:
     if not place.unit.is_file():
         return False
     if place.live:
-        _systemctl("disable", "--now", UNIT_NAME)
+        _systemctl("disable", "--now", place.name)
     try:
-        (place.folder / _WANTED / UNIT_NAME).unlink(missing_ok=True)
+        (place.folder / _WANTED / place.name).unlink(missing_ok=True)
         place.unit.unlink()
     except OSError as problem:
         raise DeployError(f"Cannot remove {place.unit}: {problem.strerror}.", "Try sudo.") from problem
     if place.live:
         _systemctl("daemon-reload")
     return True
+
+
+def write_secret(target: Path, text: str) -> None:
+    """Writes a file that root alone can read, such as a camera's address with its password.
+
+    Raises:
+        DeployError: It cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(target, text.encode(), 0o600)
+    except OSError as problem:
+        raise DeployError(f"Cannot write {target}: {problem.strerror}.", "Try sudo.") from problem
 
 
 def restart_where_running() -> bool:
@@ -106,14 +121,15 @@ def restart_where_running() -> bool:
     return True
 
 
-def _write(target: Path, content: bytes) -> None:
+def _write(target: Path, content: bytes, mode: int = 0o644) -> None:
     temporary = target.with_name(f".{target.name}.new")
     try:
+        temporary.touch(mode=0o600)
         with temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -121,10 +137,10 @@ def _write(target: Path, content: bytes) -> None:
 
 def _enable(place: UnitPlace) -> None:
     """A link, as ``systemctl enable`` makes it; relative, so that it holds on a mounted card, too."""
-    link = place.folder / _WANTED / UNIT_NAME
+    link = place.folder / _WANTED / place.name
     link.parent.mkdir(exist_ok=True)
     if not link.is_symlink():
-        link.symlink_to(f"../{UNIT_NAME}")
+        link.symlink_to(f"../{place.name}")
 
 
 def _put_back(place: UnitPlace, before: bytes | None) -> None:
@@ -132,7 +148,7 @@ def _put_back(place: UnitPlace, before: bytes | None) -> None:
         if before is not None:
             _write(place.unit, before)
         else:
-            (place.folder / _WANTED / UNIT_NAME).unlink(missing_ok=True)
+            (place.folder / _WANTED / place.name).unlink(missing_ok=True)
             place.unit.unlink(missing_ok=True)
     except OSError:
         # The first error says what is wrong.

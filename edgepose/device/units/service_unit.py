@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from edgepose.errors import ConfigError
 
 UNIT_NAME = "edgepose.service"
+CAMERA_UNIT = "edgepose-camera.service"
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]-]+")
 
-_HARDENING = """\
+_NO_NETWORK = """\
 # No way out: no network at all, and no socket but the one to systemd.
 PrivateNetwork=yes
 IPAddressDeny=any
 RestrictAddressFamilies=AF_UNIX
+"""
+
+HARDENING = """\
 # Nothing to gain: no new rights, no capability, no other system calls than a service needs.
 NoNewPrivileges=yes
 CapabilityBoundingSet=
@@ -80,12 +84,21 @@ class ServiceRequest:
 
     def __post_init__(self) -> None:
         for what, value in (("program", self.program), ("root", self.root), ("source", self.source)):
-            if not _PLAIN.fullmatch(value) or value.startswith("-"):
-                raise ConfigError(
-                    f"The {what} '{value}' cannot stand in a systemd unit: it has a space, a quote or "
-                    "another sign that systemd gives a meaning of its own.",
-                    "Choose a path of letters, digits and ./_-",
-                )
+            require_plain(what, value)
+
+
+def require_plain(what: str, value: str) -> None:
+    """Refuses what would mean something else in a unit.
+
+    Raises:
+        ConfigError: It has a space, a quote or the like.
+    """
+    if not _PLAIN.fullmatch(value) or value.startswith("-"):
+        raise ConfigError(
+            f"The {what} '{value}' cannot stand in a systemd unit: it has a space, a quote or "
+            "another sign that systemd gives a meaning of its own.",
+            "Choose a path of letters, digits and ./_-",
+        )
 
 
 def service_unit(request: ServiceRequest) -> str:
@@ -94,12 +107,13 @@ def service_unit(request: ServiceRequest) -> str:
     folders = " ".join((request.root, *request.writable))
     # A percent sign begins a specifier of systemd.
     command = f"{request.program} service {request.source} --root {request.root}".replace("%", "%%")
+    camera = f"Wants={CAMERA_UNIT}\nAfter={CAMERA_UNIT}\n" if request.source.startswith("shared:") else ""
     return f"""\
 # Written by edgepose-device units install; its next call replaces it. Local changes belong into
 # /etc/systemd/system/{UNIT_NAME}.d/*.conf
 [Unit]
 Description=edgepose: human poses from a camera, frames never leave this device
-# Three starts without a steady minute, and the service itself returns to the model before.
+{camera}# Three starts without a steady minute, and the service itself returns to the model before.
 StartLimitIntervalSec=600
 StartLimitBurst=20
 
@@ -116,7 +130,7 @@ User={request.user}
 Group={request.user}
 SupplementaryGroups=video
 ReadWritePaths={folders.replace("%", "%%")}
-{devices}{_HARDENING}
+{devices}{_NO_NETWORK}{HARDENING}
 [Install]
 WantedBy=multi-user.target
 """

@@ -35,12 +35,17 @@ class Keeper:
 
     Args:
         order: What to open.
+        life: Descriptor of a pipe; when its other end is closed, the reader is gone.
+        first: Number of the first capture process.
     """
 
-    def __init__(self, order: CaptureOrder) -> None:
+    def __init__(self, order: CaptureOrder, life: int = 0, first: int = 1) -> None:
         self._order = order
+        self._poll = select.poll()
+        # Not what it says, only its end.
+        self._poll.register(life, 0)
         self._name = order.address.shown
-        self._incarnation = 0
+        self._incarnation = first - 1
         self._child = 0
         self._reports: RecordReader | None = None
         self._reports_descriptor = -1
@@ -60,12 +65,12 @@ class Keeper:
             self._kill()
 
     def _look(self) -> bool:
-        watched = [0] if self._reports is None else [0, self._reports_descriptor]
-        readable = select.select(watched, [], [], _LOOK_EVERY_S)[0]
-        if 0 in readable and not os.read(0, 1):
+        ready = [descriptor for descriptor, _ in self._poll.poll(_LOOK_EVERY_S * 1e3)]
+        reports = self._reports
+        if any(descriptor != self._reports_descriptor for descriptor in ready):
             return False
-        if self._reports is not None and self._reports_descriptor in readable:
-            self._take_reports(self._reports)
+        if reports is not None and ready:
+            self._take_reports(reports)
         self._say_alive()
         return self._decide() if self._order.live else self._child != 0
 
@@ -136,6 +141,7 @@ class Keeper:
             os._exit(run_child(order, ends))
         os.close(writing)
         self._reports, self._reports_descriptor = RecordReader(reading, MESSAGE_BYTES), reading
+        self._poll.register(reading, select.POLLIN)
 
     def _kill(self) -> None:
         if self._child:
@@ -148,6 +154,7 @@ class Keeper:
             return
         status = os.waitpid(self._child, 0)[1]
         self._child = 0
+        self._poll.unregister(self._reports_descriptor)
         os.close(self._reports_descriptor)
         self._reports = None
         code = os.waitstatus_to_exitcode(status)

@@ -123,6 +123,10 @@ class ReadPictures:
         picture.flags.writeable = False
         return picture
 
+    def forget(self) -> None:
+        """Lets go of the memory; pictures that are held stay."""
+        self._map = None
+
     def _release(self, number: int, released: Callable[[], None]) -> None:
         self._held.discard(number)
         released()
@@ -132,6 +136,6 @@ class ReadPictures:
             size = os.fstat(self._descriptor).st_size
             if size < end:
                 raise ValueError(f"the shared memory has {size} bytes, the picture ends at {end}")
-            # ctypes refuses a map that is read-only; the flag on the array is what keeps readers from it.
-            self._map = mmap.mmap(self._descriptor, size)
+            # ctypes takes no map that is read-only. What would be written into this one, nobody else sees.
+            self._map = mmap.mmap(self._descriptor, size, access=mmap.ACCESS_COPY)
         return self._map

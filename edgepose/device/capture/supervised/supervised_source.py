@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 
 from edgepose.device.capture.capture_event import CaptureEvent
 from edgepose.device.capture.frame import Frame
 from edgepose.device.capture.frame_source import SourceInfo
 from edgepose.device.capture.source_address import SourceAddress
+from edgepose.device.capture.supervised.kept_process import CaptureOptions, KeptProcess
+from edgepose.device.capture.supervised.link import CaptureLink
 from edgepose.device.capture.supervised.messages import (
-    MESSAGE_BYTES,
     CaptureMessage,
     CaptureRequest,
     MessageKind,
     RequestKind,
 )
-from edgepose.device.capture.supervised.order import CaptureOrder, SourceFacts, problem_from
-from edgepose.device.capture.supervised.pipe_end import RecordReader, write_record
+from edgepose.device.capture.supervised.order import SourceFacts, problem_from
+from edgepose.device.capture.supervised.shared_folder import SharedFolder
 from edgepose.device.capture.supervised.shared_pictures import ReadPictures
 from edgepose.errors import DeviceError
-from edgepose.spec.records import from_json, to_json
+from edgepose.spec.records import from_json
 
 # A file is read ahead; of a camera nothing is asked for before it is wanted, so that it is new.
 _AHEAD = 2
 # A keeper says something at least every five seconds; decoding one picture takes less than this, too.
 _SILENCE_LIMIT_S = 40.0
-_END_LIMIT_S = 3.0
-# include/uapi/linux/fcntl.h: the memory may grow and never shrink under a reader that looks at it.
-_F_ADD_SEALS, _F_SEAL_SHRINK = 1033, 2
-
-
-@dataclass(frozen=True)
-class CaptureOptions:
-    """How a source is watched.
-
-    Attributes:
-        lock: Whether the processes of the source lock themselves in.
-        patient: Whether a camera is tried for good, also one that never delivered.
-        say: Takes a line for people when something happens to the camera.
-        limits_s: Times that are not the defaults, by name.
-    """
-
-    lock: bool = True
-    patient: bool = False
-    say: Callable[[str], None] = field(default=lambda _line: None)
-    limits_s: dict[str, float] = field(default_factory=dict)
 
 
 class SupervisedSource:
@@ -66,7 +40,7 @@ class SupervisedSource:
         self._address, self._options = address, options or CaptureOptions()
         self._live = address.kind != "path"
         # Who waits for good does not wait for the start.
-        patient = self._live and self._options.patient
+        patient = address.kind == "shared" or (self._live and self._options.patient)
         self._info = SourceInfo(address.shown, live=True) if patient else None
         self._ended = False
         self._incarnation = self._wanted = self._index = self._dropped = 0
@@ -74,18 +48,9 @@ class SupervisedSource:
         self._size_wh: tuple[int, int] | None = None
         self._events: list[CaptureEvent] = []
         self._heard_s = time.monotonic()
-        memories = tuple(shared_memory() for _ in range(2))
-        messages, messages_end = os.pipe()
-        requests_end, self._requests = os.pipe()
-        os.set_blocking(self._requests, False)
-        self._messages = RecordReader(messages, MESSAGE_BYTES)
-        self._pictures = tuple(ReadPictures(memory) for memory in memories)
-        self._own = [messages, self._requests, *memories]
-        try:
-            self._keeper = self._started((messages_end, requests_end, *memories))
-        finally:
-            os.close(messages_end)
-            os.close(requests_end)
+        self._link: CaptureLink = (
+            SharedFolder(address) if address.kind == "shared" else KeptProcess(address, self._options)
+        )
 
     def opened(self) -> SupervisedSource:
         """Waits until the source is open.
@@ -113,8 +78,8 @@ class SupervisedSource:
 
     @property
     def keeper_pid(self) -> int:
-        """The process that watches over the source."""
-        return self._keeper.pid
+        """The process that watches over the source; 0 where it belongs to another unit."""
+        return self._link.keeper_pid
 
     @property
     def ended(self) -> bool:
@@ -145,48 +110,8 @@ class SupervisedSource:
 
     def close(self) -> None:
         """Ends the processes; closing twice is harmless."""
-        if not self._own:
-            return
         self._ended = True
-        if self._keeper.stdin is not None:
-            with suppress(OSError):
-                self._keeper.stdin.close()
-        try:
-            self._keeper.wait(_END_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            # Its child dies with it.
-            self._keeper.kill()
-            self._keeper.wait()
-        own, self._own = self._own, []
-        for descriptor in own:
-            os.close(descriptor)
-
-    def _started(self, descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
-        messages, requests, first, second = descriptors
-        order = CaptureOrder(
-            kind=self._address.kind,
-            location=self._address.location,
-            messages=messages,
-            requests=requests,
-            memories=(first, second),
-            lock=self._options.lock,
-            patient=self._options.patient,
-            limits_s=tuple(self._options.limits_s.items()),
-        )
-        # -s: no packages of the user. One thread of linear algebra: forked processes keep only one anyway.
-        keeper = subprocess.Popen(
-            [sys.executable, "-s", "-m", "edgepose.device.capture.supervised.keeper"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            pass_fds=descriptors,
-            start_new_session=True,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        )
-        if keeper.stdin is not None:
-            with suppress(BrokenPipeError):
-                keeper.stdin.write(_line(order))
-                keeper.stdin.flush()
-        return keeper
+        self._link.close()
 
     def _want(self) -> None:
         """Asks for frames, unless somebody still looks at pictures where the new process would write."""
@@ -200,16 +125,16 @@ class SupervisedSource:
 
     @property
     def _memory(self) -> ReadPictures:
-        return self._pictures[self._incarnation % 2]
+        return self._link.pictures[self._incarnation % 2]
 
     def _next_message(self, wait_s: float) -> CaptureMessage | None:
         """The next frame's message; everything else is taken note of."""
         limit_s = time.monotonic() + wait_s
         while True:
-            record = self._messages.next()
+            record = self._link.messages.next()
             if record is None:
                 self._check_heard()
-                if not self._messages.wait(limit_s - time.monotonic()):
+                if not self._link.messages.wait(limit_s - time.monotonic()):
                     return None
                 continue
             self._heard_s = time.monotonic()
@@ -242,17 +167,18 @@ class SupervisedSource:
         self._options.say(event.describe())
 
     def _check_heard(self) -> None:
-        if self._messages.ended:
+        silent = time.monotonic() - self._heard_s > _SILENCE_LIMIT_S
+        if not (self._link.messages.ended or silent):
+            return
+        self._heard_s = time.monotonic()
+        problem = self._link.lost(silent=silent)
+        if problem is not None:
             self._ended = True
-            code = self._keeper.wait()
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            raise DeviceError(f"The process that watches over {self._address.shown} {how}.")
-        if time.monotonic() - self._heard_s > _SILENCE_LIMIT_S:
-            self._ended = True
-            raise DeviceError(
-                f"The process that watches over {self._address.shown} has said nothing for "
-                f"{_SILENCE_LIMIT_S:.0f} s."
-            )
+            raise problem
+        if self._incarnation:
+            reason = f"The camera's unit at {self._address.shown} is gone; it is waited for."
+            self._happened(CaptureEvent(kind="lost", reason=reason))
+        self._incarnation = self._wanted = 0
 
     def _frame(self, message: CaptureMessage) -> Frame:
         self._wanted -= 1
@@ -274,18 +200,4 @@ class SupervisedSource:
         self._send(CaptureRequest(kind, self._incarnation).packed())
 
     def _send(self, request: bytes) -> None:
-        # After the end there is nobody to tell; while a camera is lost its requests are void.
-        if self._own:
-            with suppress(BlockingIOError):
-                write_record(self._requests, request)
-
-
-def _line(order: CaptureOrder) -> bytes:
-    return to_json(order).encode() + b"\n"
-
-
-def shared_memory() -> int:
-    """Memory that a process and its children share: it may grow and never shrinks under who reads it."""
-    descriptor = os.memfd_create("edgepose-pictures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    fcntl.fcntl(descriptor, _F_ADD_SEALS, _F_SEAL_SHRINK)
-    return descriptor
+        self._link.send(request)

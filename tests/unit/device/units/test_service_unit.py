@@ -11,7 +11,14 @@ import pytest
 
 from edgepose.device.units import installation
 from edgepose.device.units.installation import UnitPlace, install_unit, remove_unit
-from edgepose.device.units.service_unit import UNIT_NAME, ServiceRequest, devices_of, service_unit
+from edgepose.device.units.plan import plan_units
+from edgepose.device.units.service_unit import (
+    CAMERA_UNIT,
+    UNIT_NAME,
+    ServiceRequest,
+    devices_of,
+    service_unit,
+)
 from edgepose.errors import ConfigError, DeployError
 
 REQUEST = ServiceRequest("/usr/bin/true", "/var/lib/edgepose/root", "v4l2:///dev/video0")
@@ -96,3 +103,35 @@ def test_the_unit_before_stays_where_systemd_refuses(tmp_path: Path, monkeypatch
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match=r"Cannot write .* try sudo"):
         install_unit("x", UnitPlace(tmp_path / "missing", live=False))
+
+
+def test_a_network_camera_gets_a_unit_of_its_own_that_reaches_it_alone(tmp_path: Path) -> None:
+    plan = plan_units(
+        "rtsp://user:s3cret@192.0.2.7:554/live", Path("/srv/root"), "edgepose", Path("/usr/bin/true")
+    )
+    assert plan.address == "rtsp://user:s3cret@192.0.2.7:554/live"
+    (camera_name, camera), (service_name, service) = plan.units
+    assert (camera_name, service_name) == (CAMERA_UNIT, UNIT_NAME)
+    for line in (
+        "IPAddressDeny=any", "IPAddressAllow=192.0.2.7", "InaccessiblePaths=-/srv/root",
+        "LoadCredential=address:/etc/edgepose/camera.url",
+    ):  # fmt: skip
+        assert line in camera.splitlines(), line
+    assert "PrivateNetwork=yes" in service
+    assert "service shared:///run/edgepose-camera" in service
+    assert f"After={CAMERA_UNIT}" in service
+    assert "s3cret" not in camera + service
+    unit = tmp_path / CAMERA_UNIT
+    unit.write_text(camera)
+    assert exposure(unit) <= 2.0
+
+
+def test_a_network_camera_with_a_name_gets_no_unit() -> None:
+    with pytest.raises(ConfigError, match="needs a name server"):
+        plan_units("rtsp://camera/live", Path("/srv/root"), "edgepose", Path("/usr/bin/true"))
+
+
+def test_a_camera_of_this_machine_needs_one_unit() -> None:
+    plan = plan_units("v4l2:///dev/video0", Path("/srv/root"), "edgepose", Path("/usr/bin/true"))
+    assert [name for name, _ in plan.units] == [UNIT_NAME]
+    assert plan.address is None
