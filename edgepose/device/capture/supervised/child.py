@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import traceback
-from pathlib import Path
 
 from edgepose.device.capture.supervised.ends import ChildEnds
 from edgepose.device.capture.supervised.messages import MessageKind
@@ -30,7 +29,7 @@ def run_child(order: CaptureOrder, ends: ChildEnds) -> int:
         The exit code.
     """
     try:
-        _die_with_parent()
+        _die_with(ends.keeper)
         _serve(order, ends)
     except EdgeposeError as problem:
         text = CaptureProblem.of(problem).packed()
@@ -76,9 +75,9 @@ def _lock(order: CaptureOrder) -> None:
         lock_process()
 
 
-def _die_with_parent() -> None:
+def _die_with(keeper: int) -> None:
     """A camera that nobody reads must not stay taken."""
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent or not Path(f"/proc/{parent}").exists():
+    # It may have ended before it was asked for a sign.
+    if os.getppid() != keeper:
         raise DeviceError("The keeper of this capture process has ended.")

@@ -18,6 +18,7 @@ class ChildEnds:
         requests: Descriptor of the pipe from the reader.
         memory: Descriptor of the shared memory.
         reports: Descriptor of the pipe to the keeper.
+        keeper: The keeper's process.
     """
 
     incarnation: int
@@ -25,6 +26,7 @@ class ChildEnds:
     requests: int
     memory: int
     reports: int
+    keeper: int
 
     def say(self, kind: MessageKind, text: bytes = b"") -> bool:
         """To the reader; false where it is gone."""

@@ -133,7 +133,7 @@ class Keeper:
         reading, writing = os.pipe()
         order = self._order
         memory = order.memories[self._incarnation % 2]
-        ends = ChildEnds(self._incarnation, order.messages, order.requests, memory, writing)
+        ends = ChildEnds(self._incarnation, order.messages, order.requests, memory, writing, os.getpid())
         # Nothing runs beside this thread, so a fork is whole; an exec would cost the start of an interpreter.
         self._child = os.fork()
         if self._child == 0:
