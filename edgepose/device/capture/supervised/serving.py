@@ -24,7 +24,7 @@ from edgepose.device.capture.supervised.shared_pictures import WrittenPictures
 
 _IDLE_S = 0.1
 _REPORT_EVERY_S = 0.5
-# A camera's noise reaches every row, so a few of them tell one picture from the next.
+# A camera's noise reaches every row, so a few of them tell one picture from the next; drawn ones may not.
 _SAMPLED_ROWS = 16
 
 
@@ -37,7 +37,7 @@ class FrozenWatch:
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._last = -1
+        self._last: tuple[int, int | None] = (-1, None)
         self._since_s = 0.0
         self._told = False
 
@@ -48,9 +48,12 @@ class FrozenWatch:
             True once, when it has been the same for too long.
         """
         step = max(image.shape[0] // _SAMPLED_ROWS, 1)
-        digest = zlib.crc32(image[::step].tobytes())
-        if digest != self._last:
-            self._last, self._since_s, self._told = digest, now_s, False
+        sampled = zlib.crc32(image[::step].tobytes())
+        # The whole picture is only looked at where the sample has not changed.
+        whole = zlib.crc32(image.tobytes()) if sampled == self._last[0] else None
+        if sampled != self._last[0] or (self._last[1] is not None and whole != self._last[1]):
+            self._since_s, self._told = now_s, False
+        self._last = (sampled, whole)
         if self._told or now_s - self._since_s < self._limit_s:
             return False
         self._told = True
