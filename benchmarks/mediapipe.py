@@ -7,8 +7,8 @@ rather than assumed. Three questions, each in processes started in turn, in chan
 median over pairs:
 
 * a frame, from a decoded picture to 33 keypoints, models warm (``frame_ms``, ``cpu_ms``). edgepose leaves out
-  the ops of the landmark model that only unread outputs need (a mask, points in metres); the figures under
-  ``all_ops`` are with them, for what the rest is worth;
+  the ops of the landmark model that only unread outputs need (a mask, points in metres); ``all_ops`` says
+  what the rest is worth with them;
 * a cold start: from the start of the process to the first pose in the file, files in the page cache;
 * a whole video as a user runs it, reading and writing included: peak memory, time and processor time. Here
   edgepose is ``edgepose-device run``, which reads ahead and writes in threads of their own; MediaPipe is the
@@ -267,6 +267,7 @@ def _result(
     import cv2
 
     names = " ".join(path.name for path in models)
+    ratios, all_ops = _ratios(measured, "edgepose"), _ratios(measured, _ALL_OPS)
     return {
         "schema": "edgepose.comparison/1",
         "name": "mediapipe",
@@ -275,7 +276,9 @@ def _result(
         "turned crop, landmarks, tracking from landmarks, smoothing; one XNNPACK thread",
         "edgepose": {**_figures(measured, "edgepose"), "all_ops": _figures(measured, _ALL_OPS)},
         "peer_result": _figures(measured, "mediapipe"),
-        "ratios": {**_ratios(measured, "edgepose"), "all_ops": _ratios(measured, _ALL_OPS)},
+        "ratios": {name: median for name, (_, median, _) in ratios.items()},
+        "ratio_quartiles": {name: [low, high] for name, (low, _, high) in ratios.items()},
+        "ratios_all_ops": {name: median for name, (_, median, _) in all_ops.items()},
         "agreement": agreement,
         "rounds": arguments.rounds,
         "command": f"python benchmarks/mediapipe.py {arguments.video.name} --models {names} "
@@ -304,20 +307,15 @@ def _figures(measured: Sequence[Samples], side: str) -> Figures:
     }
 
 
-def _ratios(measured: Sequence[Samples], side: str) -> dict[str, Figures]:
+def _ratios(measured: Sequence[Samples], side: str) -> dict[str, list[float]]:
+    """Lower quartile, median and upper quartile of the ratios to the peer, by figure."""
     ratios = {}
     for samples in measured:
         for name in samples.get(side, [{}])[0]:
-            if "threads" in name:
-                continue
-            pairs = zip(samples[side], samples["mediapipe"], strict=True)
-            values = [own[name] / peer[name] for own, peer in pairs]
-            low, high = np.percentile(values, [25, 75])
-            ratios[name] = {
-                "median": round(statistics.median(values), 4),
-                "quartile_low": round(float(low), 4),
-                "quartile_high": round(float(high), 4),
-            }
+            if "threads" not in name:
+                pairs = zip(samples[side], samples["mediapipe"], strict=True)
+                values = [own[name] / peer[name] for own, peer in pairs]
+                ratios[name] = [round(float(value), 4) for value in np.percentile(values, [25, 50, 75])]
     return ratios
 
 
