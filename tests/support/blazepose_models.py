@@ -18,6 +18,8 @@ from edgepose.spec.shipped_specs import find_spec
 INPUT_PX = 64
 # Where the landmark model sees the middle of the hips and the top of the circle, in pixels of its input.
 HIPS_INPUT_PX, TOP_INPUT_PX = (34.0, 33.0), (35.0, 6.0)
+# And the 33 keypoints of the body.
+BODY_INPUT_PX = np.random.default_rng(5).uniform(12, 52, (33, 2))
 # A logit or score goes so far up from black to white.
 _RISE = 60.0
 
@@ -27,7 +29,7 @@ Values = NDArray[Any]
 def write_landmark_model(path: Path) -> Path:
     """A landmark model: always the same points; the person score rises with the brightness."""
     rows = np.zeros((39, 5), np.float32)
-    rows[:33, :2] = np.random.default_rng(5).uniform(12, 52, (33, 2))
+    rows[:33, :2] = BODY_INPUT_PX
     rows[33, :2], rows[34, :2] = HIPS_INPUT_PX, TOP_INPUT_PX
     rows[:, 3] = 2.0
     outputs = {

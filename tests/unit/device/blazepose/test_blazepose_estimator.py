@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 
 from edgepose.device.blazepose.estimator import BlazePoseEstimator
+from edgepose.device.blazepose.point_filter import CROP, PointFilter
 from edgepose.device.estimator_choice import EstimatorChoice, open_estimator
 from edgepose.device.frame_estimator import FrameEstimator, PoseEstimator
 from edgepose.errors import ConfigError, ModelError
 from edgepose.inference.open_model import open_detector
-from tests.support.blazepose_models import write_detector, write_landmark_model
+from edgepose.pose.rotated_crop import upright_crop
+from tests.support.blazepose_models import (
+    BODY_INPUT_PX,
+    HIPS_INPUT_PX,
+    INPUT_PX,
+    TOP_INPUT_PX,
+    write_detector,
+    write_landmark_model,
+)
 from tests.support.constant_models import write_top_down
 
 BRIGHT, DARK = np.full((120, 200, 3), 255, np.uint8), np.zeros((120, 200, 3), np.uint8)
@@ -68,6 +77,22 @@ def test_a_followed_crop_goes_where_the_keypoints_say(estimator: PoseEstimator) 
     # The model sees the hips right of and below the middle, always, so the crop keeps going there.
     centres = [estimator.estimate(BRIGHT).keypoints_px[0].mean(axis=0) for _ in range(4)]
     assert all(after[0] > before[0] for before, after in pairwise(centres))
+
+
+def test_each_crop_comes_from_the_filtered_points_of_the_last(estimator: PoseEstimator) -> None:
+    steady, crop = PointFilter(CROP), None
+    seen = np.column_stack([BODY_INPUT_PX, np.ones(33)])
+    for number in range(5):
+        time_ns = number * 40_000_000
+        keypoints_px = estimator.estimate(BRIGHT, time_ns).keypoints_px[0].astype(np.float64)
+        if crop is not None:
+            assert np.abs(crop.to_image(BODY_INPUT_PX) - keypoints_px).max() < 0.05
+        # How the model's input lies in the picture, from where the body came out.
+        to_image = np.linalg.lstsq(seen, keypoints_px)[0]
+        hips_px, top_px = np.array([[*HIPS_INPUT_PX, 1], [*TOP_INPUT_PX, 1]]) @ to_image
+        size_px = 2 * float(np.hypot(*(top_px - hips_px)))
+        hips_px, top_px = steady.update(np.stack([hips_px, top_px]), size_px, time_ns)
+        crop = upright_crop(tuple(hips_px), tuple(top_px), 1.25, INPUT_PX)
 
 
 def test_smoothing_is_taken_over_and_steadies_from_the_second_picture_on(models: tuple[Path, Path]) -> None:
