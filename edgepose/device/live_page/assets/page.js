@@ -7,10 +7,11 @@ const STATES = {
   lost: "No connection to the device",
 };
 const DRIFT_WORDS = {
-  brightness: "the light", blur: "how sharp the picture is", person_scale: "how large people appear",
-  keypoint_confidence: "how sure the model is", confidence: "how sure the model is",
-  visibility: "how much of people can be seen", jitter: "how still keypoints are",
-  persons: "how many people are in view", latency: "how long a frame takes",
+  brightness: "the light", sharpness: "how sharp the picture is", scale: "how large people appear",
+  confidence: "how sure the model is", visibility: "how much of people can be seen",
+  leg_ratio: "the shape of legs", arm_ratio: "the shape of arms", tilt: "how upright people are",
+  persons: "how many people are in view", jitter: "how much figures tremble",
+  swaps: "how often left and right are mixed up", latency: "how long a frame takes",
 };
 const byId = (id) => document.getElementById(id);
 const canvas = byId("canvas");
@@ -130,17 +131,30 @@ function showDrift(drift) {
   box.dataset.level = level;
   box.dataset.names = drift.map((d) => d.feature).join();
   const names = drift.map((d) => DRIFT_WORDS[d.feature] || d.feature.replaceAll("_", " "));
-  byId("drift-title").textContent = drift.length ? "What the camera shows has changed" : "Is the model still right here?";
+  byId("drift-title").textContent = drift.length ? "What the camera shows has changed" : "Does the camera see what it should?";
   byId("drift-text").textContent = drift.length
     ? `Different from what the model learned: ${names.join(", ")}. Its answers may be worse. Please tell whoever looks after this device.`
-    : "Nothing unusual was reported since this page was opened.";
+    : "Nothing unusual was reported so far.";
+}
+
+// A figure of before is not shown as if it were one of now.
+function forget() {
+  for (const id of ["persons", "fps", "latency", "temperature"]) say(id, null, 0);
+  for (const id of ["slowest", "no-temperature"]) byId(id).textContent = "";
+  byId("slow").hidden = true;
 }
 
 function showFigures(figures) {
   ended = figures.state === "ended";
   setState(figures.state);
   if (ended) source.close();
-  if (paused) return;
+  if (paused && !ended) return;
+  if (figures.state !== "live") {
+    forget();
+    showDrift(figures.drift);
+    speak(figures);
+    return;
+  }
   say("persons", figures.persons, 0);
   say("fps", figures.fps, figures.fps !== null && figures.fps < 10 ? 1 : 0);
   say("latency", figures.latency_p50_ms, 0);
@@ -172,6 +186,7 @@ function listen() {
   source.addEventListener("error", () => {
     if (ended) return;
     setState("lost");
+    forget();
     // A browser gives up on its own when the server answers with an error.
     if (source.readyState === EventSource.CLOSED) window.setTimeout(listen, 3000);
   });
