@@ -162,7 +162,7 @@ def test_it_says_that_the_scene_has_drifted_and_that_the_run_ended(
     browser.wait_for("document.body.dataset.state === 'ended'")
     assert "The run has ended" in browser.ask("document.getElementById('stage').textContent")
     # Two persons of before are not shown as if they were there now.
-    assert browser.ask("document.getElementById('persons').textContent") == "–"
+    assert browser.ask("document.getElementById('persons').textContent") == "\N{EN DASH}"
 
 
 def test_colours_can_be_read(browser: Browser, run: WalkingPersons) -> None:
