@@ -12,7 +12,7 @@ import pytest
 
 from edgepose.device.live_page.live_page_sink import LivePageSink
 from edgepose.spec.telemetry_record import RuntimeEvent
-from tests.support.browser import Browser, headless_browser
+from tests.support.browser import REBOUND, Browser, headless_browser
 from tests.support.pictures import persons_at, result_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
@@ -116,6 +116,16 @@ def test_only_this_device_is_asked_and_nothing_is_refused_or_thrown(
     failed = browser.ask("fetch('http://192.0.2.1/').then(() => false, () => true)")
     assert failed is True
     assert browser.heard("Log.entryAdded") != []
+
+
+def test_a_foreign_name_that_leads_here_is_refused(browser: Browser, run: WalkingPersons) -> None:
+    text = "document.body === null ? '' : document.body.textContent"
+    browser.go(run.page.address.replace("127.0.0.1", REBOUND))
+    browser.wait_for(f"location.hostname === '{REBOUND}' && ({text}).includes('answers to 127.0.0.1')")
+    assert browser.ask("document.querySelector('canvas')") is None
+    # Negative control: the same by its own name.
+    browser.go(run.page.address.replace("127.0.0.1", "localhost"))
+    browser.wait_for(f"location.hostname === 'localhost' && {LIVE}")
 
 
 @pytest.mark.parametrize("dark", [False, True])

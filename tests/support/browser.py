@@ -18,6 +18,7 @@ import pytest
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _LIMIT_S = 60.0
+REBOUND = "rebound.example"
 
 
 class Browser:
@@ -119,7 +120,15 @@ def headless_browser(profile: Path) -> Iterator[Browser]:
         os.dup2(ends[0], 3)
         os.dup2(ends[1], 4)
 
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
+    # A foreign name that leads to this machine, as DNS rebinding would make one.
+    arguments = [
+        f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--remote-debugging-pipe",
+        "--no-first-run",
+    ]
     with (profile.parent / "browser.log").open("wb") as log:
         process = subprocess.Popen(
             [program, *arguments, "--disable-dev-shm-usage", f"--user-data-dir={profile}", "about:blank"],
