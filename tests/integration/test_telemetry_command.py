@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -63,6 +64,22 @@ def test_show_draws_charts_and_leaves_colours_out_of_a_pipe(root: Path) -> None:
     spark = [line for line in narrow.stdout.splitlines() if line.startswith(("frames a", "latency", "temp"))]
     assert spark
     assert max(map(len, spark)) <= 60
+
+
+def test_in_a_terminal_charts_have_colours(root: Path) -> None:
+    """The negative control of the test above."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "edgepose.cli.device_main", "telemetry", "show", "--root", str(root)]
+    with subprocess.Popen(command, stdout=theirs, env={**os.environ, "TERM": "xterm"}) as process:
+        os.close(theirs)
+        shown = b""
+        # A terminal whose other side has gone answers EIO.
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 1 << 12):
+                shown += piece
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"\x1b[36m" in shown
 
 
 def test_show_as_json_is_the_whole_record_and_minutes_cut_it(root: Path) -> None:
