@@ -3,82 +3,108 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgepose.cli.options import json_option, optional_profile_option, spec_option, threads_option
-from edgepose.cli.output import progress_bar, say, table, write_report
-from edgepose.spec.benchmark_report import BenchmarkReport
-from edgepose.spec.device_profile import find_profile
+from edgepose.cli.benchmark_options import length_options, source_options
+from edgepose.cli.options import (
+    PATH,
+    detector_option,
+    detector_spec_option,
+    host_options,
+    json_option,
+    optional_profile_option,
+    spec_option,
+    threads_option,
+)
+
+if TYPE_CHECKING:
+    from edgepose.spec.benchmark_report import BenchmarkReport
 
 
 @click.command(
-    name="benchmark", epilog="Example: edgepose benchmark model.tflite --profile raspberrypi --duration-s 10"
+    name="benchmark",
+    epilog="Example: edgepose benchmark model.tflite --profile raspberrypi --markdown speed.md",
 )
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH, required=False)
 @optional_profile_option
 @spec_option
+@detector_option
+@detector_spec_option
 @threads_option
-@click.option(
-    "--duration-s",
-    type=click.FloatRange(0.1, 3600),
-    help="Shorten the measurement; 60 s and 1,024 samples by default, as MLPerf Mobile asks.",
-)
+@length_options
+@source_options
+@host_options
+@click.option("--markdown", type=PATH, metavar="FILE.md", help="Write the figures as Markdown.")
+@click.option("--plot", type=PATH, metavar="FILE.svg", help="Draw speed and heat over the time as SVG.")
 @json_option
-def command(
-    model: Path,
+def command(  # noqa: PLR0917 (one argument an option)
+    model: Path | None,
     profile_name: str | None,
     spec_file: Path | None,
+    detector: Path | None,
+    detector_spec: Path | None,
     threads: int | None,
     duration_s: float | None,
+    samples: int | None,
+    source: str | None,
+    unlocked: bool,
+    host: str | None,
+    host_fingerprint: str | None,
+    ssh_config: Path | None,
+    markdown: Path | None,
+    plot: Path | None,
     json_target: str | None,
 ) -> None:
-    """Measure latency, memory and load time of MODEL (a model file or a bundle) on this machine."""
-    from edgepose.inference.benchmark import (
-        MLPERF_DURATION_S,
-        MLPERF_SAMPLES,
-        BenchmarkRequest,
-        benchmark_model,
-    )
-    from edgepose.inference.bundle_model import model_file_of
-    from edgepose.inference.open_model import RuntimeOptions
+    """Measure latency, memory, load time, heat and energy of MODEL on this machine: a pose model, a person
+    detector or a bundle. With --host, of what is installed there, which must be MODEL where that is given.
+    """  # noqa: D205
+    if model is None and host is None:
+        raise click.UsageError("Give MODEL, or --host for what is installed on a device.")
+    from edgepose.cli.benchmark_report import describe_benchmark
+    from edgepose.cli.output import say, write_report
 
-    profile = find_profile(profile_name) if profile_name else None
-    threads = threads or (profile.runtime.threads if profile else 1)
-    if duration_s is not None:
-        say(f"Shortened to {duration_s:g} s: not a figure to publish.")
-    with progress_bar("benchmark") as progress, model_file_of(model) as model_file:
-        report = benchmark_model(
-            BenchmarkRequest(
-                model_file,
-                spec_file,
-                profile,
-                RuntimeOptions(threads),
-                duration_s or MLPERF_DURATION_S,
-                1 if duration_s else MLPERF_SAMPLES,
-                progress=progress,
-            )
+    if host is not None:
+        if (profile_name, spec_file, detector, detector_spec) != (None,) * 4:
+            raise click.UsageError("What is installed behind --host has its own profile, spec and detector.")
+        from edgepose.cli.remote import remote_benchmark
+
+        report = remote_benchmark(
+            (host, host_fingerprint, ssh_config), model, threads, (duration_s, samples), source
         )
-    if report.device.is_profile_device is False:
-        say(f"This machine is not {profile_name}: the figures are this machine's.")
-    write_report(report, json_target, _describe(report))
+    else:
+        from edgepose.cli.benchmark_options import benchmark_here
+        from edgepose.device.estimator_choice import EstimatorChoice
+        from edgepose.inference.bundle_model import is_bundle
+        from edgepose.spec.device_profile import find_profile
+
+        bundled = model is not None and is_bundle(model)
+        choice = EstimatorChoice(
+            None if bundled else model,
+            spec_file,
+            model if bundled else None,
+            None,
+            detector,
+            detector_spec,
+            threads,
+        )
+        profile = find_profile(profile_name) if profile_name else None
+        report = benchmark_here(choice, profile, (duration_s, samples), source, unlocked=unlocked)
+    _write_files(report, markdown, plot)
+    write_report(report, json_target, describe_benchmark(report))
+    if json_target == "-" and not report.complete:
+        say("Short: not a figure to publish.")
 
 
-def _describe(report: BenchmarkReport) -> str:
-    latency, stages, backend = report.latency_ms, report.stages_ms, report.backend
-    rows = [
-        ("time a frame, p50", latency.p50, "ms"),
-        ("p90 / p95 / p99", f"{latency.p90:.2f} / {latency.p95:.2f} / {latency.p99:.2f}", "ms"),
-        ("preprocess", stages.preprocess, "ms"),
-        ("inference", stages.infer, "ms"),
-        ("decode", stages.decode, "ms"),
-        ("load", report.load_ms, "ms"),
-        ("first frame", report.first_inference_ms, "ms"),
-        ("peak memory", report.peak_rss_mib, "MiB"),
-        ("samples", report.samples, f"in {report.duration_s:.1f} s"),
-    ]
-    head = (
-        f"{report.model.name} on {backend.runtime} {backend.version}, {backend.delegate_used}, "
-        f"{report.threads} thread(s), {backend.ops_on_cpu} of {backend.ops_total} ops outside the delegate"
-    )
-    return f"{head}\n{table(('what', 'value', 'unit'), rows)}"
+def _write_files(report: BenchmarkReport, markdown: Path | None, plot: Path | None) -> None:
+    if markdown is None and plot is None:
+        return
+    from edgepose.host.benchmark_page.markdown import benchmark_markdown
+    from edgepose.host.benchmark_page.thermal_plot import standalone_thermal_plot
+    from edgepose.spec.whole_file import write_whole
+
+    if plot is not None:
+        write_whole(plot, [standalone_thermal_plot(report).encode()])
+    if markdown is not None:
+        write_whole(markdown, [benchmark_markdown(report, plot, markdown).encode()])

@@ -27,6 +27,7 @@ _COMMANDS = {
         "Prove that frames cannot leave: try every way.",
     ),
     "calibrate": ("edgepose.cli.device_calibrate", "Set a float model's ranges here; export no picture."),
+    "benchmark": ("edgepose.cli.device_benchmark", "Measure speed, heat and energy of the installed model."),
     "health": ("edgepose.cli.device_health", "Replay the golden frames through the installed model."),
 }
 

@@ -14,7 +14,7 @@ _COMMANDS = {
     "phone": ("edgepose.cli.phone", "Write a bundle as a folder for an app, and push it to a phone."),
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
     "evaluate": ("edgepose.cli.evaluate", "Measure accuracy on labelled images."),
-    "benchmark": ("edgepose.cli.benchmark", "Measure latency and memory on this machine."),
+    "benchmark": ("edgepose.cli.benchmark", "Measure latency, memory, heat and energy, here or on a device."),
     "convert": ("edgepose.cli.convert", "Convert a model and prove that it stayed the same."),
     "distill": ("edgepose.cli.distill_command", "Train a small student on a teacher's answers."),
     "quantize": ("edgepose.cli.quantize", "Quantize a model for a device profile."),

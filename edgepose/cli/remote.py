@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepose.cli.install_report import describe_status
-from edgepose.errors import MissingDependencyError
+from edgepose.errors import DeployError, MissingDependencyError
+from edgepose.spec.benchmark_report import BenchmarkReport
 from edgepose.spec.device_logs import DeviceLogs
 from edgepose.spec.device_status import StatusReport
 from edgepose.spec.records import from_builtins
@@ -62,6 +63,48 @@ def remote_telemetry(device: tuple[str, str | None, Path | None], what: str, *mo
     """
     with _connected(*device) as connection:
         return connection.installed().ask(["telemetry", what, "--root", connection.root, *more])
+
+
+def remote_benchmark(
+    device: tuple[str, str | None, Path | None],
+    model: Path | None,
+    threads: int | None,
+    length: tuple[float | None, int | None],
+    source: str | None,
+) -> BenchmarkReport:
+    """Measures what is installed on a device.
+
+    Args:
+        device: As ssh calls it, its fingerprint at first contact, a configuration for ssh.
+        model: What must be installed there, as a model file or a bundle; None takes what there is.
+        threads: CPU threads; None takes the profile's.
+        length: Seconds and samples asked for.
+        source: A camera or video there; None measures no age of frames.
+
+    Raises:
+        DeployError: Something else is installed there.
+        EdgeposeError: As ``connect`` and the device raise.
+    """
+    given = {"--threads": threads, "--duration-s": length[0], "--samples": length[1], "--source": source}
+    options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    with _connected(*device) as connection:
+        if model is not None:
+            _require_installed(device[0], model, connection.ask("status").get("model_sha256"))
+        answer = connection.ask("benchmark", *options)
+    return from_builtins(answer, BenchmarkReport, f"benchmark of {device[0]}")
+
+
+def _require_installed(host: str, model: Path, installed: str | None) -> None:
+    from edgepose.inference.bundle_model import model_file_of
+    from edgepose.trust.digests import sha256_of_file
+
+    with model_file_of(model) as file:
+        expected = sha256_of_file(file)
+    if expected != installed:
+        raise DeployError(
+            f"{host} has the model {(installed or 'none')[:12]} installed, {model.name} is {expected[:12]}.",
+            "Deploy it first, or leave MODEL out to measure what is installed.",
+        )
 
 
 def _ask(

@@ -19,7 +19,7 @@ from edgepose.inference.open_model import RuntimeOptions, load_pose_spec, open_b
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.pose.codecs.blazepose_tracking import is_read
 from edgepose.spec.bundle_manifest import BundleManifest
-from edgepose.spec.device_profile import Precision
+from edgepose.spec.device_profile import DeviceProfile, Precision
 from edgepose.spec.model_spec import BlazePoseDetectorCodecSpec, ModelSpec
 
 
@@ -56,6 +56,7 @@ class ChosenModels:
         options: How to run it.
         open_detector: Opens the person detector, or gives None where there is none.
         precision: Precision of the pose model where a manifest says it.
+        profile: For which device a manifest says that it is.
     """
 
     model: Path
@@ -63,6 +64,7 @@ class ChosenModels:
     options: RuntimeOptions
     open_detector: Callable[[], PersonDetector | None]
     precision: Precision | None = None
+    profile: DeviceProfile | None = None
 
 
 def open_estimator(choice: EstimatorChoice) -> PoseEstimator:
@@ -162,6 +164,7 @@ def _from_manifest(
         options=options,
         open_detector=open_detector_of_it,
         precision=manifest.model.precision,
+        profile=manifest.profile,
     )
 
 

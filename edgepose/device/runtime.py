@@ -38,7 +38,7 @@ _WAIT_S = 0.2
 # Pictures of a folder have no time; the tracker needs one that goes on evenly.
 _NS_PER_PICTURE = 100_000_000
 # A person goes about half the own width in ten frames of a video; following is about as good as detecting.
-_DETECT_EVERY = 10
+DETECT_EVERY = 10
 
 Progress = Callable[[int, int], None]
 
@@ -116,7 +116,7 @@ def run(
         opened.callback(source.close)
         estimator = open_estimator(request.models)
         info = source.info
-        estimator.detect_every = request.detect_every or (_DETECT_EVERY if info.is_stream else 1)
+        estimator.detect_every = request.detect_every or (DETECT_EVERY if info.is_stream else 1)
         smooths = info.is_stream if request.smoothing is None else request.smoothing
         sinks = _open_sinks(request, info, opened)
         control = LoopControl(

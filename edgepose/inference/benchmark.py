@@ -1,8 +1,9 @@
-"""Times a model on this machine, on the very pipeline that ships."""
+"""Times a model on this machine, on the very pipeline that ships, as MLPerf Mobile's single stream does."""
 
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.inference import machine
-from edgepose.inference.open_model import RuntimeOptions, open_pipeline
-from edgepose.inference.pipeline import PosePipeline
+from edgepose.inference.benchmark_rule import MLPERF_DURATION_S, MLPERF_SAMPLES, RULE, BenchmarkLength
+from edgepose.inference.benchmark_subject import BenchmarkSubject, open_subject
+from edgepose.inference.endurance import (
+    conditions_of,
+    retention_of_minutes,
+    retention_of_tenths,
+    timeline_of,
+    was_throttled,
+)
+from edgepose.inference.machine_watch import MachineWatch
+from edgepose.inference.open_model import RuntimeOptions
 from edgepose.inference.preprocess import Image
 from edgepose.inference.stage_timer import Stage
 from edgepose.spec.benchmark_report import (
@@ -23,13 +33,15 @@ from edgepose.spec.benchmark_report import (
     BenchmarkReport,
     LatencyRecord,
     StageRecord,
+    WarmUpRecord,
 )
 from edgepose.spec.device_profile import DeviceProfile
+from edgepose.spec.model_spec import ModelSpec
 from edgepose.trust.digests import sha256_of_file
 
-# MLPerf Mobile's rule: at least 1,024 samples and 60 seconds.
-MLPERF_SAMPLES = 1024
-MLPERF_DURATION_S = 60.0
+__all__ = ["MLPERF_DURATION_S", "MLPERF_SAMPLES", "BenchmarkRequest", "benchmark_model", "percentiles"]
+
+WARM_UP_SAMPLES = 10
 _STAGES: tuple[Stage, ...] = ("preprocess", "infer", "decode")
 
 
@@ -40,85 +52,116 @@ class BenchmarkRequest:
     Attributes:
         model: The model file.
         spec_file: Spec of a file that carries none.
-        profile: Whose device and threads; None takes one thread.
+        profile: Whose device; None asks for none.
         options: How to run.
-        duration_s: Shortest time to measure.
-        min_samples: Fewest timed frames.
-        warm_up: Frames before timing starts, the first of them reported.
-        progress: Called with (seconds done, seconds in all).
+        length: When it has lasted long enough.
+        spec: The spec where somebody knows it already.
+        progress: Called with (done, in all).
+        sensors_root: Root of the file system, where the machine's sensors are.
     """
 
     model: Path
     spec_file: Path | None
     profile: DeviceProfile | None
     options: RuntimeOptions
-    duration_s: float = MLPERF_DURATION_S
-    min_samples: int = MLPERF_SAMPLES
-    warm_up: int = 10
+    length: BenchmarkLength = RULE
+    spec: ModelSpec | None = None
     progress: Callable[[int, int], None] = field(default=lambda _done, _total: None)
+    sensors_root: Path = Path("/")
+
+
+class _Samples:
+    """Few bytes a figure, as a measurement may last for hours."""
+
+    def __init__(self) -> None:
+        self.times_ms = array("f")
+        self.ends_s = array("d")
+        self.stages_ms: dict[Stage, array[float]] = {stage: array("f") for stage in _STAGES}
+        self.peak_rss_mib = 0.0
+
+    def add(self, subject: BenchmarkSubject, time_ms: float, end_s: float) -> None:
+        self.times_ms.append(time_ms)
+        self.ends_s.append(end_s)
+        for stage in _STAGES:
+            self.stages_ms[stage].append(subject.timer.elapsed_ms(stage))
+        # By then the model has shown what it needs; what grows from here on are these figures.
+        if len(self.times_ms) <= RULE.samples:
+            self.peak_rss_mib = machine.peak_rss_mib()
 
 
 def benchmark_model(request: BenchmarkRequest) -> BenchmarkReport:
-    """Measures latency per frame and stage, memory and load time.
+    """Measures latency per frame and stage, memory, load time, heat and energy.
 
     Raises:
-        EdgeposeError: As ``open_pipeline`` and ``PosePipeline.estimate`` raise.
+        EdgeposeError: As ``open_subject`` and the model raise.
     """
     cv2.setNumThreads(request.options.threads)
     start_ns = time.monotonic_ns()
-    pipeline = open_pipeline(request.model, request.spec_file, request.options)
-    load_ms = (time.monotonic_ns() - start_ns) / 1e6
-    picture, boxes = _picture(), np.array([[200.0, 40.0, 440.0, 440.0]])
-    first_ms = _time_frame(pipeline, picture, boxes)
-    for _ in range(request.warm_up - 1):
-        _time_frame(pipeline, picture, boxes)
-    total_ms, stages_ms, duration_s = _sample(pipeline, picture, boxes, request)
-    info = pipeline.backend_info
+    subject = open_subject(request.model, request.spec, request.spec_file, request.options)
+    load_ms = _ms_since(start_ns)
+    picture = _picture()
+    start_ns = time.monotonic_ns()
+    first_ms = _time_frame(subject, picture)
+    for _ in range(WARM_UP_SAMPLES - 1):
+        _time_frame(subject, picture)
+    warm_up = WarmUpRecord(samples=WARM_UP_SAMPLES, duration_s=round(_ms_since(start_ns) / 1e3, 3))
+    with MachineWatch(request.sensors_root) as watch:
+        samples = _sample(subject, picture, request)
+    times_ms, ends_s = np.asarray(samples.times_ms, np.float64), np.asarray(samples.ends_s)
+    duration_s, seen = float(ends_s[-1]), watch.seen
     return BenchmarkReport(
         schema="edgepose.benchmark/1",
-        backend=BackendRecord(
-            runtime=info.runtime,
-            version=info.version,
-            delegate_used=info.delegate_used,
-            ops_total=info.ops_total,
-            ops_on_cpu=info.ops_on_cpu,
-        ),
-        threads=info.threads,
-        samples=len(total_ms),
+        backend=_backend(subject),
+        threads=subject.info().threads,
+        samples=len(times_ms),
         duration_s=round(duration_s, 3),
         load_ms=load_ms,
         first_inference_ms=first_ms,
-        latency_ms=_percentiles(total_ms),
-        stages_ms=StageRecord(**{s: float(np.median(stages_ms[s])) for s in _STAGES}),
-        peak_rss_mib=machine.peak_rss_mib(),
-        retention=_retention(total_ms),
-        temperature_celsius=machine.temperature_celsius(),
-        throttled=machine.throttled(),
-        model=BenchmarkedModel(sha256=sha256_of_file(request.model), name=pipeline.spec.name),
+        latency_ms=percentiles(times_ms),
+        stages_ms=StageRecord(**{s: float(np.median(samples.stages_ms[s])) for s in _STAGES}),
+        peak_rss_mib=samples.peak_rss_mib,
+        retention=retention_of_tenths(times_ms),
+        temperature_celsius=seen.after.temperature_celsius,
+        throttled=was_throttled(seen),
+        model=_model(request, subject),
         device=_device(request.profile),
+        complete=RULE.reached(duration_s, len(times_ms)),
+        warm_up=warm_up,
+        retention_10_min=retention_of_minutes(times_ms, ends_s),
+        conditions=conditions_of(seen),
+        timeline=timeline_of(times_ms, ends_s, seen),
+        energy=watch.energy(len(times_ms)),
     )
 
 
-def _sample(
-    pipeline: PosePipeline, picture: Image, boxes: NDArray[np.float64], request: BenchmarkRequest
-) -> tuple[NDArray[np.float64], dict[Stage, list[float]], float]:
-    total_ms: list[float] = []
-    stages_ms: dict[Stage, list[float]] = {stage: [] for stage in _STAGES}
-    start_ns = time.monotonic_ns()
-    duration_s = 0.0
-    while duration_s < request.duration_s or len(total_ms) < request.min_samples:
-        total_ms.append(_time_frame(pipeline, picture, boxes))
-        for stage in _STAGES:
-            stages_ms[stage].append(pipeline.timer.elapsed_ms(stage))
-        duration_s = (time.monotonic_ns() - start_ns) / 1e9
-        request.progress(min(int(duration_s), int(request.duration_s)), max(int(request.duration_s), 1))
-    return np.asarray(total_ms), stages_ms, duration_s
+def percentiles(values_ms: NDArray[np.float64]) -> LatencyRecord:
+    """Percentiles and mean of at least one time."""
+    p50, p90, p95, p99 = (float(p) for p in np.percentile(values_ms, [50, 90, 95, 99]))
+    return LatencyRecord(p50=p50, p90=p90, p95=p95, p99=p99, mean=float(values_ms.mean()))
 
 
-def _time_frame(pipeline: PosePipeline, picture: Image, boxes: NDArray[np.float64]) -> float:
-    pipeline.timer.reset()
+def _sample(subject: BenchmarkSubject, picture: Image, request: BenchmarkRequest) -> _Samples:
+    samples, length = _Samples(), request.length
     start_ns = time.monotonic_ns()
-    pipeline.estimate(picture, boxes)
+    end_s, count = 0.0, 0
+    while count == 0 or not length.reached(end_s, count):
+        time_ms = _time_frame(subject, picture)
+        end_s, count = _ms_since(start_ns) / 1e3, count + 1
+        samples.add(subject, time_ms, end_s)
+        # What has farther to go tells how far it is.
+        done = min(end_s / max(length.duration_s, 1e-9), count / length.samples, 1.0)
+        request.progress(int(done * 1000), 1000)
+    return samples
+
+
+def _time_frame(subject: BenchmarkSubject, picture: Image) -> float:
+    subject.timer.reset()
+    start_ns = time.monotonic_ns()
+    subject.run(picture)
+    return _ms_since(start_ns)
+
+
+def _ms_since(start_ns: int) -> float:
     return (time.monotonic_ns() - start_ns) / 1e6
 
 
@@ -128,16 +171,21 @@ def _picture() -> Image:
     return np.asarray(cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def _percentiles(values_ms: NDArray[np.float64]) -> LatencyRecord:
-    p50, p90, p95, p99 = (float(p) for p in np.percentile(values_ms, [50, 90, 95, 99]))
-    return LatencyRecord(p50=p50, p90=p90, p95=p95, p99=p99, mean=float(values_ms.mean()))
+def _backend(subject: BenchmarkSubject) -> BackendRecord:
+    info = subject.info()
+    return BackendRecord(
+        runtime=info.runtime,
+        version=info.version,
+        delegate_used=info.delegate_used,
+        ops_total=info.ops_total,
+        ops_on_cpu=info.ops_on_cpu,
+    )
 
 
-def _retention(values_ms: NDArray[np.float64]) -> float | None:
-    part = len(values_ms) // 10
-    if part < 10:
-        return None
-    return float(np.median(values_ms[:part]) / np.median(values_ms[-part:]))
+def _model(request: BenchmarkRequest, subject: BenchmarkSubject) -> BenchmarkedModel:
+    return BenchmarkedModel(
+        sha256=sha256_of_file(request.model), name=subject.spec.name, paradigm=subject.spec.paradigm
+    )
 
 
 def _device(profile: DeviceProfile | None) -> BenchmarkDevice:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgepose.spec.device_profile import HardwareProfile
 
+SYSFS = Path("/sys")
 _DEVICE_TREE_MODEL = Path("/proc/device-tree/model")
 
 
@@ -59,9 +60,9 @@ def cpu_governor() -> str | None:
     return _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
-def temperature_celsius() -> float | None:
+def temperature_celsius(sysfs: Path = SYSFS) -> float | None:
     """The hottest thermal zone."""
-    zones = [_read(str(path)) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
+    zones = [_read(str(path)) for path in (sysfs / "class" / "thermal").glob("thermal_zone*/temp")]
     values = [int(zone) / 1000 for zone in zones if zone and zone.lstrip("-").isdigit()]
     return max(values, default=None)
 

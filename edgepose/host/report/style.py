@@ -54,6 +54,9 @@ text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .part-1 { fill: var(--second); }
 .part-2 { fill: var(--third); }
 rect { stroke: var(--ground); stroke-width: 1; }
+.slowed { fill: var(--second); fill-opacity: .25; stroke: none; }
+.second-curve { fill: none; stroke: var(--second); stroke-width: 1.5; }
+.third-curve { fill: none; stroke: var(--third); stroke-width: 1.5; }
 @media print { .scroll { overflow: visible; } }
 """
 

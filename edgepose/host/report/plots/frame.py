@@ -40,6 +40,21 @@ def drawing(height: float, words: Words, *children: str) -> Markup:
     )
 
 
+def standalone(plot: Markup, style: str) -> Markup:
+    """A plot as a file of its own.
+
+    Args:
+        plot: What ``drawing`` returned.
+        style: The rules that the page has elsewhere, never from outside.
+    """
+    # Elsewhere it may stand on any colour, as the page's own ground is not there.
+    rules = Markup(f"{style}svg {{ background: var(--ground); }}\n")
+    sheet = joined(Markup("<style>"), rules, Markup("</style>"))
+    start, _, rest = plot.partition(">")
+    start = start.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    return joined(Markup(f"{start}>"), sheet, Markup(rest))
+
+
 def line(start: tuple[float, float], end: tuple[float, float], class_: str) -> Markup:
     """A straight line."""
     return element("line", x1=start[0], y1=start[1], x2=end[0], y2=end[1], class_=class_)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from edgepose.host.model_card.figures import NOT_MEASURED, number
 from edgepose.host.report.axis import drawable
 from edgepose.host.report.markup import Markup, bullets, element, joined, paragraph, table
 from edgepose.host.report.material import ReportMaterial, ReportRecord
 from edgepose.host.report.plots.frame import Words
 from edgepose.host.report.plots.stacked_bars import Stack, stacked_bars
+from edgepose.host.report.plots.thermal import thermal_plot, thermal_words
 from edgepose.inference.benchmark import MLPERF_DURATION_S
 from edgepose.spec.benchmark_report import BenchmarkReport
 
@@ -36,10 +39,27 @@ def section(material: ReportMaterial) -> Markup | None:
         element("figure", shown, element("figcaption", note)),
         table("Latency", _HEADERS, [_row(record, material) for record in records]),
         bullets(_endurance(record, material) for record in records),
-        paragraph(
-            f"Speed and temperature over the whole time of a benchmark: {NOT_MEASURED} by these records."
-        ),
+        *_over_time(records, material),
     )
+
+
+def _over_time(records: Sequence[Bench], material: ReportMaterial) -> Iterator[Markup]:
+    """A plot for each record that has a course of time."""
+    plots = [(record, thermal_plot(record.report)) for record in records]
+    drawn = [
+        element(
+            "figure",
+            plot,
+            element("figcaption", f"{_name(record, material)}. {thermal_words(record.report)}"),
+        )
+        for record, plot in plots
+        if plot is not None
+    ]
+    if not drawn:
+        yield paragraph(
+            f"Speed and temperature over the whole time of a benchmark: {NOT_MEASURED} by these records."
+        )
+    yield from drawn
 
 
 def _name(record: Bench, material: ReportMaterial) -> str:

@@ -1,0 +1,1 @@
+"""A benchmark's record for people: Markdown and a plot."""
