@@ -91,8 +91,9 @@ def command(  # noqa: PLR0917 (one argument an option)
         )
         profile = find_profile(profile_name) if profile_name else None
         report = benchmark_here(choice, profile, (duration_s, samples), source, unlocked=unlocked)
-    _write_files(report, markdown, plot)
+    # The record first: it took minutes.
     write_report(report, json_target, describe_benchmark(report))
+    _write_files(report, markdown, plot)
     if json_target == "-" and not report.complete:
         say("Short: not a figure to publish.")
 

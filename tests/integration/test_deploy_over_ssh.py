@@ -23,6 +23,7 @@ from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.device_code import device_code
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
 from edgepose.spec.device_profile import DeviceProfile, find_profile
+from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.full_disk import small_disk
 from tests.support.loopback_device import LoopbackDevice, copied_device, loopback_device
 from tests.support.signed_bundles import Signer
@@ -143,6 +144,28 @@ def test_the_command_line_deploys_shows_and_rolls_back(
     back = call("rollback")
     assert back.returncode == 0, back.stderr
     assert "version 1 is active again" in back.stdout
+
+
+def test_what_is_installed_is_benchmarked_on_the_device(used: LoopbackDevice, tmp_path: Path) -> None:
+    models = find_builtin_models()
+    place = ["--host", "device", "--ssh-config", used.config, "--host-fingerprint", used.fingerprint]
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "edgepose", "benchmark", *map(str, (*arguments, *place))]
+        environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+        return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+
+    record = tmp_path / "speed.json"
+    done = call(models.path_of("pose", "int8"), "--samples", 20, "--json", record)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(record.read_text())
+    assert report["samples"] == 20
+    assert report["complete"] is False
+    assert report["device"]["profile"] == "this-machine"
+    assert report["device"]["is_profile_device"] is True
+    other = call(models.path_of("pose", "float32"), "--samples", 20)
+    assert other.returncode == 8
+    assert "Deploy it first" in other.stderr
 
 
 def test_a_wrong_fingerprint_and_a_changed_host_key_are_refused(used: LoopbackDevice, tmp_path: Path) -> None:

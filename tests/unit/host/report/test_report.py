@@ -18,7 +18,7 @@ from edgepose.cli.report import command
 from edgepose.errors import ConfigError
 from edgepose.host.report.page import CONTENT_SECURITY_POLICY
 from edgepose.host.report.style import STYLE
-from edgepose.spec.benchmark_report import StageRecord
+from edgepose.spec.benchmark_report import StageRecord, TimelinePoint
 from edgepose.spec.evaluation_report import EvaluatedModel, EvaluationReport
 from edgepose.spec.records import Record, to_builtins
 from tests.support import card_records, report_records
@@ -278,6 +278,24 @@ def test_retention_and_temperature_are_said_where_they_were_measured(folder: Fol
     words = folder.page(folder.write("b.json", bench)).words
     assert "retention 0.62" in words
     assert "temperature 71 degrees Celsius at the end; throttled: yes." in words
+
+
+def test_speed_and_heat_over_the_time_are_drawn_and_slow_spans_marked(folder: Folder) -> None:
+    points = tuple(
+        TimelinePoint(
+            start_s=2.0 * i, duration_s=2.0, samples=9, p50_ms=4.0, temperature_celsius=50.0 + i,
+            cpu_mhz=None, throttled=i in {3, 4, 8},
+        )
+        for i in range(10)
+    )  # fmt: skip
+    page = folder.page(folder.write("b.json", folder.benchmark(timeline=points, throttled=True)))
+    (plot,) = page.plots("Speed and heat over the time of a benchmark")
+    # Two spans and the legend.
+    assert len(by_class(plot, "slowed")) == 3
+    assert len(by_class(plot, "curve")) == len(by_class(plot, "second-curve")) == 1
+    assert by_class(plot, "third-curve") == []
+    assert "the ground is marked" in page.words
+    assert "over the whole time of a benchmark: not measured" not in page.words
 
 
 def test_a_preview_is_never_told_as_a_device(folder: Folder) -> None:
