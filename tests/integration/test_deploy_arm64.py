@@ -246,18 +246,20 @@ def test_wrong_keys_are_refused_and_two_hosts_at_once_leave_one_whole_version(
         connect(refused, tmp_path / "known"),
     ):
         pass
+    # Signed before they race: a later signature must have the later moment.
+    bundles = [
+        keys.sign(bundle_of(profile, tmp_path, version), tmp_path / f"{version}.epb", days_later=version - 37)
+        for version in (40, 41)
+    ]
     outcomes: list[object] = []
 
-    def deploy(version: int) -> None:
-        bundle = keys.sign(
-            bundle_of(profile, tmp_path, version), tmp_path / f"s{version}.epb", days_later=version - 37
-        )
+    def deploy(bundle: Path) -> None:
         try:
             outcomes.append(install(device, bundle, profile, keys)["bundle_version"])
         except EdgeposeError as problem:
             outcomes.append(problem)
 
-    threads = [threading.Thread(target=deploy, args=(version,)) for version in (40, 41)]
+    threads = [threading.Thread(target=deploy, args=(bundle,)) for bundle in bundles]
     for thread in threads:
         thread.start()
     for thread in threads:
