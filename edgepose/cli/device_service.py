@@ -18,6 +18,32 @@ from edgepose.cli.options import PATH, root_option, socket_option
     "--telemetry/--no-telemetry", default=True, show_default=True, help="Count minutes in the device root."
 )
 @click.option(
+    "--drift/--no-drift", default=True, show_default=True, help="Watch whether pictures change for the model."
+)
+@click.option(
+    "--drift-hook",
+    metavar="COMMAND",
+    help="Run by the shell at each event of drift, which it gets as JSON on its standard input.",
+)
+@click.option(
+    "--drift-window",
+    "window_s",
+    type=click.FloatRange(1.0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="What is compared is so long; three in a row begin or end an event.",
+)
+@click.option(
+    "--drift-learn",
+    "learned_windows",
+    type=click.IntRange(3),
+    default=288,
+    show_default=True,
+    metavar="WINDOWS",
+    help="Learn so many windows as usual for this camera first; 288 of five minutes are a day.",
+)
+@click.option(
     "--allow-network-camera",
     "network_camera",
     is_flag=True,
@@ -32,6 +58,10 @@ def command(  # noqa: PLR0917 (one argument an option)
     output: Path | None,
     socket_path: Path | None,
     telemetry: bool,
+    drift: bool,
+    drift_hook: str | None,
+    window_s: float,
+    learned_windows: int,
     network_camera: bool,
     unlocked: bool,
 ) -> None:
@@ -41,13 +71,20 @@ def command(  # noqa: PLR0917 (one argument an option)
     the version before where the new one does not stay up.
     """
     from edgepose.cli.output import say
+    from edgepose.device.drift.drift_choice import DriftChoice, DriftOptions
+    from edgepose.device.drift.drift_limits import DriftLimits
     from edgepose.device.install.layout import default_preview_root
     from edgepose.device.observers import ObserverChoice
     from edgepose.device.service import ServicePermissions, ServiceRequest, run_service
     from edgepose.device.stop_signal import stop_requests
 
     place = root or default_preview_root()
-    observers = ObserverChoice(place if telemetry else None, socket_path)
+    options = DriftOptions(window_s, limits=DriftLimits(learned_windows=learned_windows))
+    observers = ObserverChoice(
+        place if telemetry else None,
+        socket_path,
+        drift=DriftChoice(place, drift_hook, options) if drift else None,
+    )
     permissions = ServicePermissions(network_camera, unlocked)
     request = ServiceRequest(source, place, output, observers, permissions)
     with stop_requests() as stop:

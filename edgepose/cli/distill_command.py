@@ -28,9 +28,15 @@ from edgepose.cli.output import progress_bar, say, write_report
 )
 @click.option(
     "--student",
-    required=True,
     metavar="NAME",
     help="edgepose-n, edgepose-s, edgepose-m, or edgepose-d: a person detector.",
+)
+@click.option(
+    "--request",
+    "retraining",
+    type=PATH,
+    metavar="REQUEST.json",
+    help="What a device asked for when its pictures drifted; the student follows from it.",
 )
 @click.option(
     "--images",
@@ -96,7 +102,8 @@ from edgepose.cli.output import progress_bar, say, write_report
 @json_option
 def command(  # noqa: PLR0917 - click passes all by name
     teacher: Path | None,
-    student: str,
+    student: str | None,
+    retraining: Path | None,
     folders: tuple[Path, ...],
     annotations: tuple[Path, ...],
     output: Path,
@@ -134,6 +141,7 @@ def command(  # noqa: PLR0917 - click passes all by name
     from edgepose.host.distill.detector.detector_distillation import summary as detector_summary
     from edgepose.host.distill.persons import ImageSource
     from edgepose.host.distill.request import DistillationRequest, Observers
+    from edgepose.host.distill.retraining import read_request, student_for
     from edgepose.host.distill.summary import summary
     from edgepose.host.distill.supervisor import distil_with
     from edgepose.host.distill.team import requested_team
@@ -142,6 +150,13 @@ def command(  # noqa: PLR0917 - click passes all by name
         raise click.UsageError("Give either --teacher or --labels-only.")
     if annotations and len(annotations) != len(folders):
         raise click.UsageError("Give --annotations once for each --images, or not at all.")
+    asked = None if retraining is None else read_request(retraining)
+    if student is None:
+        if asked is None:
+            raise click.UsageError("Give either --student or --request.")
+        student = student_for(asked)
+    if asked is not None and student in DETECTORS:
+        raise click.UsageError("A --request asks for a pose model.")
     labels = annotations or (None,) * len(folders)
     optional = {} if licence is None else {"licence": licence}
     request = DistillationRequest(
@@ -167,6 +182,7 @@ def command(  # noqa: PLR0917 - click passes all by name
         validate_every=validate_every,
         cache=cache,
         qat_steps=qat_steps,
+        retraining=retraining,
         **optional,
     )
     team = requested_team(workers, rank, local_workers)

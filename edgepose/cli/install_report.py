@@ -8,6 +8,7 @@ from typing import Any
 from edgepose.cli.output import table
 from edgepose.device.install.installer import InstallReport
 from edgepose.spec.device_status import HealthReport, StatusReport
+from edgepose.spec.drift_record import DriftStatus
 from edgepose.spec.records import to_builtins
 
 _SHOWN_EVENTS = 10
@@ -35,12 +36,22 @@ def describe_status(root: Path, status: StatusReport) -> str:
         rows["edge tpu"] = status.edgetpu.describe()
     if status.health is not None:
         rows |= _health_rows(status.health)
+    if status.drift is not None:
+        rows["drift"] = _drift_words(status.drift)
     events = [
         (event.at, event.event, event.bundle_version, event.active_version, event.detail)
         for event in status.history[-_SHOWN_EVENTS:]
     ]
     text = "\n".join(f"{name:<14}{value}" for name, value in rows.items())
     return text + "\n\n" + table(("when", "event", "version", "active", "detail"), events) if events else text
+
+
+def _drift_words(drift: DriftStatus) -> str:
+    if drift.going_on:
+        names = ", ".join(f"{event.feature} since {event.since}" for event in drift.going_on)
+        return f"{names}; retrain"
+    words = "learning what is usual here" if drift.learning else "none"
+    return f"{words}; retrain, something drifted before" if drift.retrain else words
 
 
 def describe_install(report: InstallReport) -> tuple[dict[str, Any], str]:

@@ -1,4 +1,4 @@
-"""Who looks on while a run goes on: telemetry, a socket, a page. Opened before the run is locked in."""
+"""Who looks on while a run goes on: telemetry, a socket, a page, drift. Opened before the lock."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from edgepose.device.output.pose_sink import PoseSink
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from edgepose.device.drift.drift_choice import DriftChoice
+
 
 @dataclass(frozen=True)
 class ObserverChoice:
@@ -25,11 +27,13 @@ class ObserverChoice:
         telemetry_root: The device root that keeps telemetry; None keeps none.
         socket: Where poses are streamed; None streams none.
         page_port: Port of the live page on 127.0.0.1, 0 takes a free one; None shows none.
+        drift: What is watched for drift; None watches nothing.
     """
 
     telemetry_root: Path | None = None
     socket: Path | None = None
     page_port: int | None = None
+    drift: DriftChoice | None = None
 
 
 def telemetry_root(models: EstimatorChoice, *, wanted: bool | None) -> Path | None:
@@ -90,4 +94,9 @@ def open_observers(choice: ObserverChoice, say: Callable[[str], None]) -> Iterat
             from edgepose.device.live_page.live_page_sink import LivePageSink
 
             add(LivePageSink(choice.page_port, say))
+        if choice.drift is not None:
+            from edgepose.device.drift.open_drift import open_drift
+
+            notes = [note for sink in sinks if (note := getattr(sink, "note", None)) is not None]
+            add(open_drift(choice.drift, notes, say, opened))
         yield tuple(sinks)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgepose.device.capture.source_address import SourceAddress, parse_source, require_numeric
 from edgepose.device.capture.supervised.kept_process import CaptureOptions
+from edgepose.device.drift.drift_choice import DriftChoice
 from edgepose.device.estimator_choice import EstimatorChoice
 from edgepose.device.install.running import note_running
 from edgepose.device.install.service_start import begin_service, excuse_service, prove_service
@@ -92,7 +93,9 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
     notice = ServiceNotice(steady=noting(prove_service), absent=noting(excuse_service))
     capture = CaptureOptions(lock=not request.permissions.unlocked, patient=True, say=say)
     try:
-        with open_observers(request.observers or ObserverChoice(telemetry_root=root), say) as opened:
+        with open_observers(
+            request.observers or ObserverChoice(telemetry_root=root, drift=DriftChoice(root)), say
+        ) as opened:
             run_request = RunRequest(
                 request.source,
                 EstimatorChoice(root=root),

@@ -177,6 +177,7 @@ class BundleManifest(Record, frozen=True, kw_only=True):
         provenance: Where everything came from.
         detector: The person detector in front of the pose model, or None.
         edgetpu: Whether the pose model is compiled for the Edge TPU; None for other delegates.
+        drift_reference: Path of what the model was judged on, by which drift is told; None without one.
     """
 
     schema: Literal["edgepose.bundle/1"] = "edgepose.bundle/1"
@@ -189,6 +190,7 @@ class BundleManifest(Record, frozen=True, kw_only=True):
     provenance: Provenance
     detector: BundledModel | None = None
     edgetpu: EdgeTpuCompilation | None = None
+    drift_reference: str | None = None
 
     def __post_init__(self) -> None:
         paths = [file.path for file in self.files]
@@ -202,6 +204,8 @@ class BundleManifest(Record, frozen=True, kw_only=True):
         self._check_models({file.path: file.sha256 for file in self.files})
         self._check_golden(set(paths))
         self._check_edgetpu(set(paths))
+        if self.drift_reference is not None and self.drift_reference not in paths:
+            raise ValueError(f"drift_reference '{self.drift_reference}' is not in files")
 
     def model_file(self, *, on_device: bool) -> str:
         """Path of the pose model to run: the compiled one on an Edge TPU, everywhere else ``model.file``."""

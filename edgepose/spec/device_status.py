@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from edgepose.spec.drift_record import DriftStatus
 from edgepose.spec.edgetpu_compilation import EdgeTpuCompilation
 from edgepose.spec.records import Record
 
@@ -120,6 +121,7 @@ class StatusReport(Record, frozen=True, kw_only=True):
         signed: Whether the active bundle was signed by the pinned keys.
         edgetpu: Whether the active model is compiled for the Edge TPU; None for other delegates.
         trust: The pinned keys, or None where the device takes unsigned bundles.
+        drift: What is known about drift of the active model; None where it never ran as a service.
     """
 
     schema: Literal["edgepose.status/1"] = "edgepose.status/1"
@@ -137,3 +139,4 @@ class StatusReport(Record, frozen=True, kw_only=True):
     signed: bool = False
     edgetpu: EdgeTpuCompilation | None = None
     trust: TrustReport | None = None
+    drift: DriftStatus | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from edgepose.spec.drift_record import FeatureName
 from edgepose.spec.evaluation_report import EvaluationReport
 from edgepose.spec.model_report import ModelInspection
 from edgepose.spec.records import Record
@@ -122,6 +123,43 @@ class QuantizationAwareTuning(Record, frozen=True, kw_only=True):
     model: ModelInspection
 
 
+class DriftCoverage(Record, frozen=True, kw_only=True):
+    """Whether the training pictures show what a device sees.
+
+    Attributes:
+        feature: What drifted.
+        typical: Its median on the device now.
+        reference: The median of what it was compared with there.
+        share: Share of the training samples at least halfway from ``reference`` to ``typical``; None where
+            pictures and labels do not tell.
+    """
+
+    feature: FeatureName
+    typical: float
+    reference: float
+    share: float | None
+
+
+class RetrainingAnswer(Record, frozen=True, kw_only=True):
+    """The request of a device that a distillation answers.
+
+    Attributes:
+        request_sha256: Digest of the request.
+        model: Name of the model that drifted.
+        model_sha256: Its digest.
+        bundle_version: The bundle that it came in.
+        pictures: So many training pictures were looked at.
+        coverage: Of each feature that drifted.
+    """
+
+    request_sha256: str
+    model: str
+    model_sha256: str
+    bundle_version: int
+    pictures: int
+    coverage: tuple[DriftCoverage, ...]
+
+
 class DistillationReport(Record, frozen=True, kw_only=True):
     """The record of a run.
 
@@ -142,6 +180,7 @@ class DistillationReport(Record, frozen=True, kw_only=True):
         model: The exported model.
         evaluation: The exported model on the validation pictures; None without.
         quantization_aware: The int8 model that was fine-tuned beside it; None without.
+        retraining: The device's request that it answers; None without.
     """
 
     schema: Literal["edgepose.distillation/1"]
@@ -160,3 +199,4 @@ class DistillationReport(Record, frozen=True, kw_only=True):
     model: ModelInspection
     evaluation: EvaluationReport | None
     quantization_aware: QuantizationAwareTuning | None = None
+    retraining: RetrainingAnswer | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepose.device.drift.drift_files import DriftFiles
 from edgepose.device.install.layout import Layout, default_preview_root
 from edgepose.device.install.running import running_sandbox
 from edgepose.device.install.slot_files import verify_slot
@@ -13,6 +14,7 @@ from edgepose.device.install.transitions import DeviceState
 from edgepose.errors import ConfigError, TrustError
 from edgepose.spec.bundle_manifest import BundleManifest
 from edgepose.spec.device_status import HealthReport, SlotName, StatusReport, TrustReport
+from edgepose.spec.drift_record import DriftStatus
 from edgepose.trust.anchor import TrustAnchor, root_fingerprint, root_version
 
 
@@ -98,7 +100,13 @@ def read_status(root: Path) -> StatusReport:
         signed=content is not None and content.signed_by is not None,
         edgetpu=manifest.edgetpu if manifest else None,
         trust=_trust_report(state.trust) if state.trust else None,
+        drift=_drift(root, content.model_sha256) if content else None,
     )
+
+
+def _drift(root: Path, model_sha256: str) -> DriftStatus | None:
+    status = DriftFiles(root).status()
+    return status if status is not None and status.model_sha256 == model_sha256 else None
 
 
 def pinned_keys(root: Path | None = None) -> TrustAnchor | None:

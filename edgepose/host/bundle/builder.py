@@ -41,7 +41,9 @@ from edgepose.spec.bundle_manifest import (
     Provenance,
 )
 from edgepose.spec.device_profile import DeviceProfile
+from edgepose.spec.drift_record import REFERENCE_NAME, DriftReference
 from edgepose.spec.lineage import Lineage
+from edgepose.spec.records import to_json
 from edgepose.spec.whole_file import write_whole
 from edgepose.trust.digests import sha256_of_bytes
 
@@ -66,6 +68,7 @@ class BundleRequest:
         accuracy: Whether the gate measured accuracy on labelled images.
         evaluation: What the gate judged on.
         sign: Signs the files, after all checks; None leaves the bundle unsigned.
+        drift_reference: What the model was judged on; None leaves drift to what the device learns.
     """
 
     model: Path
@@ -79,6 +82,7 @@ class BundleRequest:
     accuracy: Literal["measured", "not measured"] = "not measured"
     evaluation: EvaluationSummary | None = None
     sign: Sign | None = None
+    drift_reference: DriftReference | None = None
 
 
 def build_bundle(request: BundleRequest) -> Path:
@@ -107,6 +111,8 @@ def build_bundle(request: BundleRequest) -> Path:
     contents |= {admitted.record.file: admitted.content for admitted in (model, detector) if admitted}
     edgetpu, compiled = compiled_member(request.profile, request.model)
     contents |= compiled
+    if request.drift_reference is not None:
+        contents[REFERENCE_NAME] = to_json(request.drift_reference).encode()
     manifest = BundleManifest(
         bundle_version=request.bundle_version,
         model=model.record,
@@ -117,6 +123,7 @@ def build_bundle(request: BundleRequest) -> Path:
         golden=_golden_set(pictures, detector),
         provenance=_provenance(request, model, detector),
         edgetpu=edgetpu,
+        drift_reference=None if request.drift_reference is None else REFERENCE_NAME,
     )
     manifest, contents = _with_sbom(manifest, contents)
     pieces = archive_pieces(manifest, contents)

@@ -25,12 +25,14 @@ from edgepose.host.deploy.judgement import (
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest, make_plan
 from edgepose.host.deploy.step_log import StepLog
 from edgepose.host.deploy.target import InstallTarget
+from edgepose.host.drift.reference import drift_reference
 from edgepose.host.evaluate.predictions import EVALUATION_SCORE_THRESHOLD
 from edgepose.host.quantize.quantization import quantize_model
 from edgepose.host.quantize.request import QuantizationRequest
 from edgepose.host.sources.artifact import ModelArtifact, open_artifact
-from edgepose.inference.open_model import open_detector
+from edgepose.inference.open_model import open_detector, open_pipeline
 from edgepose.spec.deployment_report import DeploymentReport
+from edgepose.spec.drift_record import DriftReference
 from edgepose.spec.evaluation_report import GateResult
 from edgepose.spec.quantization_report import TensorError
 from edgepose.spec.recipe import RECIPES
@@ -102,7 +104,7 @@ def deploy(request: DeployRequest, target: InstallTarget) -> DeploymentReport:
             evaluation=evaluation,
             sign=request.sign,
         )
-        summary = _bundle(bundle, log)
+        summary = _bundle(request, bundle, log)
         with log.step("install") as note:
             installation = target.install(
                 bundle.output, allow_downgrade=request.allow_downgrade, say=request.say
@@ -212,8 +214,9 @@ def _judge_detector(request: DeployRequest, parent: ModelArtifact, shipped: Mode
     return f"box AP {loss.shipped_ap:.4f} on {loss.persons} persons, its parent {loss.parent_ap:.4f}"
 
 
-def _bundle(bundle: BundleRequest, log: StepLog) -> dict[str, object]:
+def _bundle(request: DeployRequest, bundle: BundleRequest, log: StepLog) -> dict[str, object]:
     with log.step("bundle") as note:
+        bundle = replace(bundle, drift_reference=_drift_reference(request, bundle))
         build_bundle(bundle)
         manifest = verify_bundle(bundle.output)
         size = bundle.output.stat().st_size
@@ -227,6 +230,17 @@ def _bundle(bundle: BundleRequest, log: StepLog) -> dict[str, object]:
         "model_sha256": manifest.model.sha256,
         "edgetpu": to_builtins(manifest.edgetpu) if manifest.edgetpu else None,
     }
+
+
+def _drift_reference(request: DeployRequest, bundle: BundleRequest) -> DriftReference | None:
+    """What the device compares its camera with: the pictures that the model was judged on."""
+    pictures = pictures_of(request)
+    if not pictures:
+        return None
+    stage = None
+    if bundle.detector is not None:
+        stage = open_detector(bundle.detector, request.detector_spec)
+    return drift_reference(open_pipeline(bundle.model, request.spec_file), stage, pictures)
 
 
 def _report(request: DeployRequest, plan: DeployPlan, *, dry_run: bool) -> DeploymentReport:

@@ -23,11 +23,12 @@ from edgepose.host.distill.preparation import (
 )
 from edgepose.host.distill.provenance import describe_teacher, parents_of, versions
 from edgepose.host.distill.request import DistillationRequest, Observers
+from edgepose.host.distill.retraining import answer_to, describe_answer
 from edgepose.host.distill.share import Share
-from edgepose.host.distill.students import student_spec
+from edgepose.host.distill.students import STUDENT_SKELETON, student_spec
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
 from edgepose.host.sources.inspect import inspect_model
-from edgepose.spec.distillation_report import DistillationReport, QuantizationAwareTuning
+from edgepose.spec.distillation_report import DistillationReport, QuantizationAwareTuning, RetrainingAnswer
 from edgepose.spec.evaluation_report import EvaluationReport
 from edgepose.spec.model_spec import ModelSpec
 from edgepose.spec.records import to_json
@@ -75,6 +76,7 @@ def distil(
     # Samples are small; OpenCV's own threads would only take cores from the training.
     cv2.setNumThreads(1)
     prepared = prepare(request, observers)
+    answer = _answer(request, prepared, observers)
     trained = _learn(prepared, request, observers, peers)
     # Only now: it takes seconds, and wrong data are told at once.
     from edgepose.host.distill.export import export_student
@@ -98,9 +100,21 @@ def distil(
         model=inspect_model(model),
         evaluation=_evaluate(model, request),
         quantization_aware=_fine_tuned(trained, model, prepared, request, observers),
+        retraining=answer,
     )
     write_whole(request.output / "distillation.json", [to_json(report, indent=2).encode()])
     return report
+
+
+def _answer(
+    request: DistillationRequest, prepared: Prepared, observers: Observers
+) -> RetrainingAnswer | None:
+    if request.retraining is None:
+        return None
+    answer = answer_to(request.retraining, prepared.data.persons, STUDENT_SKELETON)
+    for line in describe_answer(answer):
+        observers.say(line)
+    return answer
 
 
 def prepare_samples(request: DistillationRequest, observers: Observers) -> None:

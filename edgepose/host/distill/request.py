@@ -39,6 +39,7 @@ class DistillationRequest:
         validate_every: Steps between validations.
         cache: Folder of the sample cache; ``output/cache`` by default.
         licence: Terms of the student's weights, for its spec.
+        retraining: The request of a device that this answers.
         qat_steps: Steps of fine-tuning for int8 afterwards; 0: none, and no int8 file.
     """
 
@@ -65,6 +66,7 @@ class DistillationRequest:
     input_wh: tuple[int, int] | None = None
     start: Path | None = None
     augmentation: str = "light"
+    retraining: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,95 @@
+"""What drift leaves in a device root: what was learned, what is known, and a request for a better model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from edgepose.errors import ConfigError, EdgeposeError
+from edgepose.spec.drift_record import DriftBaseline, DriftStatus, RetrainingRequest
+from edgepose.spec.records import Record, from_json, to_json
+from edgepose.spec.whole_file import write_whole
+
+RecordType = TypeVar("RecordType", bound=Record)
+
+
+@dataclass(frozen=True)
+class DriftFiles:
+    """The files of one device root.
+
+    Attributes:
+        root: The device root.
+    """
+
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self.root / "drift"
+
+    @property
+    def request(self) -> Path:
+        """The request for a better model."""
+        return self.folder / "retraining_request.json"
+
+    def baseline(self) -> DriftBaseline | None:
+        """What was learned; None where nothing was, or it is damaged: then it is learned anew."""
+        return _read(self.folder / "baseline.json", DriftBaseline)
+
+    def status(self) -> DriftStatus | None:
+        """What is known; None where nothing is, or it is damaged."""
+        return _read(self.folder / "status.json", DriftStatus)
+
+    def write(self, baseline: DriftBaseline | None, status: DriftStatus) -> None:
+        """Writes both, each whole or not at all.
+
+        Args:
+            baseline: None leaves it as it is.
+            status: What is known.
+
+        Raises:
+            ConfigError: They cannot be written.
+        """
+        self._prepare()
+        if baseline is not None:
+            write_whole(self.folder / "baseline.json", [to_json(baseline).encode()])
+        write_whole(self.folder / "status.json", [to_json(status).encode()])
+
+    def ask(self, request: RetrainingRequest) -> None:
+        """Writes the request; a later one replaces it.
+
+        Raises:
+            ConfigError: It cannot be written.
+        """
+        self._prepare()
+        write_whole(self.request, [to_json(request, indent=2).encode() + b"\n"])
+
+    def forget(self) -> bool:
+        """Removes everything, so that the camera is learned anew; whether there was anything.
+
+        Raises:
+            ConfigError: It cannot be removed.
+        """
+        try:
+            found = [self.folder / name for name in ("baseline.json", "status.json")]
+            found = [path for path in (*found, self.request) if path.exists()]
+            for path in found:
+                path.unlink()
+        except OSError as problem:
+            raise ConfigError(f"Cannot empty {self.folder}: {problem.strerror}.") from problem
+        return bool(found)
+
+    def _prepare(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as problem:
+            raise ConfigError(f"Cannot write {self.folder}: {problem.strerror}.") from problem
+
+
+def _read(path: Path, record: type[RecordType]) -> RecordType | None:
+    try:
+        return from_json(path.read_bytes(), record, str(path))
+    except (OSError, EdgeposeError):
+        return None

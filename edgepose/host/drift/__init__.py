@@ -1,0 +1,1 @@
+"""What a model was judged on, for the device to compare with."""

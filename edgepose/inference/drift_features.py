@@ -1,0 +1,227 @@
+"""The numbers by which drift is seen: a few a picture and a few a person. Host and device use the same.
+
+Nothing of a picture remains in them. Places of the histograms are about as far apart as a change that
+matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.pose.poses import Poses
+from edgepose.pose.skeleton import Skeleton
+from edgepose.spec.drift_record import FEATURE_NAMES, FeatureName
+
+# ITU-R BT.601 luma.
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_THUMBNAIL_SIDE = 48
+_LINES = 12
+_TINY = 1e-9
+_SEEN_SCORE = 0.3
+
+_TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+_LEGS = (("left_hip", "left_knee", "left_ankle"), ("right_hip", "right_knee", "right_ankle"))
+_ARMS = (("left_shoulder", "left_elbow", "left_wrist"), ("right_shoulder", "right_elbow", "right_wrist"))
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature's scale.
+
+    Attributes:
+        places: Where its histogram has weights, rising; values beyond the ends count at the ends.
+        meaning: In words, for people.
+        low: What it means that it became less.
+        high: What it means that it became more.
+    """
+
+    places: tuple[float, ...]
+    meaning: str
+    low: str
+    high: str
+
+
+def _places(first: float, last: float, step: float) -> tuple[float, ...]:
+    return tuple(round(first + step * n, 6) for n in range(round((last - first) / step) + 1))
+
+
+FEATURES: dict[FeatureName, Feature] = {
+    "brightness": Feature(
+        _places(0, 1, 0.1), "mean luma, 0 to 1", "dark pictures", "bright, overexposed pictures"
+    ),
+    "sharpness": Feature(
+        _places(-10, 4, 1),
+        "fine detail against contrast, powers of two",
+        "blurred or defocused pictures",
+        "noisy or very sharp pictures",
+    ),
+    "scale": Feature(
+        _places(-5, 1, 0.5),
+        "person's height in picture heights, powers of two",
+        "persons far away",
+        "persons close to the camera",
+    ),
+    "confidence": Feature(
+        _places(0, 1, 0.1), "mean keypoint score", "pictures like those the model is unsure of", ""
+    ),
+    "visibility": Feature(
+        _places(0, 1, 0.1), "share of keypoints that are seen", "persons half hidden or cut off", ""
+    ),
+    "leg_ratio": Feature(
+        _places(-3, 3, 0.5),
+        "leg to torso, powers of two",
+        "short legs: seen from above",
+        "long legs: from below",
+    ),
+    "arm_ratio": Feature(
+        _places(-3, 3, 0.5), "arm to torso, powers of two", "arms that look short", "arms that look long"
+    ),
+    "tilt": Feature(
+        _places(-180, 180, 30),
+        "torso against upright, degrees",
+        "a camera turned left",
+        "a camera turned right",
+    ),
+    "persons": Feature(_places(0, 12, 1), "persons a picture", "fewer persons", "more persons"),
+    "jitter": Feature(
+        _places(-12, 1, 1),
+        "keypoints' unrest in torsos, powers of two",
+        "",
+        "pictures in which keypoints jump",
+    ),
+    "swaps": Feature(
+        _places(0, 1, 0.1), "share of persons whose sides changed", "", "persons seen from behind"
+    ),
+    "latency": Feature(_places(-2, 14, 0.5), "milliseconds a frame, powers of two", "", ""),
+}
+
+Samples = dict[FeatureName, list[float]]
+
+
+def no_samples() -> Samples:
+    """Nothing of each feature."""
+    return {name: [] for name in FEATURE_NAMES}
+
+
+def picture_samples(image: NDArray[np.uint8]) -> dict[FeatureName, float]:
+    """Brightness and sharpness.
+
+    Sharpness is the power of second differences along some whole lines, over their variance: a blur takes
+    from the first and leaves the second. Only lines are looked at, so it costs tens of microseconds.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+    """
+    height, width = image.shape[:2]
+    small = image[:: max(height // _THUMBNAIL_SIDE, 1), :: max(width // _THUMBNAIL_SIDE, 1)]
+    brightness = float((small.reshape(-1, 3).mean(axis=0, dtype=np.float32) @ _LUMA) / 255.0)
+    rows = image[height // (2 * _LINES) :: max(height // _LINES, 1), :, 1].astype(np.float32)
+    columns = image[:, width // (2 * _LINES) :: max(width // _LINES, 1), 1].T.astype(np.float32)
+    detail = contrast = _TINY
+    for lines in (rows, columns):
+        if lines.shape[1] > 2:
+            detail += float(np.square(np.diff(lines, 2, axis=1)).mean())
+            contrast += float(lines.var(axis=1).mean())
+    return {"brightness": brightness, "sharpness": float(np.log2(detail / contrast + _TINY))}
+
+
+class PoseSampler:
+    """Takes the features of persons, skeleton after skeleton.
+
+    Args:
+        skeleton: What the keypoints are; features whose keypoints it lacks are left out.
+    """
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        names = skeleton.keypoint_names
+        self._torso = _indices(names, _TORSO)
+        self._limbs: dict[FeatureName, list[list[int]]] = {
+            "leg_ratio": [found for chain in _LEGS if (found := _indices(names, chain))],
+            "arm_ratio": [found for chain in _ARMS if (found := _indices(names, chain))],
+        }
+        self._mirror = _mirrored(names)
+        self._before: dict[int, list[NDArray[np.float32]]] = {}
+
+    def sample(self, poses: Poses, height_px: int, into: Samples) -> None:
+        """Adds the samples of one picture's persons.
+
+        Args:
+            poses: Unsmoothed.
+            height_px: Of the picture.
+            into: Takes them.
+        """
+        into["persons"].append(float(len(poses)))
+        for person in range(len(poses)):
+            keypoints, scores = poses.keypoints_px[person], poses.keypoint_scores[person]
+            self._sample_person(keypoints, scores, height_px, into)
+        # Frames before the last sample are too far away to tell unrest by.
+        self._before = {}
+        self.sample_motion(poses, into)
+
+    def _sample_person(
+        self, keypoints: NDArray[np.float32], scores: NDArray[np.float32], height_px: int, into: Samples
+    ) -> None:
+        seen = scores >= _SEEN_SCORE
+        into["confidence"].append(float(scores.mean()))
+        into["visibility"].append(float(seen.mean()))
+        if seen.sum() >= 2:
+            span = float(np.ptp(keypoints[seen, 1]))
+            into["scale"].append(float(np.log2(max(span, 1.0) / height_px)))
+        if not self._torso or not seen[self._torso].all():
+            return
+        shoulders, hips = keypoints[self._torso[:2]].mean(axis=0), keypoints[self._torso[2:]].mean(axis=0)
+        across, down = (hips - shoulders).tolist()
+        torso = float(np.hypot(across, down))
+        if torso < 1.0:
+            return
+        into["tilt"].append(float(np.degrees(np.arctan2(-across, down))))
+        for feature, chains in self._limbs.items():
+            lengths = [_length(keypoints, chain) for chain in chains if seen[chain].all()]
+            into[feature].extend(float(np.log2(max(length, 1.0) / torso)) for length in lengths)
+
+    def sample_motion(self, poses: Poses, into: Samples) -> None:
+        """Adds what three frames in a row tell: unrest is the second difference, which steady movement lacks.
+
+        Args:
+            poses: Unsmoothed, of the frame after the last one given; with track ids.
+            into: Takes the samples.
+        """
+        now: dict[int, list[NDArray[np.float32]]] = {}
+        for person, track in enumerate([] if poses.track_ids is None else poses.track_ids.tolist()):
+            keypoints = poses.keypoints_px[person]
+            before = self._before.get(track, [])
+            size = max(float(np.ptp(keypoints, axis=0).max()), 1.0)
+            if before:
+                into["swaps"].append(float(self._looks_swapped(keypoints, before[-1])))
+            if len(before) == 2:
+                unrest = np.linalg.norm(keypoints - 2 * before[1] + before[0], axis=1)
+                into["jitter"].append(float(np.log2(float(np.median(unrest)) / size + 2.0**-12)))
+            now[track] = [*before[-1:], keypoints.copy()]
+        self._before = now
+
+    def _looks_swapped(self, now: NDArray[np.float32], before: NDArray[np.float32]) -> bool:
+        straight = np.linalg.norm(now - before, axis=1).sum()
+        crossed = np.linalg.norm(now[self._mirror] - before, axis=1).sum()
+        return bool(crossed < 0.5 * straight)
+
+
+def _indices(names: tuple[str, ...], wanted: tuple[str, ...]) -> list[int]:
+    return [names.index(name) for name in wanted] if set(wanted) <= set(names) else []
+
+
+def _mirrored(names: tuple[str, ...]) -> list[int]:
+    swapped = {"left": "right", "right": "left"}
+    mirrored = []
+    for index, name in enumerate(names):
+        side, _, rest = name.partition("_")
+        other = f"{swapped.get(side, side)}_{rest}"
+        mirrored.append(names.index(other) if other in names else index)
+    return mirrored
+
+
+def _length(keypoints: NDArray[np.float32], chain: list[int]) -> float:
+    return float(sum(np.linalg.norm(keypoints[b] - keypoints[a]) for a, b in pairwise(chain)))
