@@ -190,8 +190,9 @@ def summary(outcomes: list[list[tuple[str, str, int]]]) -> dict[str, Any]:
         "runs_with_an_event": len(firsts),
         "median_windows_to_the_first_event": float(np.median(firsts)) if firsts else None,
         "share_of_runs": {
-            f"{feature}, {kind}": sum(any(e[:2] == (feature, kind) for e in o) for o in outcomes)
-            / len(outcomes)
+            f"{feature}, {kind}": round(
+                sum(any(e[:2] == (feature, kind) for e in o) for o in outcomes) / len(outcomes), 3
+            )
             for feature, kind in kinds
         },
     }
@@ -213,6 +214,16 @@ def measured(images: list[Image], estimator: FrameEstimator, runs: int) -> dict[
                 outcomes[name].append(events_of(before, reference, camera, sets[name], sets, rng))
         result[title] = {name: summary(found) for name, found in outcomes.items()}
     return result
+
+
+def _given(options: argparse.Namespace) -> list[str]:
+    names = ("pictures", "model", "model_spec", "detector", "detector_spec")
+    words = [f"--runs {options.runs}"]
+    return words + [
+        f"--{name.replace('_', '-')} {path.name}"
+        for name in names
+        if (path := getattr(options, name)) is not None
+    ]
 
 
 def main() -> None:
@@ -238,7 +249,8 @@ def main() -> None:
     result = {
         "schema": "edgepose.benchmark_drift/1",
         "question": "How often does drift cry wolf, and how many windows does it need?",
-        "command": f"python benchmarks/drift.py --runs {options.runs}",
+        "command": " ".join(["python benchmarks/drift.py", *_given(options)]),
+        "model": model.name,
         "model_sha256": sha256_of_path(model),
         "detector_sha256": sha256_of_path(detector),
         "looks_a_window": DriftOptions().samples,

@@ -68,9 +68,9 @@ def outside(expected: FeatureHistogram, found: FeatureHistogram, tail: float = 0
 
 def median(feature: FeatureName, counted: FeatureHistogram) -> float:
     """The value that half of the samples stay below, between the places by a straight line."""
-    places = np.array(FEATURES[feature].places)
-    cumulated = np.cumsum(_shares(counted))
-    return float(np.interp(0.5, cumulated, places))
+    shares = _shares(counted)
+    # A place stands for what lies around it, so half of its share lies before it.
+    return float(np.interp(0.5, np.cumsum(shares) - shares / 2, FEATURES[feature].places))
 
 
 def _shares(counted: FeatureHistogram, prior: float = 0.0) -> NDArray[np.float64]:

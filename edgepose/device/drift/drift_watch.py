@@ -71,8 +71,10 @@ class DriftWatch:
         }
         begun: list[DriftEvent] = []
         ended: list[DriftEvent] = []
+        # An empty room at night is darker than anything a model was judged on, and no harm.
+        reference = self._reference if "confidence" in found else None
         for name, counted in found.items():
-            size = self._size(name, counted)
+            size = self._size(name, counted, reference)
             if size is not None:
                 self._judge(name, size, at, begun, ended)
         learning = self._learn(found)
@@ -101,10 +103,12 @@ class DriftWatch:
         learned = self.baseline.features.get(name)
         return learned if learned is not None and learned.windows >= self._limits.least_windows else None
 
-    def _size(self, name: FeatureName, counted: FeatureHistogram) -> DriftSize | None:
+    def _size(
+        self, name: FeatureName, counted: FeatureHistogram, reference: DriftReference | None
+    ) -> DriftSize | None:
         usual = self._learned(name)
         learned = None if usual is None else usual.histogram
-        judged = self._reference.features.get(name) if self._reference is not None else None
+        judged = reference.features.get(name) if reference is not None else None
         against = learned or judged
         if against is None:
             return None
@@ -134,6 +138,8 @@ class DriftWatch:
                 self._far[name] = self._near[name] = 0
                 begun.append(event)
                 self._keep((*self.status.events, event))
+            return
+        if going_on.kind == "outside" and size.outside is None:
             return
         self._near[name] = self._near.get(name, 0) + 1 if excess < self._limits.calm else 0
         if self._near[name] >= self._limits.windows:
