@@ -59,7 +59,7 @@ def family(process_id: int) -> Iterator[int]:
 
 def memory_mib(process_id: int) -> dict[str, float]:
     """PSS of each process of the service; those of one module together."""
-    found = {}
+    found: dict[str, float] = {}
     for member in family(process_id):
         rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
         kib = re.search(r"^Pss:\s+(\d+) kB$", rollup, re.MULTILINE)

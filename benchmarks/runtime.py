@@ -1,12 +1,13 @@
 """What does the whole runtime cost on top of the model, and does it keep its slowest stage busy?
 
-A video goes through ``run_source`` as ``edgepose run --output`` does it: read ahead, models, tracking,
-smoothing, JSON lines. In turn with it run, on the same frames: each stage alone (reading the video; the
-models on decoded frames; tracking, smoothing and writing of ready poses), and nothing but the interpreter's
-``invoke`` as often as there are frames. All are measured many times in changing order: figures are medians of
-ratios between neighbours, with the ratio of the fastest beside them. Where other programs use the machine
-too, threads wait for a core, and time on the clock says little about overlapping; so processor time is given
-as well: that of the thread of the models is what a frame costs at least once each thread has its own core.
+A video goes through ``run_source`` as ``edgepose run --output`` does it: read in a process of its own,
+models, tracking, smoothing, JSON lines. In turn with it run, on the same frames: each stage alone (reading
+the video; the models on decoded frames; tracking, smoothing and writing of ready poses), and nothing but the
+interpreter's ``invoke`` as often as there are frames. All are measured many times in changing order: figures
+are medians of ratios between neighbours, with the ratio of the fastest beside them. Where other programs use
+the machine too, threads wait for a core, and time on the clock says little about overlapping; so processor
+time is given as well: that of the thread of the models is what a frame costs at least once each thread has
+its own core.
 
 Two further questions: what one more person costs (one to five boxes), and how long it takes from the start of
 the program to the first line.
@@ -38,6 +39,8 @@ from numpy.typing import NDArray
 from edgepose import __version__
 from edgepose.device.capture.frame import Frame
 from edgepose.device.capture.frame_source import SourceInfo
+from edgepose.device.capture.source_address import parse_source
+from edgepose.device.capture.supervised.supervised_source import SupervisedSource
 from edgepose.device.capture.video_source import VideoSource
 from edgepose.device.frame_estimator import FrameEstimator
 from edgepose.device.output.jsonl_sink import JsonlSink
@@ -98,6 +101,9 @@ class _Bench:
         self._backend = open_backend(model, RuntimeOptions(threads))
         self._estimated = self._estimate_all()
 
+    def _captured(self) -> SupervisedSource:
+        return SupervisedSource(parse_source(str(self._video))).opened()
+
     def _estimator(self) -> FrameEstimator:
         return FrameEstimator(open_pipeline(self._model, None, RuntimeOptions(self._threads)))
 
@@ -112,7 +118,7 @@ class _Bench:
 
     def whole(self) -> Callable[[], None]:
         """The run."""
-        source, estimator, sink = VideoSource(self._video), self._estimator(), JsonlSink(self._output)
+        source, estimator, sink = self._captured(), self._estimator(), JsonlSink(self._output)
         control = LoopControl(overlapped=True, smoother=PoseSmoother())
 
         def work() -> None:
@@ -136,7 +142,7 @@ class _Bench:
 
     def capture(self) -> Callable[[], None]:
         """Reading alone."""
-        source = VideoSource(self._video)
+        source = self._captured()
 
         def work() -> None:
             while source.read(1.0) is not None:

@@ -13,8 +13,11 @@ from edgepose.cli.options import PATH, port_option
 @click.option(
     "--socket", "path", type=PATH, required=True, metavar="PATH", help="Of run or service --socket."
 )
+@click.option(
+    "--root", type=PATH, metavar="DIR", help="Device root of the service: shows what it knows about drift."
+)
 @port_option
-def command(path: Path, port: int) -> None:
+def command(path: Path, root: Path | None, port: int) -> None:
     """Show skeletons and figures of a running service in a browser on this machine, never a picture.
 
     The page is served on 127.0.0.1 alone; ssh -L carries it to another machine. Ends with Ctrl-C.
@@ -24,4 +27,4 @@ def command(path: Path, port: int) -> None:
     from edgepose.device.stop_signal import stop_requests
 
     with stop_requests() as stop:
-        show_page(path, port, stop, say)
+        show_page(path, root, port, stop, say)

@@ -49,7 +49,7 @@ def describe_status(root: Path, status: StatusReport) -> str:
 def _drift_words(drift: DriftStatus) -> str:
     if drift.going_on:
         names = ", ".join(f"{event.feature} since {event.since}" for event in drift.going_on)
-        return f"{names}; retrain"
+        return f"{names}; retrain" if drift.retrain else names
     words = "learning what is usual here" if drift.learning else "none"
     return f"{words}; retrain, something drifted before" if drift.retrain else words
 

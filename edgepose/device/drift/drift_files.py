@@ -42,6 +42,13 @@ class DriftFiles:
         """What is known; None where nothing is, or it is damaged."""
         return _read(self.folder / "status.json", DriftStatus)
 
+    def written_ns(self) -> int | None:
+        """When the status was written last; None where there is none."""
+        try:
+            return (self.folder / "status.json").stat().st_mtime_ns
+        except OSError:
+            return None
+
     def write(self, baseline: DriftBaseline | None, status: DriftStatus) -> None:
         """Writes both, each whole or not at all.
 

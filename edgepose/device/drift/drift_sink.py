@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import timezone
 from math import log2
 from pathlib import Path
+from typing import Literal
 
 from edgepose.device.drift.drift_choice import DriftOptions
 from edgepose.device.drift.drift_files import DriftFiles
+from edgepose.device.drift.drift_notes import drift_event
 from edgepose.device.drift.drift_watch import DriftWatch
 from edgepose.device.drift.retraining import RunningModel, describe_event, retraining_request
 from edgepose.device.output.pose_sink import FrameResult
@@ -121,9 +123,8 @@ class DriftSink:
             self._tell("drift_ended", event)
         self._keep(learned_before is not self._watch.baseline, at if begun else None)
 
-    def _tell(self, kind: str, event: DriftEvent) -> None:
-        largest = max(event.size.psi or 0.0, event.size.outside or 0.0)
-        note = RuntimeEvent(kind=kind, subject=event.feature, value=round(largest, 3))  # type: ignore[arg-type]
+    def _tell(self, kind: Literal["drift_started", "drift_ended"], event: DriftEvent) -> None:
+        note = drift_event(kind, event.feature, event.size)
         for listener in self._listeners.notes:
             listener(note)
         self._listeners.hook(event)
@@ -133,8 +134,8 @@ class DriftSink:
         watch = self._watch
         try:
             self._files.write(watch.baseline if learned else None, watch.status)
-            if asked_at is not None:
-                self._files.ask(retraining_request(self._model, watch.status.going_on, asked_at))
+            if asked_at is not None and watch.status.asked_for:
+                self._files.ask(retraining_request(self._model, watch.status.asked_for, asked_at))
         except ConfigError as problem:
             # A full disk must not stop poses; what is known stays in memory.
             if not self._cannot_write:

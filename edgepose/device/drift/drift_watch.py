@@ -9,6 +9,7 @@ import msgspec
 from edgepose.device.drift.drift_limits import DriftLimits, learn
 from edgepose.inference.drift_measure import histogram, ks, median, outside, psi
 from edgepose.spec.drift_record import (
+    NOT_LEARNED,
     DriftBaseline,
     DriftEvent,
     DriftReference,
@@ -82,7 +83,7 @@ class DriftWatch:
             self.status,
             learning=learning,
             windows=self.status.windows + 1,
-            retrain=self.status.retrain or bool(begun),
+            retrain=self.status.retrain or any(event.feature not in NOT_LEARNED for event in begun),
         )
         return tuple(begun), tuple(ended)
 

@@ -54,8 +54,7 @@ class LivePageSink:
     def note(self, event: RuntimeEvent) -> None:
         """Passes an event on, such as drift; from the thread that writes."""
         if self._process is not None:
-            record = {"schema": EVENT, "kind": event.kind, "subject": event.subject, "value": event.value}
-            self._process.send(_line(record))
+            self._process.send(event_line(event))
 
     def close(self, *, complete: bool) -> None:  # noqa: ARG002 (the page shows what came)
         """Ends the page; closing twice is harmless."""
@@ -67,6 +66,11 @@ class LivePageSink:
 def skeleton_line(skeleton: Skeleton) -> bytes:
     """What the page has to know to draw limbs."""
     return _line({"schema": PAGE, "skeleton": skeleton.name, "edges": [list(e) for e in skeleton.edges]})
+
+
+def event_line(event: RuntimeEvent) -> bytes:
+    """An event for the page."""
+    return _line({"schema": EVENT, "kind": event.kind, "subject": event.subject, "value": event.value})
 
 
 def _line(record: dict[str, Any]) -> bytes:

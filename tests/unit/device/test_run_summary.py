@@ -20,7 +20,7 @@ def counted(counter: RunCounter, latencies_ms: list[float]) -> RunCounter:
     """Frames that took so long."""
     result = result_of(persons_at([(50.0, 60.0)]))
     for latency_ms in latencies_ms:
-        stages = {stage: latency_ms / 10 for stage in STAGES}
+        stages = dict.fromkeys(STAGES, latency_ms / 10)
         counter.count(replace(result, latency_ms=latency_ms, stages_ms=stages), 0)
     return counter
 

@@ -162,3 +162,17 @@ def test_only_the_newest_hundred_events_are_kept() -> None:
                 watch.take(window(rng, brightness), str(number))
     assert len(watch.status.events) == 100
     assert watch.status.events[-1].since == "119"
+
+
+def test_a_slower_device_is_an_event_and_no_reason_to_train() -> None:
+    rng = np.random.default_rng(0)
+    watch = DriftWatch(MODEL, None, limits=LIMITS)
+    begun: list[str] = []
+    for number in range(LIMITS.learned_windows + 3):
+        taken = window(rng)
+        taken["latency"] = rng.normal(3.0 if number < LIMITS.learned_windows else 5.0, 0.3, 150).tolist()
+        begun += [event.feature for event in watch.take(taken, "now")[0]]
+    assert begun == ["latency"]
+    assert watch.status.going_on
+    assert watch.status.asked_for == ()
+    assert not watch.status.retrain
