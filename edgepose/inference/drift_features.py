@@ -38,12 +38,18 @@ class Feature:
         meaning: In words, for people.
         low: What it means that it became less.
         high: What it means that it became more.
+        is_log2: Whether samples are logarithms to base 2, which people do not want to read.
     """
 
     places: tuple[float, ...]
     meaning: str
     low: str
     high: str
+    is_log2: bool = False
+
+    def shown(self, sample: float) -> str:
+        """A sample for people, without the logarithm."""
+        return f"{2.0**sample if self.is_log2 else sample:.3g}"
 
 
 def _places(first: float, last: float, step: float) -> tuple[float, ...]:
@@ -56,15 +62,17 @@ FEATURES: dict[FeatureName, Feature] = {
     ),
     "sharpness": Feature(
         _places(-10, 4, 1),
-        "fine detail against contrast, powers of two",
+        "fine detail against contrast",
         "blurred or defocused pictures",
         "noisy or very sharp pictures",
+        is_log2=True,
     ),
     "scale": Feature(
         _places(-5, 1, 0.5),
-        "person's height in picture heights, powers of two",
+        "person's height in picture heights",
         "persons far away",
         "persons close to the camera",
+        is_log2=True,
     ),
     "confidence": Feature(
         _places(0, 1, 0.1), "mean keypoint score", "pictures like those the model is unsure of", ""
@@ -74,12 +82,13 @@ FEATURES: dict[FeatureName, Feature] = {
     ),
     "leg_ratio": Feature(
         _places(-3, 3, 0.5),
-        "leg to torso, powers of two",
+        "leg to torso",
         "short legs: seen from above",
         "long legs: from below",
+        is_log2=True,
     ),
     "arm_ratio": Feature(
-        _places(-3, 3, 0.5), "arm to torso, powers of two", "arms that look short", "arms that look long"
+        _places(-3, 3, 0.5), "arm to torso", "arms that look short", "arms that look long", is_log2=True
     ),
     "tilt": Feature(
         _places(-180, 180, 30),
@@ -90,14 +99,15 @@ FEATURES: dict[FeatureName, Feature] = {
     "persons": Feature(_places(0, 12, 1), "persons a picture", "fewer persons", "more persons"),
     "jitter": Feature(
         _places(-12, 1, 1),
-        "keypoints' unrest in torsos, powers of two",
+        "keypoints' unrest in person sizes",
         "",
         "pictures in which keypoints jump",
+        is_log2=True,
     ),
     "swaps": Feature(
         _places(0, 1, 0.1), "share of persons whose sides changed", "", "persons seen from behind"
     ),
-    "latency": Feature(_places(-2, 14, 0.5), "milliseconds a frame, powers of two", "", ""),
+    "latency": Feature(_places(-2, 14, 0.5), "milliseconds a frame", "", "", is_log2=True),
 }
 
 Samples = dict[FeatureName, list[float]]

@@ -52,7 +52,7 @@ class DriftSize(Record, frozen=True, kw_only=True):
         ks: Kolmogorov-Smirnov distance to them, 0 to 1.
         outside: Share of the window beyond what the model was judged on (its 1 % to 99 %); None where the
             bundle says nothing about the feature.
-        typical: The window's median.
+        typical: The window's median; a logarithm to base 2 where the feature is one.
         reference: The median of what it is compared with.
     """
 

@@ -29,6 +29,7 @@ from edgepose.spec.device_profile import DeviceProfile, read_profile
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.arm64_vm import Machine, RunningMachine, build_machine, running
 from tests.support.machine_profiles import profile_of_this_machine
+from tests.support.rtsp_server import MISSING, RtspCamera, has_rtsp_server
 from tests.support.ssh_fixtures import impatient
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.xdist_group("vm")]
@@ -36,6 +37,8 @@ pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.timeout(3600), pytes
 ROOT = "/var/lib/edgepose/root"
 PROGRAM = "/var/lib/edgepose/bin/edgepose-device"
 CUTS = 30
+# The protocol's number in an IPv4 header.
+TCP = 6
 # Emulated, a service takes about so long to its first pose.
 FIRST_POSE_S = 240
 NAIVE = """
@@ -164,15 +167,21 @@ def test_packets_from_outside_show_nothing_but_ssh_and_a_planted_leak_is_seen(vm
 
 def others_than_ssh(pcap: Path) -> int:
     """IPv4 packets of the guest that are not of its ssh server; ARP and IPv6's own chatter carry no data."""
-    content, position, found = pcap.read_bytes(), 24, 0
+    return len(strangers(pcap))
+
+
+def strangers(pcap: Path) -> list[tuple[int, str, int]]:
+    """Protocol, address and port that these packets go to."""
+    content, position, found = pcap.read_bytes(), 24, []
     while position + 16 <= len(content):
         (size,) = struct.unpack_from("<I", content, position + 8)
         packet = content[position + 16 : position + 16 + size]
         position += 16 + size
         if packet[12:14] != b"\x08\x00" or packet[26:30] != bytes((10, 0, 2, 15)):
             continue
-        (source,) = struct.unpack_from(">H", packet, 14 + (packet[14] & 15) * 4)
-        found += packet[23] != 6 or source != 22
+        source, target = struct.unpack_from(">HH", packet, 14 + (packet[14] & 15) * 4)
+        if packet[23] != TCP or source != 22:
+            found.append((packet[23], ".".join(map(str, packet[30:34])), target))
     return found
 
 
@@ -192,6 +201,36 @@ def test_a_bad_bundle_is_rolled_back_and_the_service_goes_on(
         install(vm, bundle_of(impatient(profile), tmp_path, 5), profile)
     assert json.loads(vm.ssh(f"{PROGRAM} status --root {ROOT} --json -"))["bundle_version"] == 1
     wait_for_service(vm)
+
+
+@pytest.mark.skipif(not has_rtsp_server(), reason=MISSING)
+def test_a_network_camera_is_read_by_a_unit_that_reaches_that_camera_alone(vm: RunningMachine) -> None:
+    """The camera is a real RTSP server on the host, which the guest sees as 10.0.2.2."""
+    before = wait_for_service(vm)
+    camera, met = RtspCamera(), len(strangers(vm.packets))
+    camera.plug()
+    try:
+        url = camera.url.replace("127.0.0.1", "10.0.2.2")
+        vm.ssh(f"{PROGRAM} units install {url} --root {ROOT}")
+        # Active means a first pose, now from the network.
+        after = wait_for_service(vm, other_than=before["MainPID"])
+        assert "shared:///run/edgepose-camera" in vm.ssh(f"tr '\\0' ' ' < /proc/{after['MainPID']}/cmdline")
+        reader = vm.ssh("systemctl show edgepose-camera -p MainPID --value").strip()
+        assert url not in vm.ssh("ps -eo args")
+        assert "litert" not in vm.ssh(f"cat /proc/{reader}/maps")
+        time.sleep(5)
+        port = int(camera.url.split(":")[2].split("/")[0])
+        assert set(strangers(vm.packets)[met:]) == {(TCP, "10.0.2.2", port)}
+        # By the same directives another address is out of reach, and without them it is not.
+        probe = f"import socket; socket.create_connection(('10.0.2.2', {port}), 5)"
+        run = "systemd-run --wait --quiet -p IPAddressDeny=any"
+        assert vm.ssh(f'{run} -p IPAddressAllow=10.0.2.2 python3 -c "{probe}"; echo $?', check=False) == "0\n"
+        assert vm.ssh(f'{run} -p IPAddressAllow=10.0.2.3 python3 -c "{probe}"; echo $?', check=False) != "0\n"
+        # Outside of its unit the camera's process refuses to go on.
+        alone = vm.ssh(f"{PROGRAM} camera {url} --share /run/alone 2>&1; echo $?", check=False)
+        assert alone.endswith("9\n"), alone
+    finally:
+        camera.unplug()
 
 
 def test_power_cuts_at_any_moment_leave_a_whole_version(

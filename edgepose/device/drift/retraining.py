@@ -54,13 +54,18 @@ def wanted_pictures(event: DriftEvent) -> str:
     feature = FEATURES[event.feature]
     lower = event.size.typical < event.size.reference
     words = (feature.low if lower else feature.high) or feature.meaning
-    return f"{words} ({event.feature}: {event.size.typical:g} instead of {event.size.reference:g})"
+    return f"{words} ({event.feature}: {_change(event)})"
 
 
 def describe_event(event: DriftEvent) -> str:
     """One line for people."""
     over = f", over since {event.until}" if event.until else ""
     return (
-        f"{event.feature} drifted since {event.since}: {event.size.typical:g} instead of "
-        f"{event.size.reference:g}, {FEATURES[event.feature].meaning}{over}"
+        f"{event.feature} drifted since {event.since}{over}: {_change(event)} "
+        f"({FEATURES[event.feature].meaning})"
     )
+
+
+def _change(event: DriftEvent) -> str:
+    shown = FEATURES[event.feature].shown
+    return f"{shown(event.size.typical)} instead of {shown(event.size.reference)}"

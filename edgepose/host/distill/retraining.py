@@ -11,7 +11,7 @@ import numpy as np
 from edgepose.errors import ConfigError
 from edgepose.host.distill.persons import TrainingPerson
 from edgepose.host.distill.students import STUDENTS
-from edgepose.inference.drift_features import PoseSampler, Samples, no_samples, picture_samples
+from edgepose.inference.drift_features import FEATURES, PoseSampler, Samples, no_samples, picture_samples
 from edgepose.inference.image_file import read_image_rgb
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeleton import Skeleton
@@ -73,7 +73,8 @@ def describe_answer(answer: RetrainingAnswer) -> list[str]:
     """A line a drifted feature, for people."""
     lines = [f"answers the request of {answer.model}, bundle version {answer.bundle_version}"]
     for seen in answer.coverage:
-        change = f"{seen.feature} {seen.typical:g} instead of {seen.reference:g}"
+        shown = FEATURES[seen.feature].shown
+        change = f"{seen.feature} {shown(seen.typical)} instead of {shown(seen.reference)}"
         if seen.share is None:
             lines.append(f"  {change}: whether the training pictures show it cannot be told without a camera")
         elif seen.share == 0:
