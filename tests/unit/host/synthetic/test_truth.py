@@ -35,10 +35,11 @@ def opencv_projection(camera: Camera, points: Vector) -> Vector:
     # From the world (y up, z back) to a level camera (y down, z forward), then about its own axes.
     turns = [cv2.Rodrigues(np.array(axis))[0] for axis in ((0, -yaw, 0), (pitch, 0, 0), (0, 0, -roll))]
     turn, level = turns[2] @ turns[1] @ turns[0], np.array([1.0, -1.0, -1.0])
-    vector, _ = cv2.Rodrigues(turn)
+    # Turned here: as a rotation vector, half a turn loses half of its digits.
+    seen = (points * level - level * camera.position) @ turn.T
     cx, cy = (camera.size_wh[0] - 1) / 2, (camera.size_wh[1] - 1) / 2
     inner = np.array([[camera.focal_px, 0, cx], [0, camera.focal_px, cy], [0, 0, 1]])
-    found, _ = cv2.projectPoints(points * level, vector, -turn @ (level * camera.position), inner, None)
+    found, _ = cv2.projectPoints(seen, np.zeros(3), np.zeros(3), inner, None)
     return found[:, 0]
 
 
