@@ -53,7 +53,7 @@ def install(source: str, root: Path | None, user: str, systemd_dir: Path | None)
     if place.live:
         prepare_user(user, _place(root))
     if plan.address is not None:
-        write_secret(place.folder.parent.parent / plan.address_file, f"{plan.address}\n")
+        write_secret(place.file_system / plan.address_file, f"{plan.address}\n")
     for name, text in plan.units:
         unit = UnitPlace(place.folder, place.live, name)
         install_unit(text, unit)
@@ -65,13 +65,15 @@ def install(source: str, root: Path | None, user: str, systemd_dir: Path | None)
 def remove(systemd_dir: Path | None) -> None:
     """Stop the service and remove its unit."""
     from edgepose.cli.output import say
-    from edgepose.device.units.installation import UnitPlace, remove_unit
+    from edgepose.device.units.installation import UnitPlace, remove_secret, remove_unit
+    from edgepose.device.units.plan import ADDRESS_PATH
     from edgepose.device.units.service_unit import CAMERA_UNIT
 
     place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
     say(f"{place.unit} is removed." if remove_unit(place) else f"There is no {place.unit}.")
     camera = UnitPlace(place.folder, place.live, CAMERA_UNIT)
     if remove_unit(camera):
+        remove_secret(place.file_system / ADDRESS_PATH)
         say(f"{camera.unit} is removed.")
 
 

@@ -56,6 +56,8 @@ Restart=always
 RestartSec=5
 RuntimeDirectory=edgepose-camera
 RuntimeDirectoryMode=0700
+# The service may be looking while this one is started again.
+RuntimeDirectoryPreserve=restart
 User={request.user}
 Group={request.user}
 # One way only: to the camera, by its number.

@@ -32,6 +32,11 @@ class UnitPlace:
     name: str = UNIT_NAME
 
     @property
+    def file_system(self) -> Path:
+        """Root of the file system that the units are for."""
+        return self.folder.absolute().parent.parent.parent
+
+    @property
     def unit(self) -> Path:
         """The unit file."""
         return self.folder / self.name
@@ -107,6 +112,18 @@ def write_secret(target: Path, text: str) -> None:
         _write(target, text.encode(), 0o600)
     except OSError as problem:
         raise DeployError(f"Cannot write {target}: {problem.strerror}.", "Try sudo.") from problem
+
+
+def remove_secret(target: Path) -> None:
+    """Removes what ``write_secret`` wrote.
+
+    Raises:
+        DeployError: It cannot be removed.
+    """
+    try:
+        target.unlink(missing_ok=True)
+    except OSError as problem:
+        raise DeployError(f"Cannot remove {target}: {problem.strerror}.", "Try sudo.") from problem
 
 
 def restart_where_running() -> bool:

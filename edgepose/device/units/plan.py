@@ -9,6 +9,9 @@ from edgepose.device.capture.source_address import camera_host, parse_source
 from edgepose.device.units.camera_unit import ADDRESS_FILE, SHARED_SOURCE, CameraUnitRequest, camera_unit
 from edgepose.device.units.service_unit import CAMERA_UNIT, UNIT_NAME, ServiceRequest, service_unit
 
+# Below the file system's root.
+ADDRESS_PATH = Path("etc/edgepose") / ADDRESS_FILE
+
 
 @dataclass(frozen=True)
 class UnitPlan:
@@ -22,7 +25,7 @@ class UnitPlan:
 
     units: tuple[tuple[str, str], ...]
     address: str | None = None
-    address_file: Path = Path("etc/edgepose") / ADDRESS_FILE
+    address_file: Path = ADDRESS_PATH
 
 
 def plan_units(source: str, root: Path, user: str, program: Path) -> UnitPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -15,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from edgepose.device.capture.source_address import parse_source
+from edgepose.device.capture.supervised import shared_folder
 from edgepose.device.capture.supervised.kept_process import CaptureOptions
+from edgepose.device.capture.supervised.shared_folder import SharedFolder
 from edgepose.device.capture.supervised.sharing import require_filtered, share_camera
 from edgepose.device.capture.supervised.supervised_source import SupervisedSource
 from edgepose.errors import ConfigError, DeviceError
@@ -175,3 +178,23 @@ def test_a_folder_without_a_camera_keeps_the_reader_waiting_without_work(tmp_pat
     assert not list(tmp_path.iterdir())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
+
+
+def test_a_folder_that_is_not_given_to_this_user_yet_is_waited_for_and_not_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Systemd makes a unit's folder first and gives it to the unit's user then; root may enter it anyway."""
+    refused = PermissionError(errno.EACCES, "Permission denied")
+
+    def denied(*_arguments: object) -> int:
+        raise refused
+
+    folder = SharedFolder(parse_source(f"shared://{tmp_path}"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", denied)
+        assert folder.lost(silent=False) is None
+        patched.setattr(shared_folder, "_DENIED_LIMIT_S", 0.0)
+        problem = folder.lost(silent=False)
+    assert problem is not None
+    assert "Permission denied" in problem.message
+    folder.close()

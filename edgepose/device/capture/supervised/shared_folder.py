@@ -18,6 +18,8 @@ from edgepose.errors import DeviceError
 MESSAGES, REQUESTS = "messages", "requests"
 PICTURES = ("pictures0", "pictures1")
 _TRY_EVERY_S = 0.5
+# systemd makes the folder first and gives it to the user then.
+_DENIED_LIMIT_S = 5.0
 
 
 class SharedFolder:
@@ -37,6 +39,7 @@ class SharedFolder:
         self._own: list[int] = []
         self._requests = -1
         self._tried_s = 0.0
+        self._denied_s: float | None = None
         self._closed = False
         self.messages: RecordReader = _Nothing()
         self.pictures = (ReadPictures(-1), ReadPictures(-1))
@@ -83,13 +86,21 @@ class SharedFolder:
         except OSError as problem:
             for descriptor in own:
                 os.close(descriptor)
-            if problem.errno in {errno.ENOENT, errno.ENXIO}:
+            if self._is_yet_to_come(problem):
                 return
             why = "another program reads it" if isinstance(problem, BlockingIOError) else problem.strerror
             raise DeviceError(f"Cannot read the camera at {self._name}: {why}.") from problem
+        self._denied_s = None
         self._own, self._requests = own, own[1]
         self.messages = RecordReader(own[0], MESSAGE_BYTES)
         self.pictures = (ReadPictures(own[2]), ReadPictures(own[3]))
+
+    def _is_yet_to_come(self, problem: OSError) -> bool:
+        if problem.errno != errno.EACCES:
+            self._denied_s = None
+            return problem.errno in {errno.ENOENT, errno.ENXIO}
+        self._denied_s = self._tried_s if self._denied_s is None else self._denied_s
+        return self._tried_s - self._denied_s < _DENIED_LIMIT_S
 
 
 class _Nothing(RecordReader):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from edgepose.cli import device_units
 from edgepose.device.units import installation
 from edgepose.device.units.installation import UnitPlace, install_unit, remove_unit
 from edgepose.device.units.plan import plan_units
@@ -135,3 +138,21 @@ def test_a_camera_of_this_machine_needs_one_unit() -> None:
     plan = plan_units("v4l2:///dev/video0", Path("/srv/root"), "edgepose", Path("/usr/bin/true"))
     assert [name for name, _ in plan.units] == [UNIT_NAME]
     assert plan.address is None
+
+
+def test_a_network_cameras_password_lies_where_its_unit_looks_for_it_and_goes_with_it(tmp_path: Path) -> None:
+    folder, source = tmp_path / "card/etc/systemd/system", "rtsp://user:s3cret@192.0.2.7/live"
+    folder.mkdir(parents=True)
+    call = ["--systemd-dir", str(folder)]
+    runner = CliRunner()
+    done = runner.invoke(device_units.command, ["install", source, "--root", str(tmp_path / "root"), *call])
+    assert done.exit_code == 0, done.output
+    text = (folder / "edgepose-camera.service").read_text()
+    (named,) = re.findall(r"^LoadCredential=address:(.*)$", text, re.MULTILINE)
+    secret = tmp_path / "card" / named.lstrip("/")
+    assert secret.read_text() == f"{source}\n"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert "s3cret" not in text + (folder / "edgepose.service").read_text() + done.output
+    assert runner.invoke(device_units.command, ["remove", *call]).exit_code == 0
+    assert not secret.exists()
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
