@@ -17,7 +17,7 @@ _COMMANDS = {
     "readiness": ("edgepose.cli.device_readiness", "Say whether this root can take a bundle."),
     "status": ("edgepose.cli.status", "Show what is installed in this device root."),
     "logs": ("edgepose.cli.logs", "Show what happened here."),
-    "drift": ("edgepose.cli.device_drift", "Show what drifted, or begin to learn anew."),
+    "drift": ("edgepose.cli.drift", "Show what drifted and what is asked for, or begin to learn anew."),
     "telemetry": ("edgepose.cli.telemetry", "Show, export or delete what this device counted about itself."),
     "page": ("edgepose.cli.device_page", "Show a running service in a browser: skeletons, never a picture."),
     "verify": ("edgepose.cli.device_verify", "Check the installed files, or a bundle, against the manifest."),

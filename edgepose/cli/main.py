@@ -24,6 +24,7 @@ _COMMANDS = {
     "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),
     "logs": ("edgepose.cli.logs", "Show what happened on a device."),
     "telemetry": ("edgepose.cli.telemetry", "Show, export or delete what a device counted about itself."),
+    "drift": ("edgepose.cli.drift", "Show what drifted on a device and what it asks for."),
     "page": ("edgepose.cli.device_page", "Show a running service in a browser: skeletons, never a picture."),
     "keys": ("edgepose.cli.keys", "Make, show and rotate the keys that sign bundles."),
     "models": ("edgepose.cli.models", "List ready specs; inspect a model file."),

@@ -11,6 +11,7 @@ from edgepose.errors import DeployError, MissingDependencyError
 from edgepose.spec.benchmark_report import BenchmarkReport
 from edgepose.spec.device_logs import DeviceLogs
 from edgepose.spec.device_status import StatusReport
+from edgepose.spec.drift_record import DriftStatus, RetrainingRequest
 from edgepose.spec.records import from_builtins
 
 if TYPE_CHECKING:
@@ -63,6 +64,34 @@ def remote_telemetry(device: tuple[str, str | None, Path | None], what: str, *mo
     """
     with _connected(*device) as connection:
         return connection.installed().ask(["telemetry", what, "--root", connection.root, *more])
+
+
+def remote_drift(device: tuple[str, str | None, Path | None]) -> DriftStatus:
+    """What a device knows about drift.
+
+    Args:
+        device: As ssh calls it, its fingerprint at first contact, a configuration for ssh.
+
+    Raises:
+        EdgeposeError: As ``connect`` and the device raise.
+    """
+    with _connected(*device) as connection:
+        answer = connection.installed().ask(["drift", "show", "--root", connection.root])
+    return from_builtins(answer, DriftStatus, f"drift of {device[0]}")
+
+
+def remote_request(device: tuple[str, str | None, Path | None]) -> RetrainingRequest:
+    """What a device asks for.
+
+    Args:
+        device: As ssh calls it, its fingerprint at first contact, a configuration for ssh.
+
+    Raises:
+        EdgeposeError: As ``connect`` and the device raise.
+    """
+    with _connected(*device) as connection:
+        answer = connection.installed().ask(["drift", "request", "--root", connection.root])
+    return from_builtins(answer, RetrainingRequest, f"request of {device[0]}")
 
 
 def remote_benchmark(

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from edgepose.errors import ConfigError, EdgeposeError
 from edgepose.spec.drift_record import DriftBaseline, DriftStatus, RetrainingRequest
-from edgepose.spec.records import Record, from_json, to_json
+from edgepose.spec.records import Record, from_json, read_json, to_json
 from edgepose.spec.whole_file import write_whole
 
 RecordType = TypeVar("RecordType", bound=Record)
@@ -93,6 +93,32 @@ class DriftFiles:
             self.folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as problem:
             raise ConfigError(f"Cannot write {self.folder}: {problem.strerror}.") from problem
+
+
+def known_drift(root: Path) -> DriftStatus:
+    """What is known in a device root.
+
+    Raises:
+        ConfigError: Nothing is known there.
+    """
+    status = DriftFiles(root).status()
+    if status is None:
+        raise ConfigError(f"Nothing is known about drift in {root}.", "It is looked for by the service.")
+    return status
+
+
+def asked_for(root: Path) -> RetrainingRequest:
+    """The request in a device root.
+
+    Raises:
+        ConfigError: There is none, or it is damaged.
+    """
+    path = DriftFiles(root).request
+    if not path.is_file():
+        raise ConfigError(
+            f"The device root {root} asks for nothing.", "A request is written when something drifts."
+        )
+    return read_json(path, RetrainingRequest)
 
 
 def _read(path: Path, record: type[RecordType]) -> RecordType | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgepose.inference.drift_features import FEATURES
 from edgepose.spec.bundle_manifest import BundleManifest
-from edgepose.spec.drift_record import DriftEvent, RetrainingRequest
+from edgepose.spec.drift_record import DriftEvent, DriftStatus, RetrainingRequest
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,23 @@ def describe_event(event: DriftEvent) -> str:
         f"{event.feature} drifted since {event.since}{over}: {_change(event)} "
         f"({FEATURES[event.feature].meaning})"
     )
+
+
+def describe_drift(status: DriftStatus) -> str:
+    """Everything that is known, for people."""
+    lines = [describe_event(event) for event in status.events]
+    lines.append(f"{status.windows} windows seen" + (", still learning" if status.learning else ""))
+    if status.retrain:
+        lines.append("Retrain: edgepose drift request, then edgepose distill --request")
+    return "\n".join(lines)
+
+
+def describe_request(request: RetrainingRequest) -> str:
+    """What is asked for, for people."""
+    lines = [f"{request.requested_at}: {request.model} of bundle version {request.bundle_version} drifted."]
+    lines += [f"  {describe_event(event)}" for event in request.drifted]
+    lines += ["Training pictures should show:", *(f"  {words}" for words in request.pictures)]
+    return "\n".join(lines)
 
 
 def _change(event: DriftEvent) -> str:
