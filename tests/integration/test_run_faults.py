@@ -55,7 +55,7 @@ def running(source: object, root: Path, lines: int = 5) -> Iterator[subprocess.P
             return poses.exists() and poses.read_bytes().count(b"\n") >= lines
 
         try:
-            wait_until(has_begun, 60.0, "the first lines")
+            wait_until(has_begun, 120.0, "the first lines")
             yield process
         finally:
             process.kill()
@@ -100,7 +100,7 @@ def test_a_stop_signal_in_mid_frame_ends_a_live_run_well(camera: RtspCamera, roo
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    assert time.monotonic() - start_s < 30
+    assert time.monotonic() - start_s < 55
     assert "Traceback" not in errors
     assert are_gone(members)
     frames = whole_lines(root.parent / "poses.jsonl")
@@ -117,7 +117,7 @@ def test_a_killed_live_run_leaves_no_process_and_whole_files(camera: RtspCamera,
         assert len(members) == 5
         os.kill(process.pid, signal.SIGKILL)
         process.wait(30)
-        wait_until(lambda: are_gone(members), 10.0, "all processes are gone")
+        wait_until(lambda: are_gone(members), 20.0, "all processes are gone")
     assert set(_SHARED.iterdir()) == shared_before
     assert whole_lines(root.parent / "poses.jsonl") >= 40
     (root.parent / "poses.jsonl").unlink()
