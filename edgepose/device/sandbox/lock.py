@@ -5,21 +5,19 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import resource
 import socket
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
-from edgepose.device.sandbox.filter_program import filter_program
-from edgepose.device.sandbox.syscalls import ARCHITECTURES
 from edgepose.errors import DeviceError
+from edgepose.sandbox.policy import ordinary_policy
+from edgepose.sandbox.seccomp import control, load_filter
 from edgepose.spec.device_status import SandboxReport
 
-# include/uapi/linux/prctl.h and seccomp.h
-_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
-_SECCOMP_SET_MODE_FILTER, _TSYNC = 1, 1
+# include/uapi/linux/prctl.h
+_PR_SET_DUMPABLE = 4
 _INTERNET = frozenset({socket.AF_INET, socket.AF_INET6})
 _STANDARD_STREAMS = frozenset({0, 1, 2})
 MECHANISMS = ("seccomp", "no_new_privs", "no_core_dump", "no_inherited_socket")
@@ -36,13 +34,9 @@ class LockScope(Enum):
     """
 
     ALL = frozenset[str]()
-    KEEPER = frozenset({"fork", "clone"})
-    CAMERA = frozenset({"sendto", "recvfrom"})
-    DAEMON = frozenset({"sendto", "recvfrom", "sendmsg", "recvmsg"})
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+    KEEPER = frozenset({"fork", "clone", "seccomp"})
+    CAMERA = frozenset({"sendto", "recvfrom", "getsockopt", "setsockopt", "shutdown"})
+    DAEMON = frozenset({"sendto", "recvfrom", "sendmsg", "recvmsg", "getsockopt", "setsockopt", "shutdown"})
 
 
 def lock_process(
@@ -64,31 +58,18 @@ def lock_process(
         DeviceError: A socket is open, or the kernel cannot enforce the lock. The process may be locked in
             part; it must not go on with pictures.
     """
-    architecture = ARCHITECTURES.get(platform.machine())
-    if architecture is None:
-        raise DeviceError(f"There is no filter for {platform.machine()}, so frames could leave this process.")
     refuse_sockets(kept_sockets, scope)
     # The files of /proc/self then belong to root, and no core is dumped, whatever the system's pattern.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    _control(libc, _PR_SET_DUMPABLE, 0)
-    _control(libc, _PR_SET_NO_NEW_PRIVS, 1)
-    code = b"".join(instruction.packed() for instruction in filter_program(architecture, scope.value))
-    buffer = ctypes.create_string_buffer(code, len(code))
-    program = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
-    result = libc.syscall(
-        ctypes.c_long(architecture.seccomp),
-        ctypes.c_uint(_SECCOMP_SET_MODE_FILTER),
-        ctypes.c_uint(_TSYNC),
-        ctypes.byref(program),
-    )
-    if result != 0:
-        # A positive result names a thread that could not be locked.
-        why = os.strerror(ctypes.get_errno()) if result < 0 else f"thread {result} has a filter of its own"
+    if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        control(ctypes.CDLL(None, use_errno=True), _PR_SET_DUMPABLE, 0)
+        load_filter(ordinary_policy(os.getpid(), permitted=scope.value | {"ioctl", "kill"}))
+    except OSError as problem:
         raise DeviceError(
-            f"The kernel does not lock this process in (seccomp: {why}), so frames could leave it.",
+            f"The kernel does not lock this process in ({problem}), so frames could leave it.",
             "Use a kernel with CONFIG_SECCOMP_FILTER.",
-        )
+        ) from problem
     _require_locked()
     return SandboxReport(enforced=True, mechanisms=MECHANISMS)
 
@@ -138,11 +119,6 @@ def _has_peer(connection: socket.socket) -> bool:
     except OSError:
         return False
     return True
-
-
-def _control(libc: ctypes.CDLL, option: int, value: int) -> None:
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        raise DeviceError(f"prctl({option}) failed: {os.strerror(ctypes.get_errno())}.")
 
 
 def _require_locked() -> None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgepose.device.sandbox.syscalls import ARCHITECTURES
+from edgepose.sandbox.syscalls import ARCHITECTURES
 
 SECRET = b"edgepose-privacy-check"
 _PTRACE_ATTACH, _PTRACE_DETACH = 16, 17
