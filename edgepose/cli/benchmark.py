@@ -90,7 +90,9 @@ def command(  # noqa: PLR0917 (one argument an option)
             threads,
         )
         profile = find_profile(profile_name) if profile_name else None
-        report = benchmark_here(choice, profile, (duration_s, samples), source, unlocked=unlocked)
+        report = benchmark_here(
+            choice, profile, (duration_s, samples), source, unlocked=unlocked, json_target=json_target
+        )
     # The record first: it took minutes.
     write_report(report, json_target, describe_benchmark(report))
     _write_files(report, markdown, plot)

@@ -54,6 +54,7 @@ def benchmark_here(
     source: str | None,
     *,
     unlocked: bool,
+    json_target: str | None,
 ) -> BenchmarkReport:
     """Measures on this machine.
 
@@ -63,6 +64,7 @@ def benchmark_here(
         length: ``--duration-s`` and ``--samples``.
         source: ``--source``.
         unlocked: ``--allow-unlocked``.
+        json_target: ``--json``, which is written in the end.
 
     Raises:
         EdgeposeError: As ``benchmark_chosen``.
@@ -72,10 +74,11 @@ def benchmark_here(
     from edgepose.cli.output import progress_bar, say
     from edgepose.device.benchmark.model_benchmark import ModelBenchmark, benchmark_chosen
     from edgepose.device.capture.supervised.kept_process import CaptureOptions
-    from edgepose.device.sandbox.live_lock import live_lock
+    from edgepose.device.sandbox.live_lock import folders_of_outputs, live_lock
     from edgepose.inference.benchmark_rule import length_asked
 
-    lock = None if source is None else live_lock(source, say, unlocked=unlocked)
+    writable = folders_of_outputs([json_target])
+    lock = None if source is None else live_lock(source, say, unlocked=unlocked, writable=writable)
     with progress_bar("benchmark") as progress:
         return benchmark_chosen(
             ModelBenchmark(

@@ -34,5 +34,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     from edgepose.device.estimator_choice import EstimatorChoice
 
     choice = EstimatorChoice(root=root, threads=threads)
-    report = benchmark_here(choice, None, (duration_s, samples), source, unlocked=unlocked)
+    report = benchmark_here(
+        choice, None, (duration_s, samples), source, unlocked=unlocked, json_target=json_target
+    )
     write_report(report, json_target, describe_benchmark(report))

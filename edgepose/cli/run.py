@@ -95,7 +95,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     from edgepose.device.estimator_choice import EstimatorChoice
     from edgepose.device.observers import ObserverChoice, drift_choice, open_observers, telemetry_root
     from edgepose.device.runtime import RunRequest, run
-    from edgepose.device.sandbox.live_lock import live_lock
+    from edgepose.device.sandbox.live_lock import folders_of_outputs, live_lock
     from edgepose.device.stop_signal import stop_requests
 
     models = EstimatorChoice(model, spec_file, bundle, root, detector, detector_spec, threads)
@@ -105,6 +105,8 @@ def command(  # noqa: PLR0917 (one argument an option)
         port if live_page else None,
         drift_choice(models) if drift else None,
     )
+    roots = (observers.telemetry_root, observers.drift.root if observers.drift else None)
+    writable = (*(root for root in roots if root), *folders_of_outputs([output, render, json_target]))
     with (
         stop_requests() as stop,
         progress_bar("frames") as progress,
@@ -119,7 +121,7 @@ def command(  # noqa: PLR0917 (one argument an option)
             observers=opened,
             detect_every=detect_every,
             smoothing=smoothing,
-            lock=live_lock(source, say, unlocked=unlocked),
+            lock=live_lock(source, say, unlocked=unlocked, writable=writable),
             capture=CaptureOptions(lock=not unlocked, say=say),
         )
         summary = run(request, stop, progress)

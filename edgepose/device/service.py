@@ -15,7 +15,7 @@ from edgepose.device.install.service_start import begin_service, excuse_service,
 from edgepose.device.observers import ObserverChoice, open_observers
 from edgepose.device.run_summary import RunSummary
 from edgepose.device.runtime import RunRequest, run
-from edgepose.device.sandbox.live_lock import lock_or_say
+from edgepose.device.sandbox.live_lock import folders_of_outputs, folders_of_source, lock_or_say
 from edgepose.device.units.notice import ServiceNotice
 from edgepose.errors import DeployError, DeviceError
 
@@ -69,7 +69,10 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
         EdgeposeError: As ``begin_service`` and ``run`` raise.
     """
     root = request.root
-    _check_camera(parse_source(request.source), request.permissions)
+    address = parse_source(request.source)
+    _check_camera(address, request.permissions)
+    # Telemetry, drift and how this start went are written in the root.
+    writable = (root, *folders_of_outputs([request.output]), *folders_of_source(address))
 
     def noting(note: Callable[[Path], None]) -> Callable[[], None]:
         def take() -> None:
@@ -83,7 +86,8 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
 
     def lock() -> None:
         kept = frozenset({notice.descriptor} if notice.descriptor is not None else ())
-        note_running(root, lock_or_say(kept, say, unlocked=request.permissions.unlocked))
+        unlocked = request.permissions.unlocked
+        note_running(root, lock_or_say(kept, say, unlocked=unlocked, writable=writable))
 
     def stopped() -> bool:
         notice.waiting()

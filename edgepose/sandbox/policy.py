@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 from edgepose.sandbox.filter_program import Condition, FilterPolicy, Rule
 from edgepose.sandbox.syscalls import ORDINARY_CALLS
@@ -25,6 +26,15 @@ _SET_DUMPABLE = 4
 # include/uapi/asm-generic/ioctls.h: TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, and
 # TCGETS2 (_IOR('T', 0x2A, struct termios2)). Nothing that puts characters into a terminal.
 TERMINAL_QUESTIONS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C542A)
+
+# What changes files by their names.
+_CHANGES_FILES = frozenset(
+    {
+        "truncate", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "creat", "link", "linkat",
+        "symlink", "symlinkat", "unlink", "unlinkat", "chmod", "fchmodat", "fchmodat2", "chown", "lchown",
+        "fchownat", "utime", "utimes", "futimesat", "utimensat",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,3 +90,20 @@ def ordinary_policy(
         "prlimit64": ((Condition(2, 0, _ALL_BITS),),),
     }
     return FilterPolicy(frozenset(ORDINARY_CALLS) | permitted, ruled)
+
+
+def reading_only(policy: FilterPolicy) -> FilterPolicy:
+    """The same, and no file is opened for writing, made, renamed or removed any more.
+
+    Args:
+        policy: What is allowed otherwise. ``openat2``, whose flags a filter cannot see, goes as well.
+    """
+    flags = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    ruled = dict(policy.ruled)
+    ruled["open"] = ((Condition(1, os.O_RDONLY, flags),),)
+    ruled["openat"] = ((Condition(2, os.O_RDONLY, flags),),)
+    for name in ("mknod", "mknodat"):
+        ruled.pop(name, None)
+    return replace(
+        policy, allowed=policy.allowed - _CHANGES_FILES - {"open", "openat", "openat2"}, ruled=ruled
+    )

@@ -82,10 +82,17 @@ class HistoryEvent(Record, frozen=True, kw_only=True):
 
 
 class SandboxReport(Record, frozen=True, kw_only=True):
-    """What keeps the running program from the network."""
+    """What keeps the running program from the network.
+
+    Attributes:
+        enforced: Whether the kernel enforces it.
+        mechanisms: By what.
+        not_guaranteed: What does not hold on this kernel, in words.
+    """
 
     enforced: bool
     mechanisms: tuple[str, ...]
+    not_guaranteed: tuple[str, ...] = ()
 
 
 class TrustReport(Record, frozen=True, kw_only=True):

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.sandbox.lock import refuse_sockets
+from edgepose.device.sandbox.lock import refuse_descriptors
 from edgepose.errors import DeviceError
 
 LOCKED_WORK = """
 import threading
 import numpy as np
 from edgepose.device.sandbox.lock import lock_process
-print(lock_process().enforced)
+from pathlib import Path
+print(lock_process(writable=(Path(PATH).parent,)).enforced)
 values = []
 thread = threading.Thread(target=lambda: values.append(float((np.ones((64, 64)) @ np.ones((64, 64))).sum())))
 thread.start(); thread.join()
@@ -67,12 +68,12 @@ def test_a_locked_process_computes_makes_threads_and_writes_files(tmp_path: Path
 def test_an_open_socket_is_found(tmp_path: Path) -> None:
     with socket.socket() as network:
         with pytest.raises(DeviceError, match=rf"descriptor {network.fileno()}, AF_INET"):
-            refuse_sockets(frozenset())
+            refuse_descriptors(frozenset())
         with pytest.raises(DeviceError, match="AF_INET"):
             # A network socket cannot be kept by naming it.
-            refuse_sockets(frozenset({network.fileno()}))
+            refuse_descriptors(frozenset({network.fileno()}))
     left, right = socket.socketpair()
     with left, right:
         with pytest.raises(DeviceError, match="AF_UNIX"):
-            refuse_sockets(frozenset({left.fileno()}))
-        refuse_sockets(frozenset({left.fileno(), right.fileno()}))
+            refuse_descriptors(frozenset({left.fileno()}))
+        refuse_descriptors(frozenset({left.fileno(), right.fileno()}))

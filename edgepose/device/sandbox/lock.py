@@ -1,4 +1,4 @@
-"""Locks this process in: no socket, no child, no other process's memory, no core dump, in every thread."""
+"""Locks this process in: no socket, no child, no other process, no file but its own, in every thread."""
 
 from __future__ import annotations
 
@@ -7,127 +7,184 @@ import errno
 import os
 import resource
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
+from edgepose.device.sandbox.descriptors import AllowedSockets, checked_descriptors
+from edgepose.device.sandbox.device_kinds import CAMERA, PLAIN, DeviceKind, files_of
 from edgepose.errors import DeviceError
-from edgepose.sandbox.policy import ordinary_policy
+from edgepose.sandbox.every_thread import restrict_process
+from edgepose.sandbox.landlock import FileAccess, landlock_abi
+from edgepose.sandbox.policy import ordinary_policy, reading_only
 from edgepose.sandbox.seccomp import control, load_filter
 from edgepose.spec.device_status import SandboxReport
 
 # include/uapi/linux/prctl.h
 _PR_SET_DUMPABLE = 4
-_INTERNET = frozenset({socket.AF_INET, socket.AF_INET6})
-_STANDARD_STREAMS = frozenset({0, 1, 2})
-MECHANISMS = ("seccomp", "no_new_privs", "no_core_dump", "no_inherited_socket")
+MECHANISMS = ("seccomp", "no_new_privs", "no_core_dump", "no_inherited_socket", "known_descriptors")
+_WITHOUT_LANDLOCK = (
+    "Landlock does not hold here ({why}): other processes of the same user could be looked into through "
+    "/proc{writing}, unless the service's unit forbids it."
+)
+_OF_CONNECTIONS = frozenset({"sendto", "recvfrom", "getsockopt", "setsockopt", "shutdown"})
 
 
 class LockScope(Enum):
     """How much a process may still do.
 
     Attributes:
-        ALL: Nothing of what the filter knows.
-        KEEPER: Processes like itself, which are born locked; no program, no socket.
+        ALL: Nothing that reaches outside.
+        KEEPER: Processes like itself, which are born locked and may lock themselves in further; device files
+            of cameras, which those open; no program, no socket.
         CAMERA: Send and receive on the TCP connections to its camera that are open already.
         DAEMON: The same, and messages, on the Unix sockets to the system's camera service.
     """
 
     ALL = frozenset[str]()
-    KEEPER = frozenset({"fork", "clone", "seccomp"})
-    CAMERA = frozenset({"sendto", "recvfrom", "getsockopt", "setsockopt", "shutdown"})
-    DAEMON = frozenset({"sendto", "recvfrom", "sendmsg", "recvmsg", "getsockopt", "setsockopt", "shutdown"})
+    KEEPER = frozenset(
+        {
+            "fork", "clone", "kill", "tgkill", "seccomp", "landlock_create_ruleset", "landlock_add_rule",
+            "landlock_restrict_self",
+        }
+    )  # fmt: skip
+    CAMERA = _OF_CONNECTIONS
+    DAEMON = _OF_CONNECTIONS | {"sendmsg", "recvmsg"}
 
 
 def lock_process(
-    kept_sockets: frozenset[int] = frozenset(), scope: LockScope = LockScope.ALL
+    kept_sockets: frozenset[int] = frozenset(),
+    scope: LockScope = LockScope.ALL,
+    writable: Sequence[Path] = (),
 ) -> SandboxReport:
     """Locks this process with all its threads, for good.
 
-    What stays: files, cameras (ioctl and mmap), threads, shared memory that is open already. ``write`` on a
-    kept socket stays, too: it is how systemd is told that the service lives.
+    What stays: reading files, writing to what is open already, cameras (ioctl and mmap), threads, shared
+    memory that is open already, the device files of accelerators that are in use, signals to itself and to
+    the processes that it has started. ``write`` on a kept socket stays, too: it is how systemd is told that
+    the service lives.
 
     Args:
         kept_sockets: Unix sockets that stay open; any other socket is a way out and refused.
         scope: What more stays.
+        writable: Folders in which files may be made, written, renamed and removed; without one, nothing is
+            opened for writing any more.
 
     Returns:
-        What was enforced.
+        What was enforced, and what is not guaranteed on this kernel.
 
     Raises:
-        DeviceError: A socket is open, or the kernel cannot enforce the lock. The process may be locked in
-            part; it must not go on with pictures.
+        DeviceError: Something is open that is not on the list of what may stay, or the kernel cannot enforce
+            the lock. The process may be locked in part; it must not go on with pictures.
     """
-    refuse_sockets(kept_sockets, scope)
+    kinds = refuse_descriptors(kept_sockets, scope)
     # The files of /proc/self then belong to root, and no core is dumped, whatever the system's pattern.
     if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keeper = scope is LockScope.KEEPER
+    used = tuple({*kinds, CAMERA} if keeper else kinds)
+    ioctls = tuple(control for kind in used for control in kind.ioctls)
+    # An accelerator's library may open its device again.
+    reads_only = not writable and not keeper and not any(kind.ioctls for kind in used)
+    children = () if keeper else _children()
     try:
         control(ctypes.CDLL(None, use_errno=True), _PR_SET_DUMPABLE, 0)
-        load_filter(ordinary_policy(os.getpid(), permitted=scope.value | {"ioctl", "kill"}))
+        missing = _restrict_files(tuple(writable), used, keeper=keeper)
+        policy = ordinary_policy(os.getpid(), permitted=scope.value, signals_to=children, ioctls=ioctls)
+        load_filter(reading_only(policy) if reads_only else policy)
     except OSError as problem:
         raise DeviceError(
             f"The kernel does not lock this process in ({problem}), so frames could leave it.",
             "Use a kernel with CONFIG_SECCOMP_FILTER.",
         ) from problem
-    _require_locked()
-    return SandboxReport(enforced=True, mechanisms=MECHANISMS)
+    _require_locked(landlock=missing is None or reads_only)
+    held = (*MECHANISMS, *(("no_file_writes",) if reads_only else ()))
+    if missing is None:
+        return SandboxReport(enforced=True, mechanisms=(*held, "landlock"))
+    writing = "" if reads_only else ", and files be written that it has no business with"
+    said = _WITHOUT_LANDLOCK.format(why=missing, writing=writing)
+    return SandboxReport(enforced=True, mechanisms=held, not_guaranteed=(said,))
 
 
-def refuse_sockets(kept: frozenset[int], scope: LockScope = LockScope.ALL) -> None:
-    """Refuses to go on while a socket is open that could carry something out.
+def refuse_descriptors(kept: frozenset[int], scope: LockScope = LockScope.ALL) -> tuple[DeviceKind, ...]:
+    """Refuses to go on while something is open that could carry a picture out.
 
     Args:
-        kept: Unix sockets that may stay. A standard stream may be one as well: systemd's journal is.
+        kept: Unix sockets that may stay. Standard output may be systemd's journal as well.
         scope: Whether connections to a camera may stay.
+
+    Returns:
+        The kinds of device that are open.
 
     Raises:
         DeviceError: There is one.
     """
-    for entry in Path("/proc/self/fd").iterdir():
-        descriptor = int(entry.name)
-        family, connected = _family(descriptor, entry)
-        if family is None:
-            continue
-        if connected and scope is LockScope.CAMERA and family in _INTERNET:
-            continue
-        if scope is LockScope.DAEMON and family == socket.AF_UNIX:
-            continue
-        if family == socket.AF_UNIX and descriptor in kept | _STANDARD_STREAMS:
-            continue
-        raise DeviceError(
-            f"This process has a socket open (descriptor {descriptor}, {socket.AddressFamily(family).name}), "
-            "by which frames could leave it.",
-            "Start it without inherited sockets.",
-        )
+    return checked_descriptors(
+        AllowedSockets(kept, internet=scope is LockScope.CAMERA, unix=scope is LockScope.DAEMON)
+    )
 
 
-def _family(descriptor: int, entry: Path) -> tuple[int | None, bool]:
-    """The family of a socket, None for anything else, and whether it is a connected stream."""
-    with suppress(OSError):
-        if not str(entry.readlink()).startswith("socket:"):
-            return None, False
-        with socket.socket(fileno=os.dup(descriptor)) as copy:
-            stream = copy.type == socket.SOCK_STREAM
-            return int(copy.family), stream and _has_peer(copy)
-    return None, False
-
-
-def _has_peer(connection: socket.socket) -> bool:
+def _restrict_files(writable: tuple[Path, ...], kinds: tuple[DeviceKind, ...], *, keeper: bool) -> str | None:
+    """Landlock; why it does not hold in every thread, or None."""
+    if not landlock_abi():
+        return "this kernel has none, or it is switched off"
+    # Its children look at themselves, and a camera that is plugged in again has a new file.
+    access = FileAccess((Path("/"),), writable, (Path("/dev"),))
     try:
-        connection.getpeername()
-    except OSError:
-        return False
-    return True
+        if not keeper:
+            access = FileAccess(_readable(), writable, files_of((PLAIN, *kinds)))
+        restrict_process(access, scope_signals=keeper)
+    except OSError as problem:
+        return str(problem)
+    return None
 
 
-def _require_locked() -> None:
-    """The proof is in the trying: a filter that lets a socket pass is none."""
+def _readable() -> tuple[Path, ...]:
+    """Everything but devices, on which reading acts, and other processes: what is read does not get out."""
+    top = [entry for entry in Path("/").iterdir() if entry.name not in {"dev", "proc"}]
+    # The rule holds for the folder as it is now; while it is open, the kernel makes no other one.
+    os.open("/proc/self", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    memory_of_the_kernel = ("kcore", "kmsg", "kpage")
+    said = [
+        entry
+        for entry in Path("/proc").iterdir()
+        if not entry.name[:1].isdigit() and not entry.name.startswith(memory_of_the_kernel)
+    ]
+    return (*top, Path(f"/proc/{os.getpid()}"), *said)
+
+
+def _children() -> tuple[int, ...]:
+    """Processes that this one has started, and may have to end."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            # It may have ended; field 4 of proc(5)'s stat is the parent.
+            with suppress(OSError):
+                text = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+                if int(text.rpartition(")")[2].split()[1]) == os.getpid():
+                    found.append(int(entry.name))
+    return tuple(found)
+
+
+def _require_locked(*, landlock: bool) -> None:
+    """The proof is in the trying: a lock that lets a socket or a foreign file pass is none."""
     try:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
     except OSError as problem:
-        if problem.errno == errno.EPERM:
-            return
+        if problem.errno != errno.EPERM:
+            raise DeviceError(f"The lock is loaded, and a socket fails otherwise: {problem}.") from problem
+    else:
+        raise DeviceError(
+            "The lock is loaded and a socket can still be made, so frames could leave this process."
+        )
+    if not landlock:
+        return
+    try:
+        os.close(os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC))
+    except PermissionError:
+        return
     raise DeviceError(
-        "The lock is loaded and a socket can still be made, so frames could leave this process."
+        "The lock is loaded and a file outside of it can still be opened for writing, so frames could leave "
+        "this process."
     )
