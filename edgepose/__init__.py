@@ -4,7 +4,7 @@ Turns a pose model into a verified bundle for one device profile, installs it so
 a bad model cannot break the device, and runs it there without any frame leaving the device.
 
 Layers, imports only run downward (ARCHITECTURE.md): ``cli``; ``host`` and ``device``; ``inference``;
-``trust``; ``spec``; ``pose``; ``errors``.
+``trust``; ``spec``; ``pose``; ``sandbox``; ``errors``.
 """
 
 __version__ = "0.1.0"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepose.inference.machine import temperature_celsius
+from edgepose.sandbox.python_child import run_words
 
 # Bits 0 to 3 of get_throttled say what is so now; 16 bits further up, what has been so since boot.
 _FIRMWARE_FLAGS = ("under_voltage", "frequency_capped", "throttled", "soft_temperature_limit")
@@ -147,13 +148,7 @@ def _since_boot(firmware: int | None) -> dict[str, int]:
 
 def _asked(vcgencmd: Path) -> str | None:
     try:
-        done = subprocess.run(
-            [vcgencmd, "get_throttled"],
-            capture_output=True,
-            text=True,
-            timeout=_VCGENCMD_LIMIT_S,
-            check=False,
-        )
+        done = run_words([vcgencmd, "get_throttled"], timeout_s=_VCGENCMD_LIMIT_S)
     except (OSError, subprocess.TimeoutExpired):
         return None
     # It says a name, an equals sign and a hexadecimal number.

@@ -1,5 +1,5 @@
-"""What the kernel enforces on a process that asks for it: seccomp and Landlock, by ctypes alone.
+"""How processes are started, and what the kernel enforces on those that ask for it: seccomp and Landlock.
 
-Mechanisms only. What a process with pictures may do is decided in ``edgepose.device.sandbox``, what a process
-that reads foreign model files may do on the host's side.
+Mechanisms only, by the standard library alone. What a process with pictures may do is decided in
+``edgepose.device.sandbox``, what a process that reads foreign model files may do on the host's side.
 """

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import edgepose
 from edgepose.device.install.layout import engine_cache_beside
 from edgepose.device.install.slot_files import read_slot_manifest
 from edgepose.errors import EdgeposeError, TrustError
+from edgepose.sandbox.python_child import python_command, run_words
 from edgepose.spec.device_status import HealthReport
 from edgepose.spec.records import from_json
 
@@ -33,10 +32,9 @@ def run_health_check(folder: Path, manifest_sha256: str, timeout_s: float | None
         manifest_sha256: Digest of its manifest.
         timeout_s: The process is killed after this long; None takes what the profile's delegate needs.
     """
-    command = [sys.executable, "-m", _MODULE]
-    command += ["--folder", os.fspath(folder.resolve()), "--manifest-sha256", manifest_sha256]
-    command += ["--engine-cache", os.fspath(engine_cache_beside(folder))]
-    return report_of(command, timeout_s or _timeout_s(folder, manifest_sha256))
+    arguments = ["--folder", os.fspath(folder.resolve()), "--manifest-sha256", manifest_sha256]
+    arguments += ["--engine-cache", os.fspath(engine_cache_beside(folder).absolute())]
+    return report_of(python_command(_MODULE, arguments), timeout_s or _timeout_s(folder, manifest_sha256))
 
 
 def report_of(command: Sequence[str], timeout_s: float) -> HealthReport:
@@ -44,16 +42,8 @@ def report_of(command: Sequence[str], timeout_s: float) -> HealthReport:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as stream:
         try:
-            process = subprocess.run(
-                [*command, "--report-fd", str(writer)],
-                pass_fds=(writer,),
-                env=package_environment(),
-                # Python puts the working folder first on its path; an `edgepose` there is not ours.
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout_s,
-                check=False,
+            process = run_words(
+                [*command, "--report-fd", str(writer)], pass_fds=(writer,), timeout_s=timeout_s
             )
         except subprocess.TimeoutExpired:
             return _failed(f"the health check did not end within {timeout_s:.0f} s")
@@ -78,17 +68,10 @@ def _timeout_s(folder: Path, manifest_sha256: str) -> float:
     return ENGINE_BUILD_TIMEOUT_S if runtime.delegate == "tensorrt" else HEALTH_TIMEOUT_S
 
 
-def package_environment() -> dict[str, str]:
-    """This process's environment, in which the same edgepose is found."""
-    package_parent = os.fspath(Path(edgepose.__file__).resolve().parent.parent)
-    paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def _ending(code: int, stderr: bytes) -> str:
+def _ending(code: int, stderr: str) -> str:
     if code < 0:
         return f"the health check was ended by signal {-code} ({signal.strsignal(-code)})"
-    lines = stderr.decode(errors="replace").strip().splitlines()
+    lines = stderr.strip().splitlines()
     return f"the health check ended with code {code}: {lines[-1] if lines else 'no message'}"
 
 

@@ -11,13 +11,13 @@ import fcntl
 import os
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from edgepose.errors import ConfigError, DeviceError
+from edgepose.sandbox.python_child import start_python
 from edgepose.spec.records import Record, from_json
 
 START_LIMIT_S = 20.0
@@ -54,12 +54,12 @@ class Ended(Record, frozen=True, kw_only=True):
 
 
 class FedProcess:
-    """Starts ``python -m MODULE ARGUMENTS`` and waits until it is ready.
+    """Starts a module in a Python of its own and waits until it is ready.
 
     Args:
         module: Reads lines from standard input until they end; says :class:`Started` and :class:`Ended` on
             its standard output.
-        arguments: Its arguments.
+        arguments: Its arguments; paths are absolute.
 
     Attributes:
         place: Where it can be reached.
@@ -71,12 +71,9 @@ class FedProcess:
     """
 
     def __init__(self, module: str, arguments: Sequence[str]) -> None:
-        # -s: no packages of the user. A new session: Ctrl-C ends the run, whose end ends this process.
-        self._process = subprocess.Popen(
-            [sys.executable, "-s", "-m", module, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
+        # A new session: Ctrl-C ends the run, whose end ends this process.
+        self._process = start_python(
+            module, arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
         self.dropped = 0
         self._rest = b""

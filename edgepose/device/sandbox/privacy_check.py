@@ -7,18 +7,18 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from edgepose.device.install.health import package_environment
 from edgepose.device.sandbox.ways_out import SECRET
 from edgepose.errors import DeviceError
+from edgepose.sandbox.python_child import run_python
 from edgepose.spec.records import Record
 
 _TIMEOUT_S = 120
+_ESCAPE = "edgepose.device.sandbox.escape_process"
 
 
 class WayOut(Record, frozen=True, kw_only=True):
@@ -161,22 +161,26 @@ def _run(
 ) -> list[WayOut]:
     target = ctypes.create_string_buffer(b"memory!!", 8)
     reader, writer = os.pipe()
-    call = [sys.executable, "-m", "edgepose.device.sandbox.escape_process", *options]
-    call += ["--port", str(listener.port), "--channel", str(descriptor), "--checker", str(os.getpid())]
+    call = [
+        *options,
+        "--port",
+        str(listener.port),
+        "--channel",
+        str(descriptor),
+        "--checker",
+        str(os.getpid()),
+    ]
     call += ["--address", str(ctypes.addressof(target)), "--answers", str(writer)]
     with os.fdopen(reader, encoding="utf-8") as stream:
         try:
-            done = subprocess.run(
-                call, pass_fds=(descriptor, writer), env=package_environment(), cwd="/",
-                stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False,
-            )  # fmt: skip
+            done = run_python(_ESCAPE, call, pass_fds=(descriptor, writer), timeout_s=_TIMEOUT_S)
         except subprocess.TimeoutExpired as problem:
             raise DeviceError(f"The privacy check did not end within {_TIMEOUT_S} s.") from problem
         finally:
             os.close(writer)
         text = stream.read()
     if done.returncode or not text:
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+        said = done.stderr.strip().splitlines()[-1:] or ["nothing"]
         raise DeviceError(f"The privacy check's process ended with code {done.returncode}: {said[0]}")
     rows = [WayOut(**row) for row in json.loads(text)]
     if rows and rows[0].way == "lock" and not allow_failure:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.device.install.owner import give_to
 from edgepose.device.units.service_unit import UNIT_NAME
 from edgepose.errors import DeployError
+from edgepose.sandbox.python_child import find_program, run_words
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 _WANTED = "multi-user.target.wants"
@@ -177,11 +176,12 @@ def _systemctl(*words: str) -> None:
 
 
 def _run(program: str, *words: str) -> None:
-    if shutil.which(program) is None:
+    found = find_program(program)
+    if found is None:
         raise DeployError(
             f"There is no {program} on this machine.",
             "Run edgepose-device service with what starts programs here.",
         )
-    done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
+    done = run_words([found, *words])
     if done.returncode:
         raise DeployError(f"{program} {' '.join(words)} failed: {done.stderr.strip()}.", "Try sudo.")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 from edgepose.device.units.service_unit import UNIT_NAME
+from edgepose.sandbox.python_child import find_program, run_words
 
 _TIMEOUT_S = 30
 
@@ -16,11 +16,12 @@ def service_lines(count: int) -> tuple[str, ...] | None:
     Args:
         count: How many.
     """
-    if shutil.which("journalctl") is None:
+    program = find_program("journalctl")
+    if program is None:
         return None
-    call = ["journalctl", "--unit", UNIT_NAME, "--lines", str(count), "--no-pager", "--output", "short-iso"]
+    call = [program, "--unit", UNIT_NAME, "--lines", str(count), "--no-pager", "--output", "short-iso"]
     try:
-        done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+        done = run_words(call, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return None
     if done.returncode:

@@ -6,7 +6,6 @@ picture that it would download, so one is laid into its working folder.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,6 +19,7 @@ from edgepose.host.convert.parity import Outputs, match_outputs
 from edgepose.host.tools.registry import tool_python
 from edgepose.inference.backend import Backend, run_once
 from edgepose.inference.open_model import open_backend
+from edgepose.sandbox.python_child import run_words
 
 _DRIVER = Path(__file__).with_name("onnx2tf_driver.py")
 _SAMPLE_NAME = "calibration_image_sample_data_20x128x128x3_float32.npy"
@@ -79,24 +79,10 @@ def _run(backend: Backend, inputs: NDArray[np.float32]) -> Outputs:
 
 
 def _run_driver(python: Path, source: Path, output: Path, mode: str) -> Path:
-    environment = {
-        **os.environ,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    environment.pop("PYTHONPATH", None)
-    call = [str(python), str(_DRIVER), str(source), str(output), mode]
+    changes = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    call: list[str | Path] = [python, "-I", _DRIVER, source, output, mode]
     try:
-        done = subprocess.run(
-            call,
-            cwd=source.parent,
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        done = run_words(call, cwd=source.parent, changes=changes, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired as problem:
         raise ModelError(f"onnx2tf did not finish within {_TIMEOUT_S} s.") from problem
     if done.returncode or not output.is_file():

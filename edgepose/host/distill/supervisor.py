@@ -11,13 +11,12 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -29,10 +28,12 @@ from edgepose.errors import (
     ModelError,
 )
 from edgepose.host.distill.distillation import distil, prepare_samples
+from edgepose.host.distill.persons import ImageSource
 from edgepose.host.distill.request import DistillationRequest, Observers
 from edgepose.host.distill.share import Share
 from edgepose.host.distill.team import Team
 from edgepose.host.distill.worker_messages import WorkerEvent, WorkerOrder, decoded_event, encoded
+from edgepose.sandbox.python_child import start_python
 from edgepose.spec.distillation_report import DistillationReport
 from edgepose.spec.records import read_json
 
@@ -191,12 +192,27 @@ def _checkpoint_text(output: Path) -> str:
 
 def _order(request: DistillationRequest, team: Team, rank: int) -> WorkerOrder:
     return WorkerOrder(
-        request=request,
+        request=_with_absolute_paths(request),
         coordinator=team.addresses[0],
         count=team.count,
         rank=rank,
         join_timeout_s=team.join_timeout_s,
     )
+
+
+def _with_absolute_paths(request: DistillationRequest) -> DistillationRequest:
+    """A worker's working folder is another one."""
+
+    def absolute(value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(absolute(part) for part in value)
+        if isinstance(value, ImageSource):
+            folder, labels = value.folder.absolute(), value.annotations
+            return ImageSource(folder, None if labels is None else labels.absolute())
+        return value.absolute() if isinstance(value, Path) else value
+
+    changes: dict[str, Any] = {one.name: absolute(getattr(request, one.name)) for one in fields(request)}
+    return replace(request, **changes)
 
 
 @contextmanager
@@ -205,13 +221,13 @@ def _running_worker(order: WorkerOrder, module: str, team: Team, events: _Events
     receiving, sending = os.pipe()
     try:
         with log.open("wb") as written:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module],
+            process = start_python(
+                module,
+                changes=_environment(team),
                 stdin=subprocess.PIPE,
                 stdout=written,
                 stderr=subprocess.STDOUT,
                 pass_fds=(sending,),
-                env=_environment(team),
             )
     except OSError as problem:
         os.close(receiving)
@@ -238,8 +254,8 @@ def _give(process: subprocess.Popen[bytes], order: WorkerOrder) -> None:
 
 
 def _environment(team: Team) -> dict[str, str]:
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    environment = {"KERAS_BACKEND": "jax"}
+    environment["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")
     if len(team.ranks_here) > 1:
         # Several processes cannot each own all accelerators of one machine.
         environment["JAX_PLATFORMS"] = "cpu"

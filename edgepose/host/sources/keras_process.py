@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgepose.errors import MissingDependencyError, ModelError
 from edgepose.host.sources.keras_config import refuse_code_in_keras
+from edgepose.sandbox.python_child import run_python
 
-_WORKER = Path(__file__).with_name("keras_worker.py")
+_WORKER = "edgepose.host.sources.keras_worker"
 _TIMEOUT_S = 900
 
 
@@ -41,27 +40,15 @@ def run_keras(command: str, model: Path, *files: Path) -> dict[str, Any]:
     refuse_code_in_keras(model)
     with TemporaryDirectory(prefix="edgepose-") as folder:
         answer = Path(folder) / "answer.json"
-        # -P keeps the worker's own folder, with its inspect.py, out of the import path.
         # The worker runs in a folder of its own, so no path may be relative.
         paths = [str(path.resolve()) for path in (model, answer, *files)]
-        call = [sys.executable, "-P", str(_WORKER), command, *paths]
-        environment = {
-            **os.environ,
+        changes = {
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "CUDA_VISIBLE_DEVICES": "",
             "KERAS_BACKEND": "tensorflow",
         }
         try:
-            done = subprocess.run(
-                call,
-                cwd=folder,
-                env=environment,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
+            done = run_python(_WORKER, [command, *paths], cwd=folder, changes=changes, timeout_s=_TIMEOUT_S)
         except subprocess.TimeoutExpired as problem:
             raise ModelError(f"TensorFlow did not finish {model.name} within {_TIMEOUT_S} s.") from problem
         if not answer.exists():

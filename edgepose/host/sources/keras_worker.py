@@ -1,7 +1,7 @@
-"""The process that loads a Keras file or SavedModel; a script, not a module to import.
+"""The process that loads a Keras file or SavedModel; run, not imported.
 
-Usage: keras_worker.py describe MODEL ANSWER.json
-       keras_worker.py convert MODEL ANSWER.json OUT.tflite INPUTS.npy OUTPUTS.npz
+Arguments: describe MODEL ANSWER.json
+           convert MODEL ANSWER.json OUT.tflite INPUTS.npy OUTPUTS.npz
 
 Nothing inside a model file is run: Keras files were judged by ``keras_config`` before they come here, Keras
 loads with ``safe_mode``, and a SavedModel with ops that reach beyond its numbers is refused.

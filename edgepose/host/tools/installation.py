@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from edgepose.errors import ConfigError, MissingDependencyError
 from edgepose.host.tools.registry import STAMP_NAME, Tool, find_tool, is_current, tool_folder
+from edgepose.sandbox.python_child import find_program, python_command, run_words, start_words
 from edgepose.trust.digests import sha256_of_file
 
 Progress = Callable[[int, int], None]
@@ -42,16 +44,18 @@ def install_tool(name: str, progress: Progress = lambda _done, _total: None) -> 
 def _install(tool: Tool, folder: Path, progress: Progress) -> None:
     python = _python_for(tool)
     shutil.rmtree(folder, ignore_errors=True)
-    _run([python, "-m", "venv", str(folder)], f"make a virtual environment in {folder}")
+    _run([*_module(python, "venv"), str(folder)], f"make a virtual environment in {folder}")
     environment_python = str(folder / "bin" / "python")
     total = sum(1 for line in tool.lock.read_text(encoding="utf-8").splitlines() if "==" in line)
     command = [
-        environment_python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
+        *_module(environment_python, "pip"), "install", "--disable-pip-version-check", "--no-input",
         "--no-deps", "--require-hashes", "--only-binary=:all:",
-        "--requirement", str(tool.lock),
+        "--requirement", str(tool.lock.absolute()),
     ]  # fmt: skip
     _run_counting(command, total, progress, f"install {tool.name} from its lock file")
-    _run([environment_python, "-c", f"import {tool.name}"], f"import {tool.name} in its new environment")
+    _run(
+        [environment_python, "-I", "-c", f"import {tool.name}"], f"import {tool.name} in its new environment"
+    )
     (folder / STAMP_NAME).write_text(sha256_of_file(tool.lock) + "\n", encoding="ascii")
 
 
@@ -60,7 +64,7 @@ def _python_for(tool: Tool) -> str:
     if sys.version_info[:2] in tool.pythons:
         return sys.executable
     for major, minor in tool.pythons:
-        found = shutil.which(f"python{major}.{minor}")
+        found = find_program(f"python{major}.{minor}")
         if found:
             return found
     wanted = " or ".join(f"{major}.{minor}" for major, minor in tool.pythons)
@@ -85,8 +89,12 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         yield
 
 
+def _module(python: str, module: str) -> list[str]:
+    return python_command(module, python=python)
+
+
 def _run(command: list[str], what: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_words(command)
     if done.returncode:
         raise _failed(what, done.stdout + done.stderr)
 
@@ -94,10 +102,11 @@ def _run(command: list[str], what: str) -> None:
 def _run_counting(command: list[str], total: int, progress: Progress, what: str) -> None:
     """Runs pip and counts the packages that it has fetched; installing them takes the last part."""
     seen: list[str] = []
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as pip:
-        for line in pip.stdout or ():
+    with (
+        start_words(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as pip,
+        io.TextIOWrapper(pip.stdout or io.BytesIO(), errors="replace") as lines,
+    ):
+        for line in lines:
             seen.append(line)
             fetched = sum(1 for entry in seen if entry.startswith("Collecting "))
             progress(min(fetched, total - 1), total)

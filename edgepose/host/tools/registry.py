@@ -49,7 +49,8 @@ def tool_folder(tool: Tool) -> Path:
     """Where its environment lives: ``EDGEPOSE_TOOLS_DIR``, else the user's cache folder."""
     chosen = os.environ.get("EDGEPOSE_TOOLS_DIR")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (Path(chosen) if chosen else cache / "edgepose" / "tools") / tool.name
+    # What is started from there has another working folder.
+    return ((Path(chosen) if chosen else cache / "edgepose" / "tools") / tool.name).absolute()
 
 
 def is_current(tool: Tool) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from edgepose.device.capture.supervised.order import CaptureOrder
 from edgepose.device.capture.supervised.pipe_end import RecordReader, write_record
 from edgepose.device.capture.supervised.shared_pictures import ReadPictures
 from edgepose.errors import DeviceError
+from edgepose.sandbox.python_child import start_python
 from edgepose.spec.records import to_json
 
 _END_LIMIT_S = 3.0
@@ -59,7 +59,8 @@ class KeptProcess:
         self._own = [messages, self._requests, *memories]
         order = CaptureOrder(
             kind=address.kind,
-            location=address.location,
+            # The keeper's working folder is another one.
+            location=os.path.abspath(address.location) if address.kind == "path" else address.location,  # noqa: PTH100
             messages=messages_end,
             requests=requests_end,
             memories=memories,
@@ -122,14 +123,14 @@ def shared_memory() -> int:
 
 
 def _started(order: CaptureOrder) -> subprocess.Popen[bytes]:
-    # -s: no packages of the user. One thread of linear algebra: a fork keeps only one anyway.
-    process = subprocess.Popen(
-        [sys.executable, "-s", "-m", "edgepose.device.capture.supervised.keeper"],
+    # One thread of linear algebra: a fork keeps only one anyway.
+    process = start_python(
+        "edgepose.device.capture.supervised.keeper",
+        changes={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         pass_fds=(order.messages, order.requests, *order.memories),
         start_new_session=True,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
     )
     if process.stdin is not None:
         with suppress(BrokenPipeError):

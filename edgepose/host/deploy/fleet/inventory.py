@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Any
 
 from edgepose.errors import ConfigError, MissingDependencyError
 from edgepose.host.deploy.ssh.address import SshAddress
+from edgepose.sandbox.python_child import find_program, run_words
 
 _SSH_WORDS = {
     "ansible_host": "HostName",
@@ -53,7 +52,7 @@ def ansible_program(name: str) -> str:
         MissingDependencyError: It is not installed.
     """
     beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
+    found = str(beside) if beside.exists() else find_program(name)
     if found is None:
         raise MissingDependencyError(
             f"{name} is not installed, and fleets need it.", "pip install 'edgepose[fleet]'"
@@ -74,9 +73,9 @@ def read_inventory(inventory: Path, limit: str | None = None) -> list[FleetHost]
     """
     if not inventory.exists():
         raise ConfigError(f"There is no inventory {inventory}.")
-    call = [ansible_program("ansible-inventory"), "-i", str(inventory), "--list"]
+    call = [ansible_program("ansible-inventory"), "-i", str(inventory.absolute()), "--list"]
     call += [] if limit is None else ["--limit", limit]
-    done = subprocess.run(call, capture_output=True, text=True, check=False, env=ansible_environment())
+    done = run_words(call, changes=ansible_environment())
     if done.returncode or "Failed to parse" in done.stderr:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise ConfigError(f"Ansible cannot read {inventory}: {said[-1] if said else 'no message'}.")
@@ -103,6 +102,9 @@ def ssh_config_text(hosts: list[FleetHost]) -> str:
             if value is None:
                 continue
             text = str(value)
+            if variable == "ansible_ssh_private_key_file" and not text.startswith(("/", "~", "%", "$")):
+                # The working folder of ssh is another one.
+                text = str(Path(text).absolute())
             if any(sign in text for sign in '\n\r"') or not text:
                 raise ConfigError(f"{variable} of {host.name} is {text!r}, which ssh cannot take.")
             lines.append(f'  {word} "{text}"')
@@ -112,9 +114,14 @@ def ssh_config_text(hosts: list[FleetHost]) -> str:
 
 
 def ansible_environment() -> dict[str, str]:
-    """The environment of Ansible: no colours, no cows, no questions."""
+    """Changes to the environment of Ansible: no colours, no cows, no questions.
+
+    Ansible would read ``ansible.cfg`` of its working folder, which can name folders of plugins, that is
+    code; its working folder is the root. A file that the user names in ``ANSIBLE_CONFIG`` stays what it is.
+    """
+    named = os.environ.get("ANSIBLE_CONFIG")
     return {
-        **os.environ,
+        **({} if named is None else {"ANSIBLE_CONFIG": str(Path(named).expanduser().absolute())}),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_NOCOWS": "1",
         "ANSIBLE_RETRY_FILES_ENABLED": "0",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from edgepose.host.deploy.fleet.inventory import (
 )
 from edgepose.host.deploy.ssh.host_key import default_known_hosts, remember_host_key
 from edgepose.host.deploy.ssh.remote_host import ssh_options
+from edgepose.sandbox.python_child import python_command, start_words
 from edgepose.spec.rollout_report import HostOutcome, Outcome, RolloutReport
 from edgepose.spec.whole_file import write_whole
 from edgepose.trust.bundle_reader import verify_bundle
@@ -191,19 +192,19 @@ def _play(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None])
         (plan.records / f"{host.name}.json").unlink(missing_ok=True)
     options = ssh_options(hosts[0].address(plan.ssh_config), default_known_hosts())
     arguments = ["--allow-downgrade"] if plan.allow_downgrade else []
-    arguments += [] if plan.keys is None else ["--keys", str(plan.keys)]
+    arguments += [] if plan.keys is None else ["--keys", str(plan.keys.absolute())]
     variables = {
         "edgepose_bundle": str(plan.bundle.resolve()),
         "edgepose_records": str(plan.records.resolve()),
         "edgepose_ssh_config": str(plan.ssh_config.resolve()),
-        "edgepose_command": [sys.executable, "-m", "edgepose"],
+        "edgepose_command": python_command("edgepose"),
         "edgepose_arguments": arguments,
         "edgepose_stages": [int(stage) if stage.isdigit() else stage for stage in plan.stages],
         "edgepose_failure_limit": plan.failure_limit,
         "ansible_ssh_common_args": " ".join(_quoted(word) for word in options),
     }
     call = [
-        ansible_program("ansible-playbook"), "-i", str(plan.inventory), "--forks", str(_FORKS),
+        ansible_program("ansible-playbook"), "-i", str(plan.inventory.absolute()), "--forks", str(_FORKS),
         "--limit", ",".join(host.name for host in hosts), "--extra-vars", json.dumps(variables),
         str(_PLAYBOOK),
     ]  # fmt: skip
@@ -211,11 +212,12 @@ def _play(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None])
     said = []
     with (
         log.open("a", encoding="utf-8") as stream,
-        subprocess.Popen(
-            call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ansible_environment()
+        start_words(
+            call, changes=ansible_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process,
+        io.TextIOWrapper(process.stdout or io.BytesIO(), errors="replace") as lines,
     ):
-        for line in process.stdout or ():
+        for line in lines:
             stream.write(line)
             said.append(line)
             if line.startswith(("changed:", "fatal:")):

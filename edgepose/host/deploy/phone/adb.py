@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.errors import ConfigError, DeployError, MissingDependencyError
+from edgepose.sandbox.python_child import find_program, run_words
 
 PLACE = "/data/local/tmp/edgepose"
 _TIMEOUT_S = 300
@@ -55,7 +55,7 @@ class Phone:
             DeployError: There is no phone, or it does not take the files.
         """
         self._adb("shell", "rm", "-rf", PLACE)
-        self._adb("push", str(folder), PLACE)
+        self._adb("push", str(folder.absolute()), PLACE)
         return PLACE
 
     def benchmark(self, program: Path, threads: int) -> PhoneTimings:
@@ -69,7 +69,7 @@ class Phone:
         if not program.is_file():
             raise ConfigError(f"{program} is no file.", "Give LiteRT's benchmark_model for android_arm64.")
         there = f"{PLACE}/benchmark_model"
-        self._adb("push", str(program), there)
+        self._adb("push", str(program.absolute()), there)
         self._adb("shell", "chmod", "755", there)
         said = self._adb(
             "shell", there, f"--graph={PLACE}/pose.tflite", f"--num_threads={threads}", "--use_xnnpack=true"
@@ -77,13 +77,12 @@ class Phone:
         return parse_timings(said)
 
     def _adb(self, *words: str) -> str:
-        if shutil.which("adb") is None:
+        adb = find_program("adb")
+        if adb is None:
             raise MissingDependencyError("There is no adb here.", "Install it: apt install adb")
         chosen = [] if self.serial is None else ["-s", self.serial]
         try:
-            done = subprocess.run(
-                ["adb", *chosen, *words], capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
-            )
+            done = run_words([adb, *chosen, *words], timeout_s=_TIMEOUT_S)
         except subprocess.TimeoutExpired as problem:
             raise DeployError(f"adb {words[0]} did not end within {_TIMEOUT_S} s.") from problem
         if done.returncode:

@@ -92,7 +92,7 @@ def read_probe(host: RemoteHost) -> DeviceProbe:
     Raises:
         EdgeposeError: As ``connect``.
     """
-    done = host.run(["python3", "-c", probe_script()])
+    done = host.run(["python3", "-I", "-c", probe_script()])
     if done.code != 0:
         raise command_failure(host.name, "python3", done.code, done.stderr)
     # A login script may greet before the answer comes.

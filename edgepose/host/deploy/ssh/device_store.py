@@ -92,7 +92,7 @@ class DeviceStore:
                 self.bytes_sent += len(line)
                 yield line
 
-        done = self._host.run([self._python, "-c", store_script(), self._base], counted())
+        done = self._host.run([self._python, "-I", "-c", store_script(), self._base], counted())
         if done.code != 0:
             raise command_failure(self._host.name, "python3", done.code, done.stderr)
         answers = [json.loads(line) for line in done.stdout.splitlines()]

@@ -6,14 +6,14 @@ import base64
 import binascii
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgepose.errors import TrustError
 from edgepose.host.deploy.ssh.address import SshAddress
-from edgepose.host.deploy.ssh.remote_host import option_path
+from edgepose.host.deploy.ssh.remote_host import option_path, ssh_program
 from edgepose.host.deploy.ssh.ssh_failure import ssh_failure
+from edgepose.sandbox.python_child import run_words
 
 _TIMEOUT_S = 30
 
@@ -37,6 +37,7 @@ def remember_host_key(address: SshAddress, known_hosts: Path) -> None:
     Raises:
         TrustError: The device shows other keys.
         DeployError: It cannot be reached.
+        MissingDependencyError: There is no ssh.
     """
     shown = _shown_keys(address)
     if address.fingerprint not in {fingerprint_of(line) for line in shown}:
@@ -83,10 +84,10 @@ def _shown_keys(address: SshAddress) -> list[str]:
             # The kind of key that ssh-keygen shows first; others are compared as well where it is not there.
             "UpdateHostKeys": "no",
         }
-        config = [] if address.config is None else ["-F", str(address.config)]
+        config = [] if address.config is None else ["-F", str(address.config.absolute())]
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        call = ["ssh", *config, *words, address.host, "--", "true"]
-        done = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        call = [ssh_program(), *config, *words, address.host, "--", "true"]
+        done = run_words(call)
         if not found.is_file():
-            raise ssh_failure(address.host, done.stderr.decode(errors="replace"))
+            raise ssh_failure(address.host, done.stderr)
         return [line for line in found.read_text(encoding="utf-8").splitlines() if line.strip()]

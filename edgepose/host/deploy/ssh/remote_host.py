@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Protocol
 from edgepose.errors import MissingDependencyError
 from edgepose.host.deploy.ssh.address import SshAddress
 from edgepose.host.deploy.ssh.ssh_failure import SSH_FAILED, ssh_failure
+from edgepose.sandbox.python_child import find_program, run_words, start_words
 
 _CONNECT_TIMEOUT_S = 15
 # A silent link counts as lost after 30 s.
@@ -72,8 +72,7 @@ class SshHost:
     """
 
     def __init__(self, address: SshAddress, known_hosts: Path) -> None:
-        if shutil.which("ssh") is None:
-            raise MissingDependencyError("There is no ssh here.", "Install it: apt install openssh-client")
+        self._ssh = ssh_program()
         self._address = address
         self._folder = TemporaryDirectory(prefix="edgepose-ssh-")
         self._options = [*ssh_options(address, known_hosts), *self._sharing()]
@@ -85,8 +84,8 @@ class SshHost:
 
     def run(self, command: Sequence[str], stdin: Iterable[bytes] = ()) -> Finished:
         """See ``RemoteHost``."""
-        call = ["ssh", *self._options, self._address.host, "--", shlex.join(command)]
-        with subprocess.Popen(
+        call = [self._ssh, *self._options, self._address.host, "--", shlex.join(command)]
+        with start_words(
             call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr()
         ) as process:
             try:
@@ -111,9 +110,8 @@ class SshHost:
 
     def close(self) -> None:
         """Ends the shared connection; closing twice is harmless."""
-        call = ["ssh", *self._options, "-O", "exit", self._address.host]
         with suppress(OSError):
-            subprocess.run(call, capture_output=True, check=False)
+            run_words([self._ssh, *self._options, "-O", "exit", self._address.host])
         self._folder.cleanup()
 
     def _sharing(self) -> list[str]:
@@ -133,19 +131,31 @@ class SshHost:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
 
+def ssh_program() -> str:
+    """Where ssh is.
+
+    Raises:
+        MissingDependencyError: There is none.
+    """
+    found = find_program("ssh")
+    if found is None:
+        raise MissingDependencyError("There is no ssh here.", "Install it: apt install openssh-client")
+    return found
+
+
 def ssh_options(address: SshAddress, known_hosts: Path) -> list[str]:
     """Options of every call: ask nothing, believe no unknown host, notice a dead link."""
     users = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
     options = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": f"{users} {option_path(known_hosts)}",
+        "UserKnownHostsFile": f"{users} {option_path(known_hosts.absolute())}",
         "ConnectTimeout": str(_CONNECT_TIMEOUT_S),
         "ServerAliveInterval": str(_ALIVE_INTERVAL_S),
         "ServerAliveCountMax": str(_ALIVE_COUNT),
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return words if address.config is None else ["-F", str(address.config), *words]
+    return words if address.config is None else ["-F", str(address.config.absolute()), *words]
 
 
 def option_path(path: Path) -> str:

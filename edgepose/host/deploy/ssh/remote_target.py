@@ -149,10 +149,13 @@ class RemoteTarget:
     def _launcher(self, shipment: Shipment) -> str:
         base = self.connection.probe.base
         path = f"{base}/{shipment.program}:{base}/{shipment.runtime}"
+        # -I: neither the folder in which somebody stands nor a variable says what is imported.
+        start = f"{base}/{shipment.program}/edgepose/sandbox/python_start.py"
         python, root = self._python().path, shlex.quote(self.connection.root)
         return (
             "#!/bin/sh\n"
             "# Written by edgepose deploy: the newest runtime and code that came here.\n"
-            f"export PYTHONPATH={shlex.quote(path)} EDGEPOSE_ROOT=${{EDGEPOSE_ROOT:-{root}}}\n"
-            f'exec {shlex.quote(python)} -s -m edgepose.cli.device_main "$@"\n'
+            f"export EDGEPOSE_ROOT=${{EDGEPOSE_ROOT:-{root}}}\n"
+            f"exec {shlex.quote(python)} -I {shlex.quote(start)} {shlex.quote(path)} "
+            'edgepose.cli.device_main "$@"\n'
         )

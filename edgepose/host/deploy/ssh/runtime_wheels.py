@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from edgepose.errors import ConfigError, DeployError, MissingDependencyError
 from edgepose.host.deploy.ssh.fit import glibc_minor
+from edgepose.sandbox.python_child import run_python
 from edgepose.spec.device_profile import DeviceProfile
 from edgepose.spec.records import Record, from_json, to_json
 from edgepose.spec.whole_file import write_whole
@@ -174,11 +173,11 @@ def _intact(path: Path, wheel: LockedWheel) -> bool:
 def _download(requirements: tuple[str, ...], target: WheelTarget, folder: Path) -> None:
     platforms = [word for tag in target.platforms for word in ("--platform", tag)]
     call = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input",
+        "download", "--quiet", "--disable-pip-version-check", "--no-input",
         "--only-binary=:all:", "--implementation", "cp", "--python-version", target.python, *platforms,
-        "--dest", str(folder), *requirements,
+        "--dest", str(folder.absolute()), *requirements,
     ]  # fmt: skip
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    done = run_python("pip", call, changes=_absolute_links())
     if done.returncode == 0:
         return
     if "No module named pip" in done.stderr:
@@ -189,6 +188,13 @@ def _download(requirements: tuple[str, ...], target: WheelTarget, folder: Path) 
         f"{' '.join(errors[:2]) or done.stderr.strip()[-300:]}",
         "The first deployment to a kind of device needs the package index, or its wheels in PIP_FIND_LINKS.",
     )
+
+
+def _absolute_links() -> dict[str, str]:
+    """Pip's working folder is another one; a folder of wheels that the user names stays what it is."""
+    words = os.environ.get("PIP_FIND_LINKS", "").split()
+    links = [word if "://" in word else str(Path(word).expanduser().absolute()) for word in words]
+    return {"PIP_FIND_LINKS": " ".join(links)} if links else {}
 
 
 def _lock_of(folder: Path, requirements: tuple[str, ...], target: WheelTarget) -> RuntimeLock:

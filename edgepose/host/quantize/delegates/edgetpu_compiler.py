@@ -5,8 +5,6 @@ The compiler is closed, for x86-64 Linux only, and in no package registry; a use
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from edgepose.errors import ModelError
 from edgepose.host.quantize.delegates.edgetpu_log import CompilerLog, parse_log
 from edgepose.host.quantize.delegates.edgetpu_rules import EDGETPU_OP
 from edgepose.host.quantize.tflite_graph import op_name, read_tflite, tensor_name
+from edgepose.sandbox.python_child import find_program, run_words
 
 COMPILER = "edgetpu_compiler"
 # The compiler's own limit, and ours for a compiler that does not keep it.
@@ -40,7 +39,7 @@ class CompiledModel:
 
 def compiler_path() -> str | None:
     """Where the compiler is, or None."""
-    return shutil.which(COMPILER)
+    return find_program(COMPILER)
 
 
 def compile_for_edgetpu(
@@ -79,22 +78,14 @@ def _run(program: str, folder: Path, timeout_s: float, name: str) -> str:
     (folder / "out").mkdir()
     command = [program, "-s", "-t", str(_COMPILER_TIMEOUT_S), "-o", "out", "model.tflite"]
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )
+        done = run_words(command, cwd=folder, timeout_s=timeout_s, changes={"LC_ALL": "C"})
     except subprocess.TimeoutExpired as problem:
         raise ModelError(f"{COMPILER} did not end within {timeout_s:.0f} s on {name}.") from problem
     except OSError as problem:
         raise ModelError(f"{COMPILER} at {program} cannot be run: {problem.strerror}.") from problem
-    text = done.stdout.decode(errors="replace")
+    text = done.stdout
     if done.returncode:
-        lines = (text + done.stderr.decode(errors="replace")).strip().splitlines()
+        lines = (text + done.stderr).strip().splitlines()
         said = "; ".join(line.strip() for line in lines[-_SHOWN_LINES:] if line.strip()) or "nothing"
         raise ModelError(
             f"{COMPILER} ended with code {done.returncode} on {name} and said: {said}.",

@@ -46,7 +46,7 @@ def pythons():
 
 def answers(path, minor):
     """Whether an interpreter starts and is what its name says; version switchers have names for nothing."""
-    call = [path, "-c", "import sys, zlib, sqlite3; print(sys.version_info[1])"]
+    call = [path, "-I", "-c", "import sys, zlib, sqlite3; print(sys.version_info[1])"]
     try:
         done = subprocess.run(
             call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=False

@@ -1,0 +1,189 @@
+"""Starts every other process: Python children that do not trust the working folder, and programs.
+
+``python -m MODULE`` puts the working folder first on the import path: a folder of downloads that holds
+``edgepose/`` or ``selectors.py`` would run. A child of ours is isolated (``-I``), has a working folder of its
+own and imports from the folders that this process imports from. tests/architecture finds every other way of
+starting a process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# Nobody but root can put anything there.
+_NOWHERE = "/"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_START = Path(__file__).with_name("python_start.py").resolve()
+# Lists of folders, or of files for the loader, that programs read (environ(7), ld.so(8), GStreamer, XDG).
+_LISTS = ("PATH", "_DIRS", "_PATH_1_0", "LD_PRELOAD")
+
+
+def python_command(module: str, arguments: Iterable[str] = (), *, python: str | None = None) -> list[str]:
+    """What starts a module in a Python that is isolated from the working folder.
+
+    Args:
+        module: Run as ``python -m`` would.
+        arguments: Its arguments; paths among them are absolute, as its working folder is another one.
+        python: Another interpreter, which runs a module of its own; None takes this one, and its imports.
+    """
+    if python is not None:
+        return [python, "-I", "-m", module, *arguments]
+    # What -I no longer takes from the environment and what changes nothing of what is imported.
+    flags = ["-B"] if sys.dont_write_bytecode else []
+    return [sys.executable, "-I", *flags, str(_START), os.pathsep.join(import_folders()), module, *arguments]
+
+
+def import_folders() -> list[str]:
+    """The folders of this process's import path that a child may import from.
+
+    What is relative, the working folder and the folder of the program are left out, unless edgepose itself
+    lies there.
+    """
+    own = _PACKAGE.parent
+    left_out = {Path(sys.argv[0]).parent.resolve() if sys.argv else None, _working_folder()} - {own}
+    kept = [entry for entry in sys.path if entry.startswith("/") and Path(entry).resolve() not in left_out]
+    return kept if own in map(Path.resolve, map(Path, kept)) else [str(own), *kept]
+
+
+def child_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without what would lead a child into its working folder.
+
+    Variables of Python are dropped; from lists of folders, what is empty or relative, which means the working
+    folder.
+
+    Args:
+        changes: What is set besides.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    for name in [name for name in kept if name.endswith(_LISTS)]:
+        kept[name] = _absolute_only(name, kept[name])
+    return {**kept, **(changes or {})}
+
+
+def start_python(
+    module: str,
+    arguments: Iterable[str] = (),
+    *,
+    cwd: str | Path = _NOWHERE,
+    changes: Mapping[str, str] | None = None,
+    **streams: Any,
+) -> subprocess.Popen[bytes]:
+    """Starts a module in an isolated Python.
+
+    Args:
+        module: Run as ``python -m`` would.
+        arguments: Its arguments.
+        cwd: Its working folder: the root, or a private one.
+        changes: Changes to the environment.
+        streams: Options of ``subprocess.Popen`` about streams, descriptors and sessions.
+    """
+    words = python_command(module, arguments)
+    return subprocess.Popen(words, cwd=cwd, env=child_environment(changes), **streams)
+
+
+def run_python(
+    module: str,
+    arguments: Iterable[str] = (),
+    *,
+    python: str | None = None,
+    timeout_s: float | None = None,
+    changes: Mapping[str, str] | None = None,
+    **streams: Any,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a module in an isolated Python to its end and takes what it says.
+
+    Args:
+        module: Run as ``python -m`` would.
+        arguments: Its arguments.
+        python: Another interpreter, or None for this one.
+        timeout_s: It is killed after this long.
+        changes: Changes to the environment.
+        streams: More options of ``subprocess.run``.
+
+    Raises:
+        OSError: It cannot be started.
+        subprocess.TimeoutExpired: It took too long.
+    """
+    return run_words(
+        python_command(module, arguments, python=python), timeout_s=timeout_s, changes=changes, **streams
+    )
+
+
+def find_program(name: str) -> str | None:
+    """Where a program is; folders of ``PATH`` that are relative are not looked at."""
+    found = shutil.which(name, path=_absolute_only("PATH", os.environ.get("PATH", os.defpath)))
+    return None if found is None else str(Path(found).absolute())
+
+
+def run_words(
+    words: Sequence[str | Path],
+    *,
+    cwd: str | Path = _NOWHERE,
+    timeout_s: float | None = None,
+    changes: Mapping[str, str] | None = None,
+    **streams: Any,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program of the system, or what ``python_command`` gave, to its end and takes what it says.
+
+    Args:
+        words: Program and arguments; paths among them are absolute.
+        cwd: Its working folder: the root, or a private one.
+        timeout_s: It is killed after this long.
+        changes: Changes to the environment.
+        streams: More options of ``subprocess.run``.
+
+    Raises:
+        OSError: It cannot be started.
+        subprocess.TimeoutExpired: It took too long.
+    """
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env=child_environment(changes),
+        text=True,
+        errors="replace",
+        timeout=timeout_s,
+        check=False,
+        **streams,
+    )
+
+
+def start_words(
+    words: Sequence[str | Path],
+    *,
+    cwd: str | Path = _NOWHERE,
+    changes: Mapping[str, str] | None = None,
+    **streams: Any,
+) -> subprocess.Popen[bytes]:
+    """Starts a program of the system, or what ``python_command`` gave.
+
+    Args:
+        words: Program and arguments; paths among them are absolute.
+        cwd: Its working folder: the root, or a private one.
+        changes: Changes to the environment.
+        streams: Options of ``subprocess.Popen`` about streams, descriptors and sessions.
+    """
+    return subprocess.Popen([str(word) for word in words], cwd=cwd, env=child_environment(changes), **streams)
+
+
+def _working_folder() -> Path | None:
+    try:
+        return Path.cwd().resolve()
+    except FileNotFoundError:
+        # It was removed; nothing can be imported from there.
+        return None
+
+
+def _absolute_only(name: str, value: str) -> str:
+    if name == "LD_PRELOAD":
+        # Parted by spaces or colons; a name without a slash is looked for in the loader's own folders.
+        words = value.replace(":", " ").split()
+        return " ".join(word for word in words if word.startswith("/") or "/" not in word)
+    return os.pathsep.join(entry for entry in value.split(os.pathsep) if entry.startswith("/"))
