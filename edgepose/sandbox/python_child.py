@@ -127,6 +127,7 @@ def run_words(
     cwd: str | Path = _NOWHERE,
     timeout_s: float | None = None,
     changes: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
     **streams: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program of the system, or what ``python_command`` gave, to its end and takes what it says.
@@ -136,6 +137,7 @@ def run_words(
         cwd: Its working folder: the root, or a private one.
         timeout_s: It is killed after this long.
         changes: Changes to the environment.
+        environment: The whole environment instead.
         streams: More options of ``subprocess.run``.
 
     Raises:
@@ -146,7 +148,7 @@ def run_words(
     return subprocess.run(
         [str(word) for word in words],
         cwd=cwd,
-        env=child_environment(changes),
+        env=child_environment(changes) if environment is None else environment,
         text=True,
         errors="replace",
         timeout=timeout_s,

@@ -1,6 +1,9 @@
 """Runs inside onnx2tf's own environment; a script, not a module to import.
 
-Usage: onnx2tf_driver.py MODEL.onnx OUT.tflite fast|careful
+Usage: onnx2tf_driver.py MODEL.onnx SAMPLE.npy fast|careful OUT
+
+Its working folder is the only one that it may write into, so model and sample are copied there; OUT is the
+descriptor of an open file.
 
 onnx2tf's careful mode runs every op of both graphs to choose among axis orders, which takes most of its
 time. For graphs without ambiguous axes both modes give the same ops, so the caller tries ``fast`` first
@@ -8,6 +11,8 @@ and compares. Going from the model in memory straight to TFLite saves the SavedM
 and the float16 file.
 """
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,7 +23,9 @@ import tensorflow as tf
 
 def main() -> None:
     """Converts to float32 TFLite with builtin ops only."""
-    source, output, mode = sys.argv[1:]
+    given, sample, mode, output = sys.argv[1:]
+    source = shutil.copyfile(given, "model.onnx")
+    shutil.copyfile(sample, Path(sample).name)
     model = onnx2tf.convert(
         input_onnx_file_path=source,
         output_folder_path="out",
@@ -35,7 +42,8 @@ def main() -> None:
     function = tf.function(lambda *values: model(values, training=False)).get_concrete_function(*inputs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    Path(output).write_bytes(converter.convert())
+    with os.fdopen(int(output), "wb") as stream:
+        stream.write(converter.convert())
 
 
 def channels_last_inputs(source: str) -> list[str]:

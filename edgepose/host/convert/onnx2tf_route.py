@@ -1,4 +1,4 @@
-"""ONNX to TFLite through onnx2tf, a subprocess of its own locked environment.
+"""ONNX to TFLite through onnx2tf: an environment of its own, in a process that is locked in (ADR 0036).
 
 onnx2tf simplifies its input file *in place*, so it only ever sees a copy; and it looks for a calibration
 picture that it would download, so one is laid into its working folder.
@@ -7,7 +7,6 @@ picture that it would download, so one is laid into its working folder.
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
 from edgepose.host.convert.parity import Outputs, match_outputs
+from edgepose.host.sources.locked_loader import LoaderTask, reason_of, run_locked
 from edgepose.host.tools.registry import tool_python
 from edgepose.inference.backend import Backend, run_once
 from edgepose.inference.open_model import open_backend
-from edgepose.sandbox.python_child import run_words
 
 _DRIVER = Path(__file__).with_name("onnx2tf_driver.py")
 _SAMPLE_NAME = "calibration_image_sample_data_20x128x128x3_float32.npy"
@@ -79,14 +78,17 @@ def _run(backend: Backend, inputs: NDArray[np.float32]) -> Outputs:
 
 
 def _run_driver(python: Path, source: Path, output: Path, mode: str) -> Path:
-    changes = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    call: list[str | Path] = [python, "-I", _DRIVER, source, output, mode]
-    try:
-        done = run_words(call, cwd=source.parent, changes=changes, timeout_s=_TIMEOUT_S)
-    except subprocess.TimeoutExpired as problem:
-        raise ModelError(f"onnx2tf did not finish within {_TIMEOUT_S} s.") from problem
-    if done.returncode or not output.is_file():
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        reason = lines[-1].strip() if lines else f"it ended with code {done.returncode}"
-        raise ModelError(f"onnx2tf could not convert the model: {reason[:300]}.")
+    task = LoaderTask(
+        what=str(_DRIVER),
+        arguments=[str(source), str(source.with_name(_SAMPLE_NAME)), mode],
+        model=source,
+        readable=(source.with_name(_SAMPLE_NAME), python.parent.parent, _DRIVER),
+        outputs=(output,),
+        timeout_s=_TIMEOUT_S,
+        changes={"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+        python=python,
+    )
+    code, said = run_locked(task)
+    if code or output.stat().st_size == 0:
+        raise ModelError(f"onnx2tf could not convert the model: {reason_of(code, said)}.")
     return output

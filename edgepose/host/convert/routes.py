@@ -147,7 +147,7 @@ def _from_keras(source: ModelArtifact, draft: Path, inputs: NDArray[np.float32],
     say("converting with TensorFlow ...")
     stored, collected = draft.with_name("inputs.npy"), draft.with_name("outputs.npz")
     np.save(stored, inputs)
-    described = run_keras("convert", source.path, draft, stored, collected)
+    described = run_keras("convert", source.path, (stored,), (draft, collected))
     with np.load(collected) as archive:
         outputs = {name: archive[name] for name in archive.files}
     tools = {"tensorflow": importlib.metadata.version("tensorflow")}

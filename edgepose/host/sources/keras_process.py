@@ -1,29 +1,34 @@
-"""Runs ``keras_worker.py`` and turns its ending into one of edgepose's errors."""
+"""Runs ``keras_worker.py``, locked in, and turns its ending into one of edgepose's errors."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgepose.errors import MissingDependencyError, ModelError
 from edgepose.host.sources.keras_config import refuse_code_in_keras
-from edgepose.sandbox.python_child import run_python
+from edgepose.host.sources.locked_loader import LoaderTask, reason_of, run_locked
 
 _WORKER = "edgepose.host.sources.keras_worker"
 _TIMEOUT_S = 900
+# A description of layers; a file of a gigabyte would be none.
+_MOST_ANSWER_BYTES = 1 << 24
+_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"}
 
 
-def run_keras(command: str, model: Path, *files: Path) -> dict[str, Any]:
+def run_keras(
+    command: str, model: Path, inputs: tuple[Path, ...] = (), outputs: tuple[Path, ...] = ()
+) -> dict[str, Any]:
     """Runs one command of the worker.
 
     Args:
         command: ``describe`` or ``convert``.
         model: The Keras file or SavedModel.
-        files: The command's further files.
+        inputs: Files that it reads besides.
+        outputs: Files that it fills besides its answer.
 
     Returns:
         The worker's answer.
@@ -40,21 +45,21 @@ def run_keras(command: str, model: Path, *files: Path) -> dict[str, Any]:
     refuse_code_in_keras(model)
     with TemporaryDirectory(prefix="edgepose-") as folder:
         answer = Path(folder) / "answer.json"
-        # The worker runs in a folder of its own, so no path may be relative.
-        paths = [str(path.resolve()) for path in (model, answer, *files)]
-        changes = {
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "CUDA_VISIBLE_DEVICES": "",
-            "KERAS_BACKEND": "tensorflow",
-        }
-        try:
-            done = run_python(_WORKER, [command, *paths], cwd=folder, changes=changes, timeout_s=_TIMEOUT_S)
-        except subprocess.TimeoutExpired as problem:
-            raise ModelError(f"TensorFlow did not finish {model.name} within {_TIMEOUT_S} s.") from problem
-        if not answer.exists():
-            last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
-            raise ModelError(f"TensorFlow could not read {model.name}: {last[:300]}.")
-        result: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        task = LoaderTask(
+            what=_WORKER,
+            arguments=[command, str(model.resolve()), *(str(path.resolve()) for path in inputs)],
+            model=model,
+            readable=inputs,
+            outputs=(answer, *outputs),
+            timeout_s=_TIMEOUT_S,
+            changes=_ENVIRONMENT,
+        )
+        code, said = run_locked(task)
+        with answer.open("rb") as stream:
+            content = stream.read(_MOST_ANSWER_BYTES)
+    if code != 0 or not content:
+        raise ModelError(f"TensorFlow could not read {model.name}: {reason_of(code, said)}.")
+    result: dict[str, Any] = json.loads(content)
     if "error" in result:
         raise ModelError(f"{model.name} cannot be used: {result['error']}.")
     return result

@@ -1,7 +1,10 @@
 """The process that loads a Keras file or SavedModel; run, not imported.
 
-Arguments: describe MODEL ANSWER.json
-           convert MODEL ANSWER.json OUT.tflite INPUTS.npy OUTPUTS.npz
+Arguments: describe MODEL ANSWER
+           convert MODEL INPUTS.npy ANSWER OUT.tflite OUTPUTS.npz
+
+What it makes goes into open files: ANSWER, OUT.tflite and OUTPUTS.npz are descriptors. It runs locked in
+(ADR 0036).
 
 Nothing inside a model file is run: Keras files were judged by ``keras_config`` before they come here, Keras
 loads with ``safe_mode``, and a SavedModel with ops that reach beyond its numbers is refused.
@@ -10,6 +13,7 @@ loads with ``safe_mode``, and a SavedModel with ops that reach beyond its number
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,6 +22,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from edgepose.sandbox.loader_lock import seal_writing
+
 OUTSIDE_OPS = frozenset(
     {"PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles"}
 )
@@ -25,19 +31,21 @@ OUTSIDE_OPS = frozenset(
 
 def main() -> None:
     """Writes an answer: what was asked for, or the reason why not."""
-    command, model_path, answer_path, *arguments = sys.argv[1:]
+    command, model_path, *inputs = sys.argv[1:3] if sys.argv[1] == "describe" else sys.argv[1:4]
+    answer_file, *outputs = map(int, sys.argv[3 + len(inputs) :])
     try:
-        files = [Path(argument) for argument in arguments]
         # The spec's sizes stand in for those that the model leaves open.
-        sizes = np.load(files[1], mmap_mode="r").shape[1:] if command == "convert" else None
+        sizes = np.load(inputs[0], mmap_mode="r").shape[1:] if command == "convert" else None
+        seal_writing()
         function, answer = load(Path(model_path), sizes)
         if command == "convert":
-            convert(function, files[0])
-            run(function, files[1], files[2])
+            convert(function, outputs[0])
+            run(function, Path(inputs[0]), outputs[1])
     except Exception as problem:  # noqa: BLE001 - Keras and TensorFlow raise anything; all of it is an answer
         line = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         answer = {"error": line.rstrip(".")[:300]}
-    Path(answer_path).write_text(json.dumps(answer), encoding="utf-8")
+    with os.fdopen(answer_file, "w", encoding="utf-8") as stream:
+        json.dump(answer, stream)
 
 
 def load(path: Path, sizes: tuple[int, ...] | None) -> tuple[Any, dict[str, Any]]:
@@ -176,22 +184,24 @@ def describe(function: Any, ops: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def convert(function: Any, output: Path) -> None:
+def convert(function: Any, output: int) -> None:
     """Writes float32 TFLite with a signature."""
     module = tf.Module()
     module.function = function
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    output.write_bytes(converter.convert())
+    with os.fdopen(output, "wb") as stream:
+        stream.write(converter.convert())
 
 
-def run(function: Any, inputs: Path, outputs: Path) -> None:
+def run(function: Any, inputs: Path, output: int) -> None:
     """Runs the model on stored inputs (N, H, W, 3), for the comparison with the converted file."""
     collected: dict[str, list[Any]] = {}
     for values in np.load(inputs):
         for name, value in function(tf.constant(values[None])).items():
             collected.setdefault(name, []).append(value.numpy())
     stacked: dict[str, Any] = {name: np.stack(values) for name, values in collected.items()}
-    np.savez(outputs, **stacked)
+    with os.fdopen(output, "wb") as stream:
+        np.savez(stream, **stacked)
 
 
 if __name__ == "__main__":
