@@ -34,9 +34,20 @@ def python_command(module: str, arguments: Iterable[str] = (), *, python: str | 
     """
     if python is not None:
         return [python, "-I", "-m", module, *arguments]
-    # What -I no longer takes from the environment and what changes nothing of what is imported.
+    return script_command(_START, [os.pathsep.join(import_folders()), module, *arguments])
+
+
+def script_command(script: Path, arguments: Iterable[str] = (), *, python: str | None = None) -> list[str]:
+    """What starts a script in an isolated Python, which imports what that interpreter has.
+
+    Args:
+        script: Its path.
+        arguments: Its arguments.
+        python: Another interpreter; None takes this one.
+    """
+    # -I no longer takes this from the environment; it changes nothing of what is imported.
     flags = ["-B"] if sys.dont_write_bytecode else []
-    return [sys.executable, "-I", *flags, str(_START), os.pathsep.join(import_folders()), module, *arguments]
+    return [python or sys.executable, "-I", *flags, str(script), *arguments]
 
 
 def import_folders() -> list[str]:

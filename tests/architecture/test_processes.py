@@ -16,6 +16,8 @@ PACKAGE = PROJECT / "edgepose"
 EXCEPTIONS = {
     "sandbox/python_child.py": ({"subprocess.Popen", "subprocess.run", "sys.executable"}, "the one way"),
     "sandbox/python_start.py": ({"runpy"}, "the one way's other end, inside the isolated child"),
+    "sandbox/loader_lock.py": ({"sys.executable"}, "its folder, which a loader may read"),
+    "sandbox/locked_start.py": ({"runpy"}, "the same, for a process that locks itself in first"),
     "device/capture/supervised/keeper.py": ({"fork"}, "a copy of the isolated keeper; imports nothing anew"),
     "device/sandbox/ways_out.py": ({"fork", "subprocess.run", "sys.executable"}, "proves that it is refused"),
     "device/drift/hook_process.py": ({"subprocess.run"}, "the user's own shell command"),

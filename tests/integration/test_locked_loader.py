@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,11 +47,16 @@ def _unlocked(
     return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=timeout_s)
 
 
+def _changed(words: list[str], **changes: Any) -> list[str]:
+    """The command with another order."""
+    place = next(index for index, word in enumerate(words) if word.startswith("{"))
+    return [*words[:place], json.dumps({**json.loads(words[place]), **changes}), *words[place + 1 :]]
+
+
 def _without_landlock(
     task: LoaderTask, folder: Path, descriptors: list[int]
 ) -> subprocess.CompletedProcess[str]:
-    words = locked_command(task, map(str, descriptors))
-    words[4] = json.dumps({**json.loads(words[4]), "landlock": False})
+    words = _changed(locked_command(task, map(str, descriptors)), landlock=False)
     return subprocess.run(
         words, cwd=folder, capture_output=True, text=True, check=False, timeout=60, pass_fds=descriptors
     )
@@ -163,8 +169,8 @@ def test_a_loader_that_does_not_end_is_killed_and_told(model: Path, place: Path)
 def test_processor_time_is_limited_by_the_kernel_itself(model: Path, place: Path, tmp_path: Path) -> None:
     task = _task(model, "computing", place, timeout_s=60)
     words = locked_command(task)
-    order = json.loads(words[4])
-    words[4] = json.dumps({**order, "limits": {**order["limits"], "cpu_s": 1}})
+    limits = {"memory_bytes": 1 << 32, "file_bytes": 1 << 20, "cpu_s": 1}
+    words = _changed(words, limits=limits)
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode < 0
     assert reason_of(done.returncode, done.stderr).startswith("it ")
@@ -197,10 +203,8 @@ def test_a_kernel_that_cannot_lock_is_an_error_and_no_fallback(
     model: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = _task(model, "thread", place)
-    command = locked_command(task)
-    order = json.loads(command[4])
     # A rule that cannot be made stands for a filter that the kernel does not take.
-    command[4] = json.dumps({**order, "readable": ["no\0path"]})
+    command = _changed(locked_command(task), readable=["no\0path"])
     monkeypatch.setattr(locked_loader, "locked_command", lambda _task, _numbers: command)
     with pytest.raises(MissingDependencyError, match="this kernel locks none"):
         run_locked(task)

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,11 +18,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
 from edgepose.errors import MissingDependencyError, ModelError
+from edgepose.sandbox import locked_start
 from edgepose.sandbox.loader_lock import LoaderLimits
-from edgepose.sandbox.locked_start import CANNOT_LOCK
-from edgepose.sandbox.python_child import child_environment, import_folders, run_words
+from edgepose.sandbox.python_child import child_environment, import_folders, run_words, script_command
 
-_START = Path(sys.modules[LoaderLimits.__module__].__file__ or "").with_name("locked_start.py")
+_START = Path(locked_start.__file__)
 _GIB = 1 << 30
 # TensorFlow itself takes about half a gibibyte; a conversion holds a model some ten times.
 _LEAST_MEMORY_BYTES, _MEMORY_PER_BYTE = 4 * _GIB, 16
@@ -88,7 +87,7 @@ def run_locked(task: LoaderTask) -> tuple[int, str]:
             ) from problem
         said.seek(max(said.seek(0, os.SEEK_END) - _SHOWN_BYTES, 0))
         text = said.read().decode(errors="replace")
-    if done.returncode == CANNOT_LOCK:
+    if done.returncode == locked_start.CANNOT_LOCK:
         raise MissingDependencyError(
             f"A model file is read by a process that is locked in; this kernel locks none: {text.strip()}.",
             "Use a Linux kernel with CONFIG_SECCOMP_FILTER.",
@@ -119,8 +118,8 @@ def locked_command(task: LoaderTask, descriptors: Iterable[str] = ()) -> list[st
         "readable": [str(path.resolve()) for path in (task.model, *task.readable)],
         "limits": asdict(limits),
     }
-    python = str(task.python or sys.executable)
-    return [python, "-I", "-B", str(_START), json.dumps(order), task.what, *task.arguments, *descriptors]
+    words = [json.dumps(order), task.what, *task.arguments, *descriptors]
+    return script_command(_START, words, python=None if task.python is None else str(task.python))
 
 
 def loader_environment(folder: str, changes: Mapping[str, str]) -> dict[str, str]:
