@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepose.cli.benchmark_options import length_options, source_options
+from edgepose.cli.benchmark_options import length_options, source_of, source_options
 from edgepose.cli.options import (
     PATH,
     detector_option,
@@ -49,6 +49,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     duration_s: float | None,
     samples: int | None,
     source: str | None,
+    camera_file: Path | None,
     unlocked: bool,
     host: str | None,
     host_fingerprint: str | None,
@@ -62,6 +63,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     """  # noqa: D205
     if model is None and host is None:
         raise click.UsageError("Give MODEL, or --host for what is installed on a device.")
+    address = source_of(source, camera_file)
     from edgepose.cli.benchmark_report import describe_benchmark
     from edgepose.cli.output import say, write_report
 
@@ -71,7 +73,7 @@ def command(  # noqa: PLR0917 (one argument an option)
         from edgepose.cli.remote import remote_benchmark
 
         report = remote_benchmark(
-            (host, host_fingerprint, ssh_config), model, threads, (duration_s, samples), source
+            (host, host_fingerprint, ssh_config), model, threads, (duration_s, samples), address
         )
     else:
         from edgepose.cli.benchmark_options import benchmark_here
@@ -91,7 +93,7 @@ def command(  # noqa: PLR0917 (one argument an option)
         )
         profile = find_profile(profile_name) if profile_name else None
         report = benchmark_here(
-            choice, profile, (duration_s, samples), source, unlocked=unlocked, json_target=json_target
+            choice, profile, (duration_s, samples), address, unlocked=unlocked, json_target=json_target
         )
     # The record first: it took minutes.
     write_report(report, json_target, describe_benchmark(report))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgepose.cli.camera import camera_file_option, camera_of
+
 if TYPE_CHECKING:
+    from edgepose.device.capture.source_address import SourceAddress
     from edgepose.device.estimator_choice import EstimatorChoice
     from edgepose.spec.benchmark_report import BenchmarkReport
     from edgepose.spec.device_profile import DeviceProfile
@@ -42,16 +46,25 @@ def length_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--source`` and ``--allow-unlocked``."""
-    decorated: Callable[..., Any] = _source_option(_unlocked_option(command))
+    """``--source``, ``--camera-file`` and ``--allow-unlocked``."""
+    decorated: Callable[..., Any] = _source_option(camera_file_option(_unlocked_option(command)))
     return decorated
+
+
+def source_of(source: str | None, camera_file: Path | None) -> SourceAddress | None:
+    """What ``--source`` and ``--camera-file`` name; None where neither was given.
+
+    Raises:
+        ConfigError: It is of no use.
+    """
+    return None if source is None and camera_file is None else camera_of(source, camera_file, "--source")
 
 
 def benchmark_here(
     models: EstimatorChoice,
     profile: DeviceProfile | None,
     length: tuple[float | None, int | None],
-    source: str | None,
+    source: SourceAddress | None,
     *,
     unlocked: bool,
     json_target: str | None,
@@ -62,7 +75,7 @@ def benchmark_here(
         models: What.
         profile: Whose device; None where it has its own.
         length: ``--duration-s`` and ``--samples``.
-        source: ``--source``.
+        source: Of the age of frames; None measures none.
         unlocked: ``--allow-unlocked``.
         json_target: ``--json``, which is written in the end.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgepose.cli.benchmark_options import benchmark_here, length_options, source_options
+from edgepose.cli.benchmark_options import benchmark_here, length_options, source_of, source_options
 from edgepose.cli.options import json_option, root_option, threads_option
 
 
@@ -22,6 +22,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     duration_s: float | None,
     samples: int | None,
     source: str | None,
+    camera_file: Path | None,
     unlocked: bool,
     json_target: str | None,
 ) -> None:
@@ -33,8 +34,9 @@ def command(  # noqa: PLR0917 (one argument an option)
     from edgepose.cli.output import write_report
     from edgepose.device.estimator_choice import EstimatorChoice
 
+    address = source_of(source, camera_file)
     choice = EstimatorChoice(root=root, threads=threads)
     report = benchmark_here(
-        choice, None, (duration_s, samples), source, unlocked=unlocked, json_target=json_target
+        choice, None, (duration_s, samples), address, unlocked=unlocked, json_target=json_target
     )
     write_report(report, json_target, describe_benchmark(report))

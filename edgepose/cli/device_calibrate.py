@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgepose.cli.camera import camera_file_option, camera_of
 from edgepose.cli.options import (
     PATH,
     detector_option,
@@ -28,7 +29,8 @@ def _check_output(_ctx: click.Context, _param: click.Parameter, value: Path) -> 
     name="calibrate",
     epilog="Example: edgepose-device calibrate v4l2:///dev/video0 --model float.tflite --output ranges.json",
 )
-@click.argument("source")
+@click.argument("source", required=False)
+@camera_file_option
 @click.option("--model", type=PATH, metavar="MODEL", help="Float model file; else what is installed runs.")
 @spec_option
 @click.option("--bundle", type=PATH, metavar="FILE", help="Float bundle, verified before it runs.")
@@ -55,7 +57,8 @@ def _check_output(_ctx: click.Context, _param: click.Parameter, value: Path) -> 
 @threads_option
 @json_option
 def command(  # noqa: PLR0917 (one argument an option)
-    source: str,
+    source: str | None,
+    camera_file: Path | None,
     model: Path | None,
     spec_file: Path | None,
     bundle: Path | None,
@@ -77,8 +80,9 @@ def command(  # noqa: PLR0917 (one argument an option)
     from edgepose.device.estimator_choice import EstimatorChoice
     from edgepose.device.stop_signal import stop_requests
 
+    address = camera_of(source, camera_file)
     models = EstimatorChoice(model, spec_file, bundle, root, detector, detector_spec, threads)
-    request = CalibrationRequest(source, models, output, crops, max_frames)
+    request = CalibrationRequest(address, models, output, crops, max_frames)
     with stop_requests() as stop, progress_bar("crops") as progress:
         summary = calibrate(request, stop, progress)
     write_report(summary, json_target, summary.describe())

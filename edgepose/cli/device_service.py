@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from edgepose.cli.camera import camera_file_option, camera_of
 from edgepose.cli.options import PATH, root_option, socket_option
 
 
 @click.command(name="service", epilog="Example: edgepose-device service v4l2:///dev/video0")
-@click.argument("source")
+@click.argument("source", required=False)
+@camera_file_option
 @root_option
 @click.option("--output", type=PATH, metavar="POSES.jsonl", help="One JSON line a frame; none by default.")
 @socket_option
@@ -53,7 +55,8 @@ from edgepose.cli.options import PATH, root_option, socket_option
     "--allow-unlocked", "unlocked", is_flag=True, help="Run even where the kernel cannot lock frames in."
 )
 def command(  # noqa: PLR0917 (one argument an option)
-    source: str,
+    source: str | None,
+    camera_file: Path | None,
     root: Path | None,
     output: Path | None,
     socket_path: Path | None,
@@ -86,7 +89,7 @@ def command(  # noqa: PLR0917 (one argument an option)
         drift=DriftChoice(place, drift_hook, options) if drift else None,
     )
     permissions = ServicePermissions(network_camera, unlocked)
-    request = ServiceRequest(source, place, output, observers, permissions)
+    request = ServiceRequest(camera_of(source, camera_file), place, output, observers, permissions)
     with stop_requests() as stop:
         summary = run_service(request, stop, say)
     say(summary.describe())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgepose.cli.camera import camera_file_option, camera_of
 from edgepose.cli.options import PATH, json_option, root_option
 
 _folder_option = click.option(
@@ -23,37 +24,43 @@ def command() -> None:
 
 
 @command.command(name="show", epilog="Example: edgepose-device units show v4l2:///dev/video0")
-@click.argument("source")
+@click.argument("source", required=False)
+@camera_file_option
 @root_option
 @click.option("--user", default="edgepose", show_default=True, help="User of the service.")
-def show(source: str, root: Path | None, user: str) -> None:
+def show(source: str | None, camera_file: Path | None, root: Path | None, user: str) -> None:
     """Print the unit, and that of a network camera; change nothing."""
+    from edgepose.cli.output import show as show_text
     from edgepose.device.units.plan import plan_units
 
-    plan = plan_units(source, _place(root), user, _program(root))
-    click.echo("\n".join(text for _, text in plan.units), nl=False)
+    plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root))
+    show_text("\n".join(text for _, text in plan.units), end="")
 
 
 @command.command(name="install", epilog="Example: sudo edgepose-device units install v4l2:///dev/video0")
-@click.argument("source")
+@click.argument("source", required=False)
+@camera_file_option
 @root_option
 @click.option("--user", default="edgepose", show_default=True, help="User of the service.")
 @_folder_option
-def install(source: str, root: Path | None, user: str, systemd_dir: Path | None) -> None:
+def install(
+    source: str | None, camera_file: Path | None, root: Path | None, user: str, systemd_dir: Path | None
+) -> None:
     """Write the unit whole, enable it and start it; the one before stays where systemd refuses it.
 
-    A network camera gets a unit of its own, which may reach that camera and nothing else.
+    A network camera gets a unit of its own, which may reach that camera and nothing else. Its address with
+    the password comes from --camera-file: sudo logs command lines.
     """
     from edgepose.cli.output import say
     from edgepose.device.units.installation import UnitPlace, install_unit, prepare_user, write_secret
     from edgepose.device.units.plan import plan_units
 
     place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
-    plan = plan_units(source, _place(root), user, _program(root))
+    plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root))
     if place.live:
         prepare_user(user, _place(root))
     if plan.address is not None:
-        write_secret(place.file_system / plan.address_file, f"{plan.address}\n")
+        write_secret(place.file_system / plan.address_file, f"{plan.address.reveal()}\n")
     for name, text in plan.units:
         unit = UnitPlace(place.folder, place.live, name)
         install_unit(text, unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import TracebackType
 
 import click
 
@@ -18,22 +19,33 @@ def run_program(command: click.Command, name: str) -> None:
     is a bug and keeps its traceback (exit code 1).
     """
     stdout = sys.stdout
+    sys.excepthook = _show_bug
     try:
         # Without standalone mode click returns the code of ctx.exit() instead of raising it.
         code = command.main(prog_name=name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as problem:
-        problem.show()
+        from edgepose.cli.output import show_usage_error
+
+        show_usage_error(problem)
         sys.exit(2)
     except click.Abort:
-        click.echo("Interrupted.", err=True)
+        from edgepose.cli.output import say
+
+        say("Interrupted.")
         sys.exit(_INTERRUPTED)
     except SystemExit as stop:
         # The reader (head, less) has gone: click then replaces the streams and exits with 1, which
         # would read as a bug.
         sys.exit(stop.code if sys.stdout is stdout else 0)
     except EdgeposeError as problem:
-        click.echo(click.style("error: ", fg="red", bold=True) + problem.message, err=True)
-        if problem.hint:
-            click.echo(click.style("  hint: ", bold=True) + problem.hint, err=True)
+        from edgepose.cli.output import show_error
+
+        show_error(problem)
         sys.exit(problem.exit_code)
+
+
+def _show_bug(_kind: type[BaseException], problem: BaseException, _trace: TracebackType | None) -> None:
+    from edgepose.cli.output import show_bug
+
+    show_bug(problem)

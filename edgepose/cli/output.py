@@ -1,9 +1,17 @@
-"""What commands print: tables for people, JSON for programs, progress on standard error."""
+"""What commands print: tables for people, JSON for programs, progress on standard error.
+
+This is the one place that writes for people (an architecture test finds every other): here control
+characters of names and answers from outside become visible, and no camera's password gets past.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import secrets
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +19,18 @@ from typing import Any
 
 import click
 
+from edgepose.errors import EdgeposeError
 from edgepose.spec.records import Record, to_builtins
+from edgepose.spec.url_login import hide_logins
+from edgepose.spec.visible_text import shortened, visible, visible_json, visible_lines
 from edgepose.spec.whole_file import write_whole
 
 Progress = Callable[[int, int], None]
+# A colour is marked by what no text from outside can know, and becomes an escape code after all others have
+# gone.
+_MARK = f"\ue000{secrets.token_hex(8)}:"
+_MARKED = re.compile(f"{_MARK}(\\w+)\ue000(.*?){_MARK}\ue000", re.DOTALL)
+_LONGEST_MESSAGE = 4000
 
 
 def write_report(report: Record | dict[str, Any], json_target: str | None, text: str | None = None) -> None:
@@ -32,13 +48,30 @@ def write_report(report: Record | dict[str, Any], json_target: str | None, text:
     # allow_nan=False: NaN is no JSON, and a figure that was not measured is null.
     content = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if json_target == "-":
-        click.echo(content, nl=False)
+        click.echo(visible_json(content), nl=False)
         return
     if json_target is not None:
         # A file name that is not UTF-8 reaches here as lone surrogates; \udcXX is how JSON spells them.
         write_whole(Path(json_target), [content.encode(errors="backslashreplace")])
     if text is not None:
-        click.echo(text)
+        show(text)
+
+
+def show(text: str, *, end: str = "\n", err: bool = False) -> None:
+    """Prints text for people.
+
+    Args:
+        text: One line or several.
+        end: What follows it.
+        err: Whether on standard error.
+    """
+    plain = visible_lines(hide_logins(text))
+    click.echo(_MARKED.sub(lambda found: click.style(found[2], fg=found[1]), plain) + end, nl=False, err=err)
+
+
+def coloured(text: str, colour: str) -> str:
+    """Text that ``show`` prints in a colour where it goes to a terminal."""
+    return f"{_MARK}{colour}\ue000{text}{_MARK}\ue000"
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -68,12 +101,35 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         # Fractions keep their trailing zeros, so that a column of them lines up.
         return f"{value:.4f}" if abs(value) < 1 else f"{value:.4g}"
-    return str(value)
+    return visible(str(value))
 
 
 def say(message: str) -> None:
     """One line of progress or log, on standard error."""
-    click.echo(message, err=True)
+    show(message, err=True)
+
+
+def show_error(problem: EdgeposeError) -> None:
+    """An expected error: what was expected and found, and what to do next."""
+    click.echo(click.style("error: ", fg="red", bold=True) + _one_line(problem.message), err=True)
+    if problem.hint:
+        click.echo(click.style("  hint: ", bold=True) + _one_line(problem.hint), err=True)
+
+
+def show_usage_error(problem: click.ClickException) -> None:
+    """What click says about a wrong command line, which may hold anything."""
+    text = io.StringIO()
+    problem.show(file=text)
+    show(text.getvalue(), end="", err=True)
+
+
+def show_bug(problem: BaseException) -> None:
+    """The traceback of what nobody expected; its message may hold text from outside."""
+    show("".join(traceback.format_exception(problem)), end="", err=True)
+
+
+def _one_line(text: str) -> str:
+    return shortened(visible(hide_logins(text)), _LONGEST_MESSAGE)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from edgepose.spec.drift_record import DriftStatus, RetrainingRequest
 from edgepose.spec.records import from_builtins
 
 if TYPE_CHECKING:
+    from edgepose.device.capture.source_address import SourceAddress
     from edgepose.host.deploy.ssh.connection import Connection
 
 
@@ -99,7 +100,7 @@ def remote_benchmark(
     model: Path | None,
     threads: int | None,
     length: tuple[float | None, int | None],
-    source: str | None,
+    source: SourceAddress | None,
 ) -> BenchmarkReport:
     """Measures what is installed on a device.
 
@@ -114,12 +115,18 @@ def remote_benchmark(
         DeployError: Something else is installed there.
         EdgeposeError: As ``connect`` and the device raise.
     """
-    given = {"--threads": threads, "--duration-s": length[0], "--samples": length[1], "--source": source}
+    given = {"--threads": threads, "--duration-s": length[0], "--samples": length[1]}
     options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    words: list[bytes] = []
+    if source is not None and source.kind == "rtsp":
+        # A command line on the device would show its password there.
+        options, words = [*options, "--camera-file", "-"], [source.reveal().encode()]
+    elif source is not None:
+        options = [*options, "--source", source.typed]
     with _connected(*device) as connection:
         if model is not None:
             _require_installed(device[0], model, connection.ask("status").get("model_sha256"))
-        answer = connection.ask("benchmark", *options)
+        answer = connection.ask("benchmark", *options, stdin=words)
     return from_builtins(answer, BenchmarkReport, f"benchmark of {device[0]}")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgepose.cli.camera import camera_file_option, camera_of
 from edgepose.cli.options import (
     PATH,
     detector_option,
@@ -23,7 +24,8 @@ from edgepose.cli.options import (
     name="run",
     epilog="Example: edgepose run squats.mp4 --model pose.tflite --output poses.jsonl --render out.mp4",
 )
-@click.argument("source")
+@click.argument("source", required=False)
+@camera_file_option
 @click.option("--model", type=PATH, metavar="MODEL", help="Model file; else what is installed runs.")
 @spec_option
 @click.option("--bundle", type=PATH, metavar="FILE", help="Bundle, verified before it runs.")
@@ -63,7 +65,8 @@ from edgepose.cli.options import (
 @threads_option
 @json_option
 def command(  # noqa: PLR0917 (one argument an option)
-    source: str,
+    source: str | None,
+    camera_file: Path | None,
     model: Path | None,
     spec_file: Path | None,
     bundle: Path | None,
@@ -86,9 +89,11 @@ def command(  # noqa: PLR0917 (one argument an option)
 ) -> None:
     """Estimate poses on SOURCE: a video file, a folder of images, a camera index, v4l2:///dev/video0,
     rtsp://..., csi://0 or picamera2://0. Files never drop a frame; live sources keep the newest.
+    A camera's password belongs into --camera-file.
     """  # noqa: D205
     if json_target == "-" and output == Path("-"):
         raise click.UsageError("Only one of --json and --output can go to standard output.")
+    address = camera_of(source, camera_file)
     # OpenCV and the runtime take longer to import than `--help` may.
     from edgepose.cli.output import progress_bar, say, write_report
     from edgepose.device.capture.supervised.kept_process import CaptureOptions
@@ -113,7 +118,7 @@ def command(  # noqa: PLR0917 (one argument an option)
         open_observers(observers, say) as opened,
     ):
         request = RunRequest(
-            source,
+            address,
             models,
             output,
             render,
@@ -121,7 +126,7 @@ def command(  # noqa: PLR0917 (one argument an option)
             observers=opened,
             detect_every=detect_every,
             smoothing=smoothing,
-            lock=live_lock(source, say, unlocked=unlocked, writable=writable),
+            lock=live_lock(address, say, unlocked=unlocked, writable=writable),
             capture=CaptureOptions(lock=not unlocked, say=say),
         )
         summary = run(request, stop, progress)

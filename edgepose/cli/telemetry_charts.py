@@ -6,9 +6,7 @@ import itertools
 import shutil
 from collections.abc import Callable, Sequence
 
-import click
-
-from edgepose.cli.output import table
+from edgepose.cli.output import coloured, table
 from edgepose.spec.telemetry_record import MANY_PERSONS, TelemetryReport, TelemetryTotals, TelemetryWindow
 
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -84,7 +82,7 @@ def _lines(windows: Sequence[TelemetryWindow]) -> str:
         values = [value_of(window) for window in windows]
         known = [value for value in values if value is not None]
         if known:
-            chart = click.style(sparkline(values, columns), fg="cyan")
+            chart = coloured(sparkline(values, columns), "cyan")
             least, most = f"{min(known):.4g}", f"{max(known):.4g}"
             span = least if least == most else f"{least} to {most}"
             lines.append(f"{label:<{_LABEL_WIDTH}}{chart}  {span}")
@@ -121,7 +119,7 @@ def _bars(title: str, bars: Sequence[tuple[str, int]]) -> str:
         return ""
     lines = [
         f"  {label:<{_LABEL_WIDTH - 2}}"
-        + click.style(f"{'█' * max(round(frames / most * _BAR_WIDTH), frames > 0):<{_BAR_WIDTH}}", fg="cyan")
+        + coloured(f"{'█' * max(round(frames / most * _BAR_WIDTH), frames > 0):<{_BAR_WIDTH}}", "cyan")
         + f" {frames}"
         for label, frames in bars
     ]
@@ -136,5 +134,5 @@ def _events(report: TelemetryReport) -> str:
     for event in shown:
         value = "" if event.value is None else f" {event.value:.4g}"
         text = f"  {event.at}  {event.kind.replace('_', ' ')} {event.subject}{value}".rstrip()
-        lines.append(click.style(text, fg="yellow") if event.kind in _WARNINGS else text)
+        lines.append(coloured(text, "yellow") if event.kind in _WARNINGS else text)
     return "\n".join(lines)

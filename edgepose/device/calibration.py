@@ -18,7 +18,7 @@ import cv2
 
 from edgepose.device.accepted_crops import AcceptedCrops
 from edgepose.device.capture.open_source import open_source
-from edgepose.device.capture.source_address import parse_source
+from edgepose.device.capture.source_address import SourceAddress, parse_source
 from edgepose.device.estimator_choice import ChosenModels, EstimatorChoice, chosen_models
 from edgepose.device.frame_estimator import FrameEstimator
 from edgepose.device.output.pose_sink import FrameResult
@@ -50,7 +50,7 @@ class CalibrationRequest:
         max_frames: Ends after so many frames; None waits for the crops or the end of the source.
     """
 
-    source: str
+    source: str | SourceAddress
     models: EstimatorChoice
     output: Path
     crops: int

@@ -61,7 +61,7 @@ class RunRequest:
         capture: How the process that reads the source is watched.
     """
 
-    source: str
+    source: str | SourceAddress
     models: EstimatorChoice
     output: Path | None = None
     render: Path | None = None

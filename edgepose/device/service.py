@@ -46,7 +46,7 @@ class ServiceRequest:
         permissions: What the user allows.
     """
 
-    source: str
+    source: str | SourceAddress
     root: Path
     output: Path | None = None
     observers: ObserverChoice | None = None

@@ -38,7 +38,7 @@ class FrameAgeRequest:
         capture: How the process that reads the source is watched.
     """
 
-    source: str
+    source: str | SourceAddress
     models: EstimatorChoice
     duration_s: float
     lock: Callable[[], object] | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from msgspec.structs import replace as with_fields
 
 from edgepose.device.benchmark.frame_age import FrameAgeRequest, measure_frame_age, require_source
+from edgepose.device.capture.source_address import SourceAddress
 from edgepose.device.capture.supervised.kept_process import CaptureOptions
 from edgepose.device.estimator_choice import EstimatorChoice, chosen_models
 from edgepose.errors import ConfigError
@@ -37,7 +38,7 @@ class ModelBenchmark:
     models: EstimatorChoice
     profile: DeviceProfile | None = None
     length: BenchmarkLength = RULE
-    source: str | None = None
+    source: str | SourceAddress | None = None
     lock: Callable[[], object] | None = None
     capture: CaptureOptions = field(default_factory=CaptureOptions)
     progress: Callable[[int, int], None] = field(default=lambda _done, _total: None)

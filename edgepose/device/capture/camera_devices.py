@@ -15,6 +15,7 @@ from edgepose.device.capture.native_messages import silence_native_messages
 from edgepose.device.capture.picture_memory import PictureMemory
 from edgepose.device.capture.source_address import SourceAddress
 from edgepose.errors import DeviceError
+from edgepose.spec.url_login import hide_logins
 
 _RTSP_TIMEOUT_MS = 10_000
 
@@ -46,7 +47,7 @@ def _open_capture(address: SourceAddress) -> cv2.VideoCapture:
         options = [value for key in timeouts for value in (key, _RTSP_TIMEOUT_MS)]
         # Over UDP each lost packet harms pictures, and the camera chooses ports that no filter can know.
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "rtsp_transport;tcp"
-        return cv2.VideoCapture(address.location, cv2.CAP_FFMPEG, options)
+        return cv2.VideoCapture(address.reveal(), cv2.CAP_FFMPEG, options)
     if address.kind == "csi":
         return _open_csi(address)
     path = Path(address.location if address.kind == "v4l2" else f"/dev/video{address.camera_index}")
@@ -101,7 +102,9 @@ def _open_picamera2(address: SourceAddress) -> _Picamera2Device:
     try:
         return _Picamera2Device(library.Picamera2(address.camera_index))
     except (RuntimeError, IndexError) as problem:
-        raise DeviceError(f"{address.shown} cannot be opened: {problem}.", _hint(address)) from problem
+        raise DeviceError(
+            f"{address.shown} cannot be opened: {hide_logins(str(problem))}.", _hint(address)
+        ) from problem
 
 
 def _hint(address: SourceAddress) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from edgepose.device.capture.folder_source import FolderSource
@@ -11,6 +12,8 @@ from edgepose.device.capture.source_address import FORMS, SourceAddress
 from edgepose.device.capture.video_source import VideoSource
 from edgepose.errors import ConfigError
 from edgepose.inference.image_file import IMAGE_SUFFIXES
+
+_LIKE_A_LOGIN = re.compile(r"[^/\s]*:.*@", re.DOTALL)
 
 
 def open_source(address: SourceAddress, pictures: PictureMemory | None = None) -> FrameSource:
@@ -31,6 +34,9 @@ def open_source(address: SourceAddress, pictures: PictureMemory | None = None) -
     path = Path(address.location)
     if path.is_dir():
         return FolderSource.of_folder(path)
+    if not path.exists() and _LIKE_A_LOGIN.match(address.location):
+        # The text is not repeated: it may be a camera's address with a password.
+        raise ConfigError("SOURCE does not exist; it looks like user:password@host.", f"Give {FORMS}.")
     if not path.exists():
         raise ConfigError(f"SOURCE {path} does not exist.", f"Give {FORMS}.")
     if path.suffix.lower() in IMAGE_SUFFIXES:

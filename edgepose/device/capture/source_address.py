@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from edgepose.errors import ConfigError
+from edgepose.spec.url_login import UrlParts, split_url
 
 SourceKind = Literal["path", "camera", "v4l2", "rtsp", "csi", "picamera2", "shared"]
 
@@ -18,60 +19,113 @@ FORMS = (
     "v4l2:///dev/video0, rtsp://HOST/STREAM, csi://0, picamera2://0 or shared:///FOLDER of a camera's unit"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://(.*)", re.DOTALL)
+_MISSPELT = re.compile(r"rtsps?:", re.IGNORECASE)
 _MAX_CAMERA_INDEX = 63
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SourceAddress:
-    """A parsed SOURCE.
+    """A parsed SOURCE. However it is printed, a network camera shows its host alone.
 
     Attributes:
         kind: What to open.
-        location: A path for ``path``, ``v4l2`` and ``shared``, a whole URL for ``rtsp``, else the camera's
-            number.
     """
 
     kind: SourceKind
-    location: str = field(repr=False)
+    _location: str
+
+    @property
+    def location(self) -> str:
+        """A path for ``path``, ``v4l2`` and ``shared``, what may be shown for ``rtsp``, else the camera's
+        number.
+        """  # noqa: D205
+        return self._location if self.kind != "rtsp" else self.shown
 
     @property
     def shown(self) -> str:
-        """For messages and records: the location without user name and password."""
+        """For messages and records: of a network camera its host alone."""
         if self.kind == "path":
-            return self.location
+            return self._location
         if self.kind == "camera":
-            return f"camera {self.location}"
-        if self.kind == "rtsp":
-            scheme, _, rest = self.location.partition("://")
-            authority, slash, path = rest.partition("/")
-            return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
-        return f"{self.kind}://{self.location}"
+            return f"camera {self._location}"
+        return self._url.shown if self.kind == "rtsp" else f"{self.kind}://{self._location}"
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether it holds what one could log in with."""
+        return self.kind == "rtsp" and self._url.has_secret
+
+    @property
+    def typed(self) -> str:
+        """As SOURCE, for everything but a network camera."""
+        return self.location if self.kind in {"path", "camera"} else f"{self.kind}://{self.location}"
+
+    @property
+    def host(self) -> str:
+        """Name or IP address of a network camera."""
+        return self._url.hostname
 
     @property
     def camera_index(self) -> int:
         """The camera's number, for ``camera``, ``csi`` and ``picamera2``."""
-        return int(self.location)
+        return int(self._location)
+
+    def reveal(self) -> str:
+        """The location with user name and password: for the camera and for files and pipes to it alone."""
+        return self._location
+
+    def with_login(self, login: str) -> SourceAddress:
+        """A network camera with another ``user:password``, as it is or percent-encoded."""
+        return SourceAddress(self.kind, self._url.encoded(login))
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def __format__(self, form: str) -> str:
+        return format(self.shown, form)
+
+    def __repr__(self) -> str:
+        return f"SourceAddress({self.kind!r}, {self.shown!r})"
+
+    @property
+    def _url(self) -> UrlParts:
+        scheme, _, rest = self._location.partition("://")
+        parts = split_url(scheme, rest)
+        if parts is None:
+            # The text is not repeated: it may hold a password.
+            raise ConfigError(
+                f"The {scheme}:// address has no usable host, or more than one text in it could be the host; "
+                f"expected {scheme}://HOST/STREAM, where a port may follow the host.",
+                "In user name and password write %2F for /, %3F for ?, %23 for # and %40 for @.",
+            )
+        return parts
 
 
-def parse_source(text: str) -> SourceAddress:
+def parse_source(text: str | SourceAddress) -> SourceAddress:
     """Parses SOURCE.
 
     Args:
-        text: As typed. Digits alone are a camera; a file of that name is ``./0``.
+        text: As typed. Digits alone are a camera; a file of that name is ``./0``. What is parsed already
+            stays as it is.
 
     Raises:
         ConfigError: None of the known forms; the message lists them.
     """
+    if isinstance(text, SourceAddress):
+        return text
     if not text.strip() or "\0" in text:
         raise ConfigError("SOURCE is empty.", f"Give {FORMS}.")
     if text.isascii() and text.isdigit():
         return SourceAddress("camera", _camera_number(text, text))
     match = _SCHEME.fullmatch(text)
+    if match is None and _MISSPELT.match(text):
+        # The text is not repeated: it may hold a password.
+        raise ConfigError("SOURCE begins like the address of a network camera, but has no rtsp://.")
     if match is None:
         return SourceAddress("path", text)
     scheme, rest = match[1].lower(), match[2]
     if scheme not in _PARSERS:
-        raise ConfigError(f"SOURCE has the unknown scheme '{scheme}://'.", f"Give {FORMS}.")
+        raise ConfigError(f"SOURCE has the unknown scheme '{scheme[:32]}://'.", f"Give {FORMS}.")
     return _PARSERS[scheme](scheme, rest)
 
 
@@ -81,7 +135,7 @@ def require_numeric(address: SourceAddress) -> None:
     Raises:
         ConfigError: Its host is no IP address.
     """
-    host = urlsplit(address.location).hostname or ""
+    host = address.host
     try:
         ip_address(host)
     except ValueError as problem:
@@ -98,7 +152,7 @@ def camera_host(address: SourceAddress) -> str:
         ConfigError: Its host is no IP address.
     """
     require_numeric(address)
-    return urlsplit(address.location).hostname or ""
+    return address.host
 
 
 def _camera(scheme: str, rest: str) -> SourceAddress:
@@ -133,17 +187,8 @@ def _file(_scheme: str, rest: str) -> SourceAddress:
 
 
 def _rtsp(scheme: str, rest: str) -> SourceAddress:
-    url = f"{scheme}://{rest}"
-    try:
-        parts = urlsplit(url)
-        # Reading the port is what checks it.
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if usable:
-        return SourceAddress("rtsp", url)
-    # The text is not repeated: it may hold a password.
-    raise ConfigError(f"The {scheme}:// address has no usable host, expected {scheme}://HOST[:PORT]/STREAM.")
+    parts = SourceAddress("rtsp", f"{scheme}://{rest}")._url
+    return SourceAddress("rtsp", parts.encoded())
 
 
 _PARSERS: dict[str, Callable[[str, str], SourceAddress]] = {

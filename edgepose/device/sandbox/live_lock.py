@@ -12,7 +12,7 @@ from edgepose.spec.device_status import SandboxReport
 
 
 def live_lock(
-    source: str, say: Callable[[str], None], *, unlocked: bool, writable: Iterable[Path] = ()
+    source: str | SourceAddress, say: Callable[[str], None], *, unlocked: bool, writable: Iterable[Path] = ()
 ) -> Callable[[], SandboxReport] | None:
     """What a run calls before its first frame.
 

@@ -50,8 +50,8 @@ After=network-online.target
 
 [Service]
 Type=exec
-LoadCredential=address:{request.address_file}
-ExecStart={request.program} camera --address-file ${{CREDENTIALS_DIRECTORY}}/address --share {SHARED_FOLDER}
+LoadCredential=camera:{request.address_file}
+ExecStart={request.program} camera --camera-file ${{CREDENTIALS_DIRECTORY}}/camera --share {SHARED_FOLDER}
 Restart=always
 RestartSec=5
 RuntimeDirectory=edgepose-camera

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepose.device.capture.source_address import camera_host, parse_source
+from edgepose.device.capture.source_address import SourceAddress, camera_host, parse_source
 from edgepose.device.units.camera_unit import ADDRESS_FILE, SHARED_SOURCE, CameraUnitRequest, camera_unit
 from edgepose.device.units.service_unit import CAMERA_UNIT, UNIT_NAME, ServiceRequest, service_unit
 
@@ -19,16 +19,16 @@ class UnitPlan:
 
     Attributes:
         units: Names and texts, in the order in which they are started.
-        address: A network camera's URL, which goes into a file of its own; None for other cameras.
+        address: A network camera's address, which goes into a file of its own; None for other cameras.
         address_file: That file, below the file system's root.
     """
 
     units: tuple[tuple[str, str], ...]
-    address: str | None = None
+    address: SourceAddress | None = None
     address_file: Path = ADDRESS_PATH
 
 
-def plan_units(source: str, root: Path, user: str, program: Path) -> UnitPlan:
+def plan_units(source: str | SourceAddress, root: Path, user: str, program: Path) -> UnitPlan:
     """One unit, or for a network camera two.
 
     Args:
@@ -43,8 +43,10 @@ def plan_units(source: str, root: Path, user: str, program: Path) -> UnitPlan:
     """
     address = parse_source(source)
     if address.kind != "rtsp":
-        return UnitPlan(((UNIT_NAME, service_unit(ServiceRequest(str(program), str(root), source, user))),))
-    plan = UnitPlan((), address.location)
+        return UnitPlan(
+            ((UNIT_NAME, service_unit(ServiceRequest(str(program), str(root), address.typed, user))),)
+        )
+    plan = UnitPlan((), address)
     request = CameraUnitRequest(str(program), camera_host(address), f"/{plan.address_file}", str(root), user)
     service = service_unit(ServiceRequest(str(program), str(root), SHARED_SOURCE, user, devices=()))
-    return UnitPlan(((CAMERA_UNIT, camera_unit(request)), (UNIT_NAME, service)), address.location)
+    return UnitPlan(((CAMERA_UNIT, camera_unit(request)), (UNIT_NAME, service)), address)

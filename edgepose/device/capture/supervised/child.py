@@ -13,6 +13,8 @@ from edgepose.device.capture.supervised.messages import MessageKind
 from edgepose.device.capture.supervised.order import CaptureOrder, CaptureProblem, SourceFacts
 from edgepose.errors import DeviceError, EdgeposeError
 from edgepose.spec.records import to_json
+from edgepose.spec.url_login import hide_logins
+from edgepose.spec.visible_text import visible_lines
 
 # include/uapi/linux/prctl.h
 _PR_SET_PDEATHSIG = 1
@@ -37,7 +39,8 @@ def run_child(order: CaptureOrder, ends: ChildEnds) -> int:
         ends.report(MessageKind.FAILED, text) if order.live else ends.say(MessageKind.FAILED, text)
         return problem.exit_code
     except Exception:  # noqa: BLE001 (a forked process must not return into its parent's code)
-        traceback.print_exc(file=sys.stderr)
+        # Here end all libraries' own errors, which may name the address with its password.
+        sys.stderr.write(visible_lines(hide_logins(traceback.format_exc())))
         return 1
     return 0
 

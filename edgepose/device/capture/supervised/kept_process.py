@@ -60,7 +60,7 @@ class KeptProcess:
         order = CaptureOrder(
             kind=address.kind,
             # The keeper's working folder is another one.
-            location=os.path.abspath(address.location) if address.kind == "path" else address.location,  # noqa: PTH100
+            location=os.path.abspath(address.location) if address.kind == "path" else address.reveal(),  # noqa: PTH100
             messages=messages_end,
             requests=requests_end,
             memories=memories,

@@ -46,6 +46,9 @@ class CaptureOrder(Record, frozen=True, kw_only=True):
     patient: bool = False
     limits_s: tuple[tuple[str, float], ...] = ()
 
+    def __repr__(self) -> str:
+        return f"CaptureOrder({self.address!r})"
+
     @property
     def address(self) -> SourceAddress:
         """The source."""

@@ -94,7 +94,7 @@ def _serve_one(address: SourceAddress, folder: Path, *, lock: bool) -> None:
         opened += [os.open(folder / name, os.O_RDWR | os.O_CLOEXEC) for name in PICTURES]
         order = CaptureOrder(
             kind=address.kind,
-            location=address.location,
+            location=address.reveal(),
             messages=opened[1],
             requests=opened[0],
             memories=(opened[2], opened[3]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +57,18 @@ class Connection:
             )
         return self.program
 
-    def ask(self, command: str, *arguments: str) -> dict[str, Any]:
+    def ask(self, command: str, *arguments: str, stdin: Iterable[bytes] = ()) -> dict[str, Any]:
         """Asks the installed program about its root.
+
+        Args:
+            command: Its subcommand.
+            arguments: Further arguments.
+            stdin: Pieces of its standard input.
 
         Raises:
             EdgeposeError: As ``DeviceProgram.ask``.
         """
-        return self.installed().ask([command, "--root", self.root, *arguments])
+        return self.installed().ask([command, "--root", self.root, *arguments], stdin)
 
 
 @contextmanager

@@ -112,12 +112,14 @@ def test_a_network_camera_gets_a_unit_of_its_own_that_reaches_it_alone(tmp_path:
     plan = plan_units(
         "rtsp://user:s3cret@192.0.2.7:554/live", Path("/srv/root"), "edgepose", Path("/usr/bin/true")
     )
-    assert plan.address == "rtsp://user:s3cret@192.0.2.7:554/live"
+    assert plan.address is not None
+    assert plan.address.reveal() == "rtsp://user:s3cret@192.0.2.7:554/live"
+    assert "s3cret" not in repr(plan)
     (camera_name, camera), (service_name, service) = plan.units
     assert (camera_name, service_name) == (CAMERA_UNIT, UNIT_NAME)
     for line in (
         "IPAddressDeny=any", "IPAddressAllow=192.0.2.7", "InaccessiblePaths=-/srv/root",
-        "LoadCredential=address:/etc/edgepose/camera.url",
+        "LoadCredential=camera:/etc/edgepose/camera.url",
     ):  # fmt: skip
         assert line in camera.splitlines(), line
     assert "PrivateNetwork=yes" in service
@@ -148,7 +150,7 @@ def test_a_network_cameras_password_lies_where_its_unit_looks_for_it_and_goes_wi
     done = runner.invoke(device_units.command, ["install", source, "--root", str(tmp_path / "root"), *call])
     assert done.exit_code == 0, done.output
     text = (folder / "edgepose-camera.service").read_text()
-    (named,) = re.findall(r"^LoadCredential=address:(.*)$", text, re.MULTILINE)
+    (named,) = re.findall(r"^LoadCredential=camera:(.*)$", text, re.MULTILINE)
     secret = tmp_path / "card" / named.lstrip("/")
     assert secret.read_text() == f"{source}\n"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600

@@ -91,7 +91,7 @@ def test_every_error_fits_a_message(message: str, hint: str) -> None:
 def test_an_unknown_limit_is_refused_and_patience_never_gives_up() -> None:
     address = SourceAddress("rtsp", "rtsp://h/s")
     order = CaptureOrder(
-        kind=address.kind, location=address.location, messages=3, requests=4, memories=(5, 6), patient=True
+        kind=address.kind, location=address.reveal(), messages=3, requests=4, memories=(5, 6), patient=True
     )
     assert order.address == address
     assert order.limits().give_up_s is None
