@@ -7,6 +7,7 @@ import click
 from edgepose import __version__
 from edgepose.cli.entry import run_program
 from edgepose.cli.lazy_group import LazyGroup
+from edgepose.cli.signing import take_passphrase
 
 _COMMANDS = {
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
@@ -40,8 +41,10 @@ _COMMANDS = {
     epilog="Example: edgepose-device run v4l2:///dev/video0 --output poses.jsonl",
 )
 @click.version_option(__version__, prog_name="edgepose-device")
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """Run and look after the installed pose model. Frames never leave this device."""
+    take_passphrase(context)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import click
 from edgepose import __version__
 from edgepose.cli.entry import run_program
 from edgepose.cli.lazy_group import LazyGroup
+from edgepose.cli.signing import take_passphrase
 
 _COMMANDS = {
     "deploy": ("edgepose.cli.deploy", "Convert, quantize, judge, bundle and install a model."),
@@ -44,10 +45,12 @@ _COMMANDS = {
     "--calibration images/",
 )
 @click.version_option(__version__, prog_name="edgepose")
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """Deploy human pose models to edge devices: quantized, proven, and installed so that they cannot
     break the device. Frames never leave it.
     """  # noqa: D205
+    take_passphrase(context)
 
 
 def main() -> None:

@@ -13,12 +13,14 @@ import click
 
 from edgepose.cli.options import PATH, Option
 from edgepose.errors import ConfigError
+from edgepose.spec.secret_file import read_secret
 
 if TYPE_CHECKING:
     from edgepose.host.bundle.signing import Sign
     from edgepose.host.keys.key_home import KeyHome
 
 PASSPHRASE_VARIABLE = "EDGEPOSE_KEYS_PASSPHRASE"  # noqa: S105 - the name of a variable
+PASSPHRASE_FILE_VARIABLE = "EDGEPOSE_KEYS_PASSPHRASE_FILE"  # noqa: S105
 
 home_option: Option[Any] = click.option(
     "--home", type=PATH, metavar="DIR", help="Key home; EDGEPOSE_KEYS_HOME or the user's by default."
@@ -86,7 +88,7 @@ def passphrase_of(home: KeyHome) -> str | None:
     """The passphrase of a home; None where its keys are not encrypted.
 
     Raises:
-        ConfigError: It is not in the environment, and there is nobody to ask.
+        ConfigError: It was not given, and there is nobody to ask.
     """
     return _passphrase("Passphrase of the keys", confirm=False) if home.is_encrypted() else None
 
@@ -95,7 +97,7 @@ def new_passphrase() -> str:
     """The passphrase of keys to be made.
 
     Raises:
-        ConfigError: It is not in the environment and there is nobody to ask, or it is empty.
+        ConfigError: It was not given and there is nobody to ask, or it is empty.
     """
     passphrase = _passphrase("New passphrase of the keys", confirm=True)
     if not passphrase:
@@ -103,14 +105,31 @@ def new_passphrase() -> str:
     return passphrase
 
 
-def _passphrase(question: str, *, confirm: bool) -> str:
-    found = os.environ.get(PASSPHRASE_VARIABLE)
+def take_passphrase(context: click.Context) -> None:
+    """Moves the passphrase from the environment, which every program that is started gets, into this command.
+
+    Args:
+        context: Of the command that begins.
+    """
+    found = os.environ.pop(PASSPHRASE_VARIABLE, None)
     if found is not None:
-        return found
+        context.find_root().meta[PASSPHRASE_VARIABLE] = found
+
+
+def _passphrase(question: str, *, confirm: bool) -> str:
+    context = click.get_current_context()
+    take_passphrase(context)
+    found = context.find_root().meta.get(PASSPHRASE_VARIABLE)
+    if found is not None:
+        return str(found)
+    named = os.environ.get(PASSPHRASE_FILE_VARIABLE)
+    if named:
+        return read_secret(Path(named), "the passphrase file")
     if not sys.stdin.isatty():
         raise ConfigError(
-            f"The keys need a passphrase: {PASSPHRASE_VARIABLE} is not set, and there is no terminal.",
-            f"Set {PASSPHRASE_VARIABLE}.",
+            f"The keys need a passphrase: {PASSPHRASE_FILE_VARIABLE} and {PASSPHRASE_VARIABLE} are not set, "
+            "and there is no terminal.",
+            f"Set {PASSPHRASE_FILE_VARIABLE} to a file of mode 0600 that holds it.",
         )
     answer: str = click.prompt(
         question, hide_input=True, confirmation_prompt=confirm, err=True, default="", show_default=False
