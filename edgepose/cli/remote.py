@@ -16,6 +16,7 @@ from edgepose.spec.records import from_builtins
 
 if TYPE_CHECKING:
     from edgepose.device.capture.source_address import SourceAddress
+    from edgepose.host.bounded_process import AnswerLimits
     from edgepose.host.deploy.ssh.connection import Connection
 
 
@@ -26,7 +27,7 @@ def remote_status(host: str, fingerprint: str | None, ssh_config: Path | None) -
         EdgeposeError: As ``connect`` and the device raise.
     """
     answer, root = _ask(host, fingerprint, ssh_config, "status")
-    status = from_builtins(answer, StatusReport, f"status of {host}")
+    status = from_builtins(answer, StatusReport, f"The status of {host}", DeployError)
     return status, describe_status(Path(root), status)
 
 
@@ -39,7 +40,7 @@ def remote_rollback(
         EdgeposeError: As ``connect`` and the device raise.
     """
     answer, root = _ask(host, fingerprint, ssh_config, "rollback")
-    return answer, f"{host}: version {answer['bundle_version']} is active again in {root}"
+    return answer, f"{host}: version {answer.get('bundle_version')} is active again in {root}"
 
 
 def remote_logs(host: str, fingerprint: str | None, ssh_config: Path | None, lines: int) -> DeviceLogs:
@@ -49,7 +50,7 @@ def remote_logs(host: str, fingerprint: str | None, ssh_config: Path | None, lin
         EdgeposeError: As ``connect`` and the device raise.
     """
     answer, _ = _ask(host, fingerprint, ssh_config, "logs", "--lines", str(lines))
-    return from_builtins(answer, DeviceLogs, f"logs of {host}")
+    return from_builtins(answer, DeviceLogs, f"What {host} says of its logs", DeployError)
 
 
 def remote_telemetry(device: tuple[str, str | None, Path | None], what: str, *more: str) -> dict[str, Any]:
@@ -64,7 +65,8 @@ def remote_telemetry(device: tuple[str, str | None, Path | None], what: str, *mo
         EdgeposeError: As ``connect`` and the device raise.
     """
     with _connected(*device) as connection:
-        return connection.installed().ask(["telemetry", what, "--root", connection.root, *more])
+        words = ["telemetry", what, "--root", connection.root, *more]
+        return connection.installed().ask(words, limits=_telemetry_limits())
 
 
 def remote_drift(device: tuple[str, str | None, Path | None]) -> DriftStatus:
@@ -78,7 +80,7 @@ def remote_drift(device: tuple[str, str | None, Path | None]) -> DriftStatus:
     """
     with _connected(*device) as connection:
         answer = connection.installed().ask(["drift", "show", "--root", connection.root])
-    return from_builtins(answer, DriftStatus, f"drift of {device[0]}")
+    return from_builtins(answer, DriftStatus, f"What {device[0]} says of drift", DeployError)
 
 
 def remote_request(device: tuple[str, str | None, Path | None]) -> RetrainingRequest:
@@ -92,7 +94,7 @@ def remote_request(device: tuple[str, str | None, Path | None]) -> RetrainingReq
     """
     with _connected(*device) as connection:
         answer = connection.installed().ask(["drift", "request", "--root", connection.root])
-    return from_builtins(answer, RetrainingRequest, f"request of {device[0]}")
+    return from_builtins(answer, RetrainingRequest, f"The request of {device[0]}", DeployError)
 
 
 def remote_benchmark(
@@ -126,8 +128,25 @@ def remote_benchmark(
     with _connected(*device) as connection:
         if model is not None:
             _require_installed(device[0], model, connection.ask("status").get("model_sha256"))
-        answer = connection.ask("benchmark", *options, stdin=words)
-    return from_builtins(answer, BenchmarkReport, f"benchmark of {device[0]}")
+        answer = connection.ask("benchmark", *options, stdin=words, limits=_benchmark_limits(length[0]))
+    return from_builtins(answer, BenchmarkReport, f"The benchmark of {device[0]}", DeployError)
+
+
+def _telemetry_limits() -> AnswerLimits:
+    from edgepose.host.bounded_process import MIB, AnswerLimits
+
+    # A row of at most 3 KiB of JSON for each minute of the month that a device keeps.
+    return AnswerLimits(bytes=160 * MIB, silence_s=180.0, total_s=1800.0)
+
+
+def _benchmark_limits(duration_s: float | None) -> AnswerLimits:
+    from dataclasses import replace
+
+    from edgepose.host.deploy.ssh.remote_host import LONG
+
+    # It is silent for as long as it measures.
+    asked_s = duration_s or 0.0
+    return replace(LONG, silence_s=LONG.silence_s + 2 * asked_s, total_s=(LONG.total_s or 0.0) + 3 * asked_s)
 
 
 def _require_installed(host: str, model: Path, installed: str | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgepose.cli.options import PATH, host_options, json_option, require_one_place, root_option
+from edgepose.errors import DeployError
 
 if TYPE_CHECKING:
     from edgepose.spec.telemetry_record import TelemetryReport
@@ -105,7 +106,11 @@ def purge(
     if host is not None:
         from edgepose.cli.remote import remote_telemetry
 
-        freed = int(remote_telemetry((host, host_fingerprint, ssh_config), "purge", "--yes")["freed_bytes"])
+        answer = remote_telemetry((host, host_fingerprint, ssh_config), "purge", "--yes")
+        said = answer.get("freed_bytes")
+        if not isinstance(said, int):
+            raise DeployError(f"{host} did not say what it deleted.", "Look with: edgepose telemetry show")
+        freed = said
     else:
         freed = purge_telemetry(place)
     record = {"schema": "edgepose.telemetry_purge/1", "root": str(place), "freed_bytes": freed}
@@ -127,4 +132,4 @@ def _read(
 
     more = () if minutes is None else ("--minutes", str(minutes))
     answer = remote_telemetry((host, fingerprint, ssh_config), "show", *more)
-    return from_builtins(answer, TelemetryReport, f"telemetry of {host}")
+    return from_builtins(answer, TelemetryReport, f"The telemetry of {host}", DeployError)

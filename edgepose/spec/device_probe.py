@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from edgepose.spec.records import Record
+
+# Printable and short: what a device says of itself goes into messages, paths and package tags.
+_Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{1,32}\Z")]
+_Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,256}\Z")]
+_Path = Annotated[str, Meta(pattern=r"^/[^\x00-\x1f\x7f-\x9f]{0,1024}\Z")]
+_Name = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f\x7f-\x9f]{1,255}\Z")]
+# As its ldd prints it; a development version has a third number.
+_Glibc = Annotated[str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,3}(\.[0-9]{1,4})?\Z")]
+_Python = Annotated[str, Meta(pattern=r"^3\.[0-9]{1,2}\Z")]
+# A petabyte of disk, in MiB.
+_Mib = Annotated[int, Meta(ge=0, le=1 << 30)]
 
 
 class DevicePython(Record, frozen=True, kw_only=True):
@@ -15,8 +28,8 @@ class DevicePython(Record, frozen=True, kw_only=True):
         version: Major and minor, such as ``3.11``.
     """
 
-    path: str
-    version: str
+    path: _Path
+    version: _Python
 
 
 class DeviceProbe(Record, frozen=True, kw_only=True):
@@ -44,20 +57,20 @@ class DeviceProbe(Record, frozen=True, kw_only=True):
     """
 
     schema: Literal["edgepose.probe/1"]
-    arch: str
-    os: str
-    kernel: str
-    glibc: str | None
+    arch: _Word
+    os: _Word
+    kernel: _Text
+    glibc: _Glibc | None
     libstdcxx: bool
-    pythons: tuple[DevicePython, ...]
-    cpu_cores: int
-    memory_mib: int | None
-    disk_free_mib: int | None
-    board: str | None
-    cameras: tuple[str, ...]
-    accelerators: tuple[str, ...]
+    pythons: Annotated[tuple[DevicePython, ...], Meta(max_length=64)]
+    cpu_cores: Annotated[int, Meta(ge=1, le=4096)]
+    memory_mib: _Mib | None
+    disk_free_mib: _Mib | None
+    board: _Text | None
+    cameras: Annotated[tuple[_Path, ...], Meta(max_length=256)]
+    accelerators: Annotated[tuple[_Word, ...], Meta(max_length=32)]
     systemd: bool
-    user: str
-    base: str
+    user: _Name
+    base: _Path
     root_exists: bool
-    runtimes: tuple[str, ...]
+    runtimes: Annotated[tuple[_Name, ...], Meta(max_length=4096)]

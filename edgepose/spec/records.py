@@ -56,11 +56,30 @@ def from_json(
     Raises:
         EdgeposeError: Of the family ``error``: not JSON, or not this record.
     """
+    return from_builtins(parse_json(text, where, error), record, where, error)
+
+
+def parse_json(text: str | bytes, where: str, error: ErrorType = ConfigError) -> Any:
+    """Parses JSON, and nothing that Python takes beside it.
+
+    Args:
+        text: The text.
+        where: Names the source in the message.
+        error: The family of the error to raise.
+
+    Raises:
+        EdgeposeError: Of the family ``error``: not JSON, NaN or an infinity, nested or digits without end.
+    """
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as problem:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as problem:
+        raise error(f"{where} is not valid JSON: nested too deeply.", "") from problem
+    except ValueError as problem:
         raise error(f"{where} is not valid JSON: {problem}.", "") from problem
-    return from_builtins(data, record, where, error)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def to_builtins(record: Record) -> dict[str, Any]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgepose.errors import ConfigError, MissingDependencyError
+from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
 from edgepose.host.deploy.ssh.address import SshAddress
-from edgepose.sandbox.python_child import find_program, run_words
+from edgepose.sandbox.python_child import find_program
+from edgepose.spec.records import parse_json
 
+# Ten thousand hosts with a page of variables each.
+_LIMITS = AnswerLimits(bytes=64 * MIB, silence_s=300.0, total_s=900.0)
 _SSH_WORDS = {
     "ansible_host": "HostName",
     "ansible_user": "User",
@@ -75,11 +78,15 @@ def read_inventory(inventory: Path, limit: str | None = None) -> list[FleetHost]
         raise ConfigError(f"There is no inventory {inventory}.")
     call = [ansible_program("ansible-inventory"), "-i", str(inventory.absolute()), "--list"]
     call += [] if limit is None else ["--limit", limit]
-    done = run_words(call, changes=ansible_environment())
-    if done.returncode or "Failed to parse" in done.stderr:
+    # An inventory may be a program, and its plug-ins ask services.
+    asked = BoundedCall(call, f"Ansible, about {inventory},", _LIMITS, changes=ansible_environment())
+    done = run_bounded(replace(asked, error=ConfigError))
+    if done.code or "Failed to parse" in done.stderr:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise ConfigError(f"Ansible cannot read {inventory}: {said[-1] if said else 'no message'}.")
-    found = json.loads(done.stdout)
+    found = parse_json(done.stdout, f"What Ansible says of {inventory}")
+    if not isinstance(found, dict):
+        raise ConfigError(f"What Ansible says of {inventory} is no object.")
     variables = found.get("_meta", {}).get("hostvars", {})
     names = list(dict.fromkeys(_hosts(found, "all")))
     if not names:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import subprocess
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from edgepose.errors import ConfigError, DeployError
+from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
 from edgepose.host.deploy.fleet.inventory import (
     FleetHost,
     ansible_environment,
@@ -21,8 +21,9 @@ from edgepose.host.deploy.fleet.inventory import (
 )
 from edgepose.host.deploy.ssh.host_key import default_known_hosts, remember_host_key
 from edgepose.host.deploy.ssh.remote_host import ssh_options
-from edgepose.sandbox.python_child import python_command, start_words
+from edgepose.sandbox.python_child import python_command
 from edgepose.spec.rollout_report import HostOutcome, Outcome, RolloutReport
+from edgepose.spec.visible_text import visible
 from edgepose.spec.whole_file import write_whole
 from edgepose.trust.bundle_reader import verify_bundle
 from edgepose.trust.digests import sha256_of_file
@@ -30,6 +31,12 @@ from edgepose.trust.digests import sha256_of_file
 DEFAULT_STAGES = ("1", "10%", "100%")
 DEFAULT_FAILURE_LIMIT = 10
 _FORKS = 10
+# Ansible is silent while devices install, as long as one may (LONG of remote_host.py) at each stage.
+_LIMITS = AnswerLimits(bytes=16 * MIB, silence_s=7200.0)
+_LINE_CHARACTERS = 10_000
+_LOG_CHARACTERS = 64 * MIB
+# The recap stands at the end, a line a device.
+_RECAP_LINES = 20_000
 _STAGE = re.compile(r"[1-9]\d*%?")
 _PLAYBOOK = Path(__file__).resolve().parent / "ansible" / "rollout.yml"
 _RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=\d+\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
@@ -209,26 +216,51 @@ def _play(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None])
         str(_PLAYBOOK),
     ]  # fmt: skip
     log = plan.folder / "ansible.log"
-    said = []
-    with (
-        log.open("a", encoding="utf-8") as stream,
-        start_words(
-            call, changes=ansible_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as process,
-        io.TextIOWrapper(process.stdout or io.BytesIO(), errors="replace") as lines,
-    ):
-        for line in lines:
-            stream.write(line)
-            said.append(line)
-            if line.startswith(("changed:", "fatal:")):
-                say(line.strip()[:200])
-    text = "".join(said)
+    with log.open("a", encoding="utf-8") as stream:
+        lines = _AnsibleLines(stream, say)
+        asked = BoundedCall(call, "Ansible", _LIMITS, changes=ansible_environment(), on_output=lines.take)
+        said = run_bounded(asked)
+        lines.take(f"{said.stderr}\n".encode())
+    text = "\n".join(lines.newest)
     recap = _RECAP.findall(text)
     if not recap:
-        raise DeployError(
-            f"Ansible did not run: {(said or ['no message'])[-1].strip()}", f"Its output is in {log}."
-        )
+        last = said.stderr.strip().splitlines() or [*lines.newest] or ["no message"]
+        raise DeployError(f"Ansible did not run: {last[-1].strip()}", f"Its output is in {log}.")
     return {name for name, lost, _failed in recap if lost != "0"}
+
+
+class _AnsibleLines:
+    """What Ansible prints, line by line: into the log, to people, and the newest lines for the recap.
+
+    Args:
+        log: Takes every line, up to ``_LOG_CHARACTERS``.
+        say: Takes what happened to a device.
+    """
+
+    def __init__(self, log: TextIO, say: Callable[[str], None]) -> None:
+        self._log, self._say = log, say
+        self._rest = ""
+        self._left = _LOG_CHARACTERS
+        self.newest: deque[str] = deque(maxlen=_RECAP_LINES)
+
+    def take(self, piece: bytes) -> None:
+        """Takes output as it comes."""
+        *lines, self._rest = (self._rest + piece.decode(errors="replace")).split("\n")
+        for line in lines:
+            self._line(line)
+        while len(self._rest) > _LINE_CHARACTERS:
+            # A device's answer is part of a line, and may have no end.
+            line, self._rest = self._rest[:_LINE_CHARACTERS], self._rest[_LINE_CHARACTERS:]
+            self._line(line)
+
+    def _line(self, line: str) -> None:
+        shown = visible(line[:_LINE_CHARACTERS])
+        if self._left > 0:
+            self._left -= len(shown)
+            self._log.write(f"{shown}\n")
+        self.newest.append(line[:_LINE_CHARACTERS])
+        if line.startswith(("changed:", "fatal:")):
+            self._say(line.strip()[:200])
 
 
 def _quoted(word: str) -> str:

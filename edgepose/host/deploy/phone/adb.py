@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.errors import ConfigError, DeployError, MissingDependencyError
-from edgepose.sandbox.python_child import find_program, run_words
+from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
+from edgepose.sandbox.python_child import find_program
 
 PLACE = "/data/local/tmp/edgepose"
-_TIMEOUT_S = 300
+_LIMITS = AnswerLimits(bytes=16 * MIB, silence_s=300.0, total_s=900.0)
 # What LiteRT's benchmark_model prints at its end (tensorflow/lite/tools/benchmark/README.md).
 _TIMINGS = re.compile(
     r"Inference timings in us: Init: (?P<init>[0-9.e+]+), First inference: (?P<first>[0-9.e+]+), "
@@ -81,17 +81,15 @@ class Phone:
         if adb is None:
             raise MissingDependencyError("There is no adb here.", "Install it: apt install adb")
         chosen = [] if self.serial is None else ["-s", self.serial]
-        try:
-            done = run_words([adb, *chosen, *words], timeout_s=_TIMEOUT_S)
-        except subprocess.TimeoutExpired as problem:
-            raise DeployError(f"adb {words[0]} did not end within {_TIMEOUT_S} s.") from problem
-        if done.returncode:
-            lines = (done.stderr or done.stdout).strip().splitlines()
+        done = run_bounded(BoundedCall([adb, *chosen, *words], f"The phone's adb {words[0]}", _LIMITS))
+        stdout = done.stdout.decode(errors="replace")
+        if done.code:
+            lines = (done.stderr or stdout).strip().splitlines()
             raise DeployError(
                 f"adb {words[0]} failed: {lines[-1] if lines else 'no message'}.",
                 "Is the phone plugged in, unlocked, and USB debugging allowed? See: adb devices",
             )
-        return done.stdout + done.stderr
+        return stdout + done.stderr
 
 
 def parse_timings(text: str) -> PhoneTimings:

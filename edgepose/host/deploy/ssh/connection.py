@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import DeployError
+from edgepose.host.bounded_process import MIB, AnswerLimits
 from edgepose.host.deploy.ssh.address import SshAddress
 from edgepose.host.deploy.ssh.device_program import DeviceProgram
 from edgepose.host.deploy.ssh.device_store import probe_script
 from edgepose.host.deploy.ssh.host_key import default_known_hosts, remember_host_key
-from edgepose.host.deploy.ssh.remote_host import RemoteHost, SshHost
+from edgepose.host.deploy.ssh.remote_host import USUAL, RemoteHost, SshHost
 from edgepose.host.deploy.ssh.ssh_failure import command_failure
 from edgepose.spec.device_probe import DeviceProbe
-from edgepose.spec.records import from_builtins
+from edgepose.spec.records import from_json
 
 LAUNCHER = "bin/edgepose-device"
+# A line of JSON, behind what login scripts greet with; it tries each Python there.
+_PROBE = AnswerLimits(bytes=MIB, silence_s=180.0, total_s=600.0)
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,21 @@ class Connection:
             )
         return self.program
 
-    def ask(self, command: str, *arguments: str, stdin: Iterable[bytes] = ()) -> dict[str, Any]:
+    def ask(
+        self, command: str, *arguments: str, stdin: Iterable[bytes] = (), limits: AnswerLimits = USUAL
+    ) -> dict[str, Any]:
         """Asks the installed program about its root.
 
         Args:
             command: Its subcommand.
             arguments: Further arguments.
             stdin: Pieces of its standard input.
+            limits: What its answer may take.
 
         Raises:
             EdgeposeError: As ``DeviceProgram.ask``.
         """
-        return self.installed().ask([command, "--root", self.root, *arguments], stdin)
+        return self.installed().ask([command, "--root", self.root, *arguments], stdin, limits)
 
 
 @contextmanager
@@ -97,13 +102,11 @@ def read_probe(host: RemoteHost) -> DeviceProbe:
     Raises:
         EdgeposeError: As ``connect``.
     """
-    done = host.run(["python3", "-I", "-c", probe_script()])
+    done = host.run(["python3", "-I", "-c", probe_script()], limits=_PROBE)
     if done.code != 0:
         raise command_failure(host.name, "python3", done.code, done.stderr)
     # A login script may greet before the answer comes.
     lines = [line for line in done.stdout.decode(errors="replace").splitlines() if line.startswith("{")]
-    try:
-        answer = json.loads(lines[-1])
-    except (ValueError, IndexError) as problem:
-        raise DeployError(f"{host.name} answered the probe with {done.stdout[:80]!r}.") from problem
-    return from_builtins(answer, DeviceProbe, f"probe of {host.name}")
+    if not lines:
+        raise DeployError(f"{host.name} answered the probe with {done.stdout[:80]!r}, expected JSON.")
+    return from_json(lines[-1], DeviceProbe, f"The probe of {host.name}", DeployError)

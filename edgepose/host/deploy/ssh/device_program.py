@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,9 @@ from edgepose.errors import (
     ModelError,
     TrustError,
 )
-from edgepose.host.deploy.ssh.remote_host import RemoteHost
+from edgepose.host.bounded_process import AnswerLimits
+from edgepose.host.deploy.ssh.remote_host import USUAL, RemoteHost
+from edgepose.spec.records import parse_json
 
 _FAMILIES: dict[int, type[EdgeposeError]] = {
     family.exit_code: family
@@ -46,22 +47,28 @@ class DeviceProgram:
     host: RemoteHost
     command: tuple[str, ...]
 
-    def ask(self, arguments: Sequence[str], stdin: Iterable[bytes] = ()) -> dict[str, Any]:
+    def ask(
+        self, arguments: Sequence[str], stdin: Iterable[bytes] = (), limits: AnswerLimits = USUAL
+    ) -> dict[str, Any]:
         """Runs a subcommand with ``--json -`` and returns what it reports.
+
+        Args:
+            arguments: The subcommand and its arguments.
+            stdin: Pieces of its standard input.
+            limits: What its answer may take.
 
         Raises:
             EdgeposeError: Of the family that the device reported, or as ``RemoteHost.run`` raises.
         """
-        done = self.host.run([*self.command, *arguments, "--json", "-"], stdin)
+        done = self.host.run([*self.command, *arguments, "--json", "-"], stdin, limits)
         if done.code != 0:
             raise reported_error(self.host.name, done.code, done.stderr)
-        try:
-            found: dict[str, Any] = json.loads(done.stdout)
-        except ValueError as problem:
+        found = parse_json(done.stdout, f"{self.host.name}'s answer to '{arguments[0]}'", DeployError)
+        if not isinstance(found, dict):
             raise DeployError(
-                f"{self.host.name} answered {done.stdout[:80]!r} to '{arguments[0]}', expected JSON.",
+                f"{self.host.name} answered {done.stdout[:80]!r} to '{arguments[0]}', expected an object.",
                 "Deploy again; if it stays so, report it.",
-            ) from problem
+            )
         return found
 
 

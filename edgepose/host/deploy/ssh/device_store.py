@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from edgepose.errors import DeployError
-from edgepose.host.deploy.ssh.remote_host import RemoteHost
+from edgepose.host.bounded_process import AnswerLimits
+from edgepose.host.deploy.ssh.remote_host import LONG, USUAL, RemoteHost
 from edgepose.host.deploy.ssh.ssh_failure import command_failure
+from edgepose.spec.records import parse_json
 
 _CHUNK = 1 << 18
+# A link so slow that a runtime of 100 MiB takes three hours is no use to anybody.
+_SLOWEST_BYTES_PER_S = 10_000
 Sent = Callable[[int, int], None]
 
 
@@ -51,8 +55,12 @@ class DeviceStore:
         Raises:
             EdgeposeError: As ``send``.
         """
-        (answer,) = self._ask([_line({"op": "missing", "sha256": sorted(set(digests))})])
-        return set(answer["result"])
+        asked = set(digests)
+        answers = self._ask([_line({"op": "missing", "sha256": sorted(asked)})])
+        found = answers[0].get("result") if len(answers) == 1 else None
+        if not isinstance(found, list) or not all(name in asked for name in found if isinstance(name, str)):
+            raise DeployError(f"{self._host.name} did not say which files it lacks.", "Deploy again.")
+        return {name for name in found if isinstance(name, str)}
 
     def send(
         self, blobs: Iterable[Blob], then: Iterable[dict[str, Any]], sent: Sent = lambda _done, _all: None
@@ -71,7 +79,8 @@ class DeviceStore:
         """
         files = list(blobs)
         total = sum(blob.size for blob in files)
-        self._ask(self._stream(files, total, sent), list(then))
+        limits = replace(LONG, total_s=LONG.silence_s + total / _SLOWEST_BYTES_PER_S)
+        self._ask(self._stream(files, total, sent), list(then), limits)
 
     def _stream(self, blobs: list[Blob], total: int, sent: Sent) -> Iterator[bytes]:
         done = 0
@@ -82,7 +91,9 @@ class DeviceStore:
                 done += len(piece)
                 sent(done, total)
 
-    def _ask(self, head: Iterable[bytes], then: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    def _ask(
+        self, head: Iterable[bytes], then: Iterable[dict[str, Any]] = (), limits: AnswerLimits = USUAL
+    ) -> list[dict[str, Any]]:
         def counted() -> Iterator[bytes]:
             for piece in head:
                 self.bytes_sent += len(piece)
@@ -92,11 +103,14 @@ class DeviceStore:
                 self.bytes_sent += len(line)
                 yield line
 
-        done = self._host.run([self._python, "-I", "-c", store_script(), self._base], counted())
+        done = self._host.run([self._python, "-I", "-c", store_script(), self._base], counted(), limits)
         if done.code != 0:
             raise command_failure(self._host.name, "python3", done.code, done.stderr)
-        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        where = f"{self._host.name}'s answer about its files"
+        answers = [parse_json(line, where, DeployError) for line in done.stdout.splitlines()]
         for answer in answers:
+            if not isinstance(answer, dict):
+                raise DeployError(f"{where} is {str(answer)[:80]!r}, expected an object.")
             if "error" in answer:
                 full = "Free some space there." if answer.get("full") else "Run the command again."
                 raise DeployError(f"{self._host.name} could not take the files: {answer['error']}.", full)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from edgepose.errors import DeployError
 from edgepose.spec.device_probe import DeviceProbe, DevicePython
 from edgepose.spec.device_profile import DeviceProfile
@@ -11,6 +13,8 @@ _VISIBLE_MEMORY = 0.8
 # A runtime is about 250 MiB unpacked, with the files that it is unpacked from.
 NEEDED_DISK_MIB = 500
 _MIN_GLIBC_MINOR = 17
+# Each minor version becomes a platform tag.
+_GLIBC = re.compile(r"2\.([0-9]{1,3})(?:\.[0-9]{1,4})?")
 
 
 def check_fits(profile: DeviceProfile, probe: DeviceProbe) -> None:
@@ -60,6 +64,6 @@ def _software_problems(profile: DeviceProfile, probe: DeviceProbe) -> list[str]:
 
 
 def glibc_minor(version: str) -> int:
-    """36 of ``2.36``; 0 where it is not 2.x."""
-    major, _, minor = version.partition(".")
-    return int(minor.split(".")[0]) if major == "2" and minor.split(".")[0].isdigit() else 0
+    """36 of ``2.36``; 0 where it is not 2.x, or a number that no glibc will have."""
+    found = _GLIBC.fullmatch(version)
+    return int(found[1]) if found else 0

@@ -10,12 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgepose.errors import TrustError
+from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
 from edgepose.host.deploy.ssh.address import SshAddress
 from edgepose.host.deploy.ssh.remote_host import option_path, ssh_program
 from edgepose.host.deploy.ssh.ssh_failure import ssh_failure
-from edgepose.sandbox.python_child import run_words
 
 _TIMEOUT_S = 30
+_LIMITS = AnswerLimits(bytes=MIB, silence_s=2 * _TIMEOUT_S, total_s=4 * _TIMEOUT_S)
 
 
 def default_known_hosts() -> Path:
@@ -87,7 +88,8 @@ def _shown_keys(address: SshAddress) -> list[str]:
         config = [] if address.config is None else ["-F", str(address.config.absolute())]
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         call = [ssh_program(), *config, *words, address.host, "--", "true"]
-        done = run_words(call)
+        done = run_bounded(BoundedCall(call, address.host, _LIMITS))
         if not found.is_file():
             raise ssh_failure(address.host, done.stderr)
+        # ssh wrote it, from at most a packet of what the device sent (RFC 4253, 6.1: 35,000 bytes).
         return [line for line in found.read_text(encoding="utf-8").splitlines() if line.strip()]

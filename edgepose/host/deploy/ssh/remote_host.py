@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Protocol
 
-from edgepose.errors import MissingDependencyError
+from edgepose.errors import DeployError, MissingDependencyError
+from edgepose.host.bounded_process import MIB, Answer, AnswerLimits, BoundedCall, run_bounded
 from edgepose.host.deploy.ssh.address import SshAddress
 from edgepose.host.deploy.ssh.ssh_failure import SSH_FAILED, ssh_failure
-from edgepose.sandbox.python_child import find_program, run_words, start_words
+from edgepose.sandbox.python_child import find_program
 
 _CONNECT_TIMEOUT_S = 15
 # A silent link counts as lost after 30 s.
 _ALIVE_INTERVAL_S = 10
 _ALIVE_COUNT = 3
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A command that ended.
-
-    Attributes:
-        code: Its exit code.
-        stdout: What it wrote.
-        stderr: What it said.
-    """
-
-    code: int
-    stdout: bytes
-    stderr: str
+# A question to a device: slow boards import for ten seconds, and a journal has 10,000 lines at most.
+USUAL = AnswerLimits(bytes=16 * MIB, silence_s=180.0, total_s=600.0)
+# What installs, measures or switches over there says nothing for as long as it takes: an engine is built in
+# up to 15 minutes (service_unit.py), and a slow card is written for several.
+LONG = AnswerLimits(bytes=16 * MIB, silence_s=1800.0, total_s=7200.0)
+_CLOSING = AnswerLimits(bytes=MIB, silence_s=10.0, total_s=10.0)
 
 
 class RemoteHost(Protocol):
@@ -46,15 +36,19 @@ class RemoteHost(Protocol):
         """What messages call it."""
         ...
 
-    def run(self, command: Sequence[str], stdin: Iterable[bytes] = ()) -> Finished:
+    def run(
+        self, command: Sequence[str], stdin: Iterable[bytes] = (), limits: AnswerLimits = USUAL
+    ) -> Answer:
         """Runs a command there.
 
         Args:
             command: Program and arguments; no shell sees them unquoted.
             stdin: Pieces of its standard input.
+            limits: What its answer may take.
 
         Raises:
-            DeployError: The device cannot be reached, refuses the key, or the link was lost.
+            DeployError: The device cannot be reached, refuses the key, or the link was lost; or its answer is
+                too long or does not come.
             TrustError: Its host key is unknown or has changed.
         """
         ...
@@ -82,23 +76,15 @@ class SshHost:
         """What messages call it."""
         return self._address.host
 
-    def run(self, command: Sequence[str], stdin: Iterable[bytes] = ()) -> Finished:
+    def run(
+        self, command: Sequence[str], stdin: Iterable[bytes] = (), limits: AnswerLimits = USUAL
+    ) -> Answer:
         """See ``RemoteHost``."""
         call = [self._ssh, *self._options, self._address.host, "--", shlex.join(command)]
-        with start_words(
-            call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr()
-        ) as process:
-            try:
-                _feed(process, stdin)
-                stdout = process.stdout.read() if process.stdout else b""
-                code = process.wait()
-            except BaseException:
-                process.kill()
-                raise
-        finished = Finished(code, stdout, self._said())
-        if finished.code == SSH_FAILED:
-            raise ssh_failure(self.name, finished.stderr)
-        return finished
+        answer = run_bounded(BoundedCall(call, self.name, limits, stdin))
+        if answer.code == SSH_FAILED:
+            raise ssh_failure(self.name, answer.stderr)
+        return answer
 
     def __enter__(self) -> SshHost:  # noqa: PYI034 (typing.Self is Python 3.11)
         return self
@@ -110,8 +96,10 @@ class SshHost:
 
     def close(self) -> None:
         """Ends the shared connection; closing twice is harmless."""
-        with suppress(OSError):
-            run_words([self._ssh, *self._options, "-O", "exit", self._address.host])
+        call = [self._ssh, *self._options, "-O", "exit", self._address.host]
+        # Nothing depends on its answer: a connection that stays ends by itself.
+        with suppress(OSError, DeployError):
+            run_bounded(BoundedCall(call, self.name, _CLOSING))
         self._folder.cleanup()
 
     def _sharing(self) -> list[str]:
@@ -119,16 +107,6 @@ class SshHost:
         # 104 on macOS, of which ssh takes 17 more.
         control = option_path(Path(self._folder.name) / "c")
         return ["-o", "ControlMaster=auto", "-o", f"ControlPath={control}", "-o", "ControlPersist=60"]
-
-    def _stderr(self) -> int:
-        # A file, not a pipe: the shared connection's process keeps it open after the command has ended.
-        self._log = Path(self._folder.name) / "stderr"
-        self._stream = self._log.open("wb")
-        return self._stream.fileno()
-
-    def _said(self) -> str:
-        self._stream.close()
-        return self._log.read_text(encoding="utf-8", errors="replace")
 
 
 def ssh_program() -> str:
@@ -161,14 +139,3 @@ def ssh_options(address: SshAddress, known_hosts: Path) -> list[str]:
 def option_path(path: Path) -> str:
     """A path as a value of an option: spaces would part it, and % begins a token (ssh_config(5))."""
     return '"' + str(path).replace("%", "%%") + '"'
-
-
-def _feed(process: subprocess.Popen[bytes], pieces: Iterable[bytes]) -> None:
-    if process.stdin is None:
-        return
-    # Whoever stopped reading says why on standard error.
-    with suppress(BrokenPipeError):
-        for piece in pieces:
-            process.stdin.write(piece)
-    with suppress(BrokenPipeError):
-        process.stdin.close()

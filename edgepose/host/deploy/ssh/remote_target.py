@@ -27,6 +27,7 @@ from edgepose.host.deploy.ssh.device_code import device_code
 from edgepose.host.deploy.ssh.device_program import DeviceProgram
 from edgepose.host.deploy.ssh.device_store import DeviceStore, Sent
 from edgepose.host.deploy.ssh.fit import check_fits, chosen_python
+from edgepose.host.deploy.ssh.remote_host import LONG
 from edgepose.host.deploy.ssh.runtime_wheels import (
     RuntimeLock,
     WheelTarget,
@@ -42,6 +43,8 @@ from edgepose.spec.device_profile import DeviceProfile
 # because of a new runtime leaves the runtime before, too. A program that is read is replaced by rename.
 _INSTALL_AND_SWITCH = '"$0" "$@" && cp -p "$0" "$0.$$" && mv -f "$0.$$" "${0%.*}"'
 _MIB = 1 << 20
+# What a manifest can hold: the largest integer that JSON programs agree on (RFC 8259, 6).
+_NEWEST_VERSION = (1 << 53) - 1
 Say = Callable[[str], None]
 
 
@@ -79,7 +82,7 @@ class RemoteTarget:
             answer = self.connection.program.ask(
                 ["readiness", profile.id, "--root", self.connection.root], [json.dumps(roots).encode()]
             )
-            self._next_version = int(answer["next_version"])
+            self._next_version = _version(answer.get("next_version"), self.connection.host.name)
 
     def next_version(self) -> int:
         """The bundle version that comes after everything installed so far."""
@@ -103,8 +106,10 @@ class RemoteTarget:
         words += ["--enroll", "-"] if enroll else []
         say(f"Installing on {self.connection.host.name}, with a health check there")
         new = ("sh", "-c", _INSTALL_AND_SWITCH, f"{base}/{shipment.new_launcher}")
-        report = DeviceProgram(self.connection.host, new).ask(words, enroll)
-        if self.connection.probe.systemd and self.connection.program.ask(["units", "restart"])["restarted"]:
+        report = DeviceProgram(self.connection.host, new).ask(words, enroll, LONG)
+        if self.connection.probe.systemd and self.connection.program.ask(["units", "restart"]).get(
+            "restarted"
+        ):
             say("The service was restarted with it")
         self._tidy(store, shipment, say)
         return {**report, "host": self.connection.host.name, "bytes_sent": store.bytes_sent}
@@ -159,3 +164,9 @@ class RemoteTarget:
             f"exec {shlex.quote(python)} -I {shlex.quote(start)} {shlex.quote(path)} "
             'edgepose.cli.device_main "$@"\n'
         )
+
+
+def _version(found: object, host: str) -> int:
+    if isinstance(found, int) and not isinstance(found, bool) and 0 < found <= _NEWEST_VERSION:
+        return found
+    raise DeployError(f"{host} names {str(found)[:40]!r} as the next version, expected a number.")

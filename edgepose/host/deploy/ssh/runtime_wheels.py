@@ -10,8 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgepose.errors import ConfigError, DeployError, MissingDependencyError
+from edgepose.host.bounded_process import AnswerLimits, BoundedCall, run_bounded
 from edgepose.host.deploy.ssh.fit import glibc_minor
-from edgepose.sandbox.python_child import run_python
+from edgepose.sandbox.python_child import python_command
 from edgepose.spec.device_profile import DeviceProfile
 from edgepose.spec.records import Record, from_json, to_json
 from edgepose.spec.whole_file import write_whole
@@ -23,6 +24,8 @@ _AS_JUDGED = ("ai-edge-litert", "onnxruntime")
 _OF_THE_BOARD = ("tensorrt", "cuda")
 _OLDEST_GLIBC_MINOR = 17
 _MIB = 1 << 20
+# pip is silent while it fetches a wheel of 100 MiB.
+_PIP = AnswerLimits(bytes=16 * _MIB, silence_s=3600.0)
 
 
 class LockedWheel(Record, frozen=True, kw_only=True):
@@ -177,8 +180,8 @@ def _download(requirements: tuple[str, ...], target: WheelTarget, folder: Path) 
         "--only-binary=:all:", "--implementation", "cp", "--python-version", target.python, *platforms,
         "--dest", str(folder.absolute()), *requirements,
     ]  # fmt: skip
-    done = run_python("pip", call, changes=_absolute_links())
-    if done.returncode == 0:
+    done = run_bounded(BoundedCall(python_command("pip", call), "pip", _PIP, changes=_absolute_links()))
+    if done.code == 0:
         return
     if "No module named pip" in done.stderr:
         raise MissingDependencyError("pip is not installed here.", "python -m ensurepip")

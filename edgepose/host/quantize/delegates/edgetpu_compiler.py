@@ -5,23 +5,25 @@ The compiler is closed, for x86-64 Linux only, and in no package registry; a use
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgepose.errors import ModelError
+from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
 from edgepose.host.quantize.delegates.edgetpu_log import CompilerLog, parse_log
 from edgepose.host.quantize.delegates.edgetpu_rules import EDGETPU_OP
 from edgepose.host.quantize.tflite_graph import op_name, read_tflite, tensor_name
-from edgepose.sandbox.python_child import find_program, run_words
+from edgepose.sandbox.python_child import find_program
 
 COMPILER = "edgetpu_compiler"
 # The compiler's own limit, and ours for a compiler that does not keep it.
 _COMPILER_TIMEOUT_S = 180
 COMPILE_TIMEOUT_S = 240.0
 _SHOWN_LINES = 3
+# A line an op, of models with some thousand ops.
+_LOG_BYTES = 16 * MIB
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,25 @@ def compile_for_edgetpu(
 def _run(program: str, folder: Path, timeout_s: float, name: str) -> str:
     (folder / "out").mkdir()
     command = [program, "-s", "-t", str(_COMPILER_TIMEOUT_S), "-o", "out", "model.tflite"]
+    limits = AnswerLimits(bytes=_LOG_BYTES, silence_s=timeout_s, total_s=timeout_s)
+    call = BoundedCall(
+        command,
+        f"{COMPILER}, given {name},",
+        limits,
+        cwd=folder,
+        changes={"LC_ALL": "C"},
+        error=ModelError,
+    )
     try:
-        done = run_words(command, cwd=folder, timeout_s=timeout_s, changes={"LC_ALL": "C"})
-    except subprocess.TimeoutExpired as problem:
-        raise ModelError(f"{COMPILER} did not end within {timeout_s:.0f} s on {name}.") from problem
+        done = run_bounded(call)
     except OSError as problem:
         raise ModelError(f"{COMPILER} at {program} cannot be run: {problem.strerror}.") from problem
-    text = done.stdout
-    if done.returncode:
+    text = done.stdout.decode(errors="replace")
+    if done.code:
         lines = (text + done.stderr).strip().splitlines()
         said = "; ".join(line.strip() for line in lines[-_SHOWN_LINES:] if line.strip()) or "nothing"
         raise ModelError(
-            f"{COMPILER} ended with code {done.returncode} on {name} and said: {said}.",
+            f"{COMPILER} ended with code {done.code} on {name} and said: {said}.",
             "The file still runs on a CPU; `edgepose quantize --json` lists the ops with their reasons.",
         )
     return text
