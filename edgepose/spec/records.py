@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Base of all records: frozen, keyword-only, unknown fields refused."""
 
 
+# What a pattern means no user reads in it.
+_PATTERN = re.compile(r"Expected `str` matching regex '.*'", re.DOTALL)
 RecordType = TypeVar("RecordType", bound=Record)
 ErrorType = Callable[[str, str], EdgeposeError]
 
@@ -43,7 +46,7 @@ def from_builtins(
         return msgspec.convert(data, record, strict=True)
     except msgspec.ValidationError as problem:
         raise error(
-            f"{where}: {problem}.",
+            f"{where}: {_PATTERN.sub('Expected text of another form', str(problem))}.",
             f"Compare with the fields of {record.__name__}: {', '.join(record.__struct_fields__)}.",
         ) from problem
 

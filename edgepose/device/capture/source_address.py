@@ -94,7 +94,7 @@ class SourceAddress:
         if parts is None:
             # The text is not repeated: it may hold a password.
             raise ConfigError(
-                f"The {scheme}:// address has no usable host, or more than one text in it could be the host; "
+                f"The {scheme} address has no usable host, or more than one text in it could be the host; "
                 f"expected {scheme}://HOST/STREAM, where a port may follow the host.",
                 "In user name and password write %2F for /, %3F for ?, %23 for # and %40 for @.",
             )

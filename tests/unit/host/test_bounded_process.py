@@ -91,7 +91,8 @@ def test_output_that_is_taken_piece_by_piece_is_not_kept() -> None:
 
 
 def test_a_program_that_asks_to_stay_is_killed() -> None:
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(99)"
+    stays = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    code = f"import signal, time; {stays}; print(1, flush=True); time.sleep(99)"
     with pytest.raises(DeployError, match="silent"):
         call(code, limits=AnswerLimits(silence_s=1.0))
 
