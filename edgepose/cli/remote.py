@@ -40,7 +40,10 @@ def remote_rollback(
         EdgeposeError: As ``connect`` and the device raise.
     """
     answer, root = _ask(host, fingerprint, ssh_config, "rollback")
-    return answer, f"{host}: version {answer.get('bundle_version')} is active again in {root}"
+    version = answer.get("bundle_version")
+    if not isinstance(version, int):
+        raise DeployError(f"{host} did not say which version is active now.", "Look with: edgepose status")
+    return answer, f"{host}: version {version} is active again in {root}"
 
 
 def remote_logs(host: str, fingerprint: str | None, ssh_config: Path | None, lines: int) -> DeviceLogs:

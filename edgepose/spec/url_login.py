@@ -16,7 +16,8 @@ from urllib.parse import quote
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|\w[\w.-]*)(?::(\d{1,5}))?(?=[/?#]|\Z)")
 _MAX_PORT = 65535
 _SECRET_WORD = re.compile(r"(?:pass|pwd|psw|token|secret|auth|user|login|key|sig)\w*=", re.IGNORECASE)
-_URL = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*)://([^\r\n]*)")
+# A path that was made of a camera's URL has one slash less.
+_URL = re.compile(r"\b(?:([A-Za-z][A-Za-z0-9+.-]*)://|(rtsps?):/)([^\r\n]*)", re.IGNORECASE)
 _CAMERA = frozenset({"rtsp", "rtsps"})
 # How messages and help spell an address.
 _EXAMPLES = frozenset({"...", "HOST/STREAM", "ADDRESS/STREAM"})
@@ -92,7 +93,7 @@ def hide_logins(text: str) -> str:
 
 
 def _hidden(found: re.Match[str]) -> str:
-    scheme, line = found[1], found[2]
+    scheme, line = found[1] or found[2], found[3]
     if scheme.lower() in _LOCAL:
         return found[0]
     end = next((at for at, sign in enumerate(line) if sign.isspace()), len(line))

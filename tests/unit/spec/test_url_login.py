@@ -19,6 +19,7 @@ from edgepose.spec.url_login import hide_logins
         ("mqtt://u:S3cret@broker:1883/x is gone", "mqtt://broker:1883 is gone"),
         ("https://h/a?access_token=S3cret", "https://h"),
         ("rtsp://h/S3cret/live", "rtsp://h"),
+        ("rtsp:/u:S3cret@h/live does not exist", "rtsp://h does not exist"),
         ("one\nrtsp://u:S3cret@h\nthree", "one\nrtsp://h\nthree"),
     ],
 )
