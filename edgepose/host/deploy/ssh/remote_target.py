@@ -38,6 +38,8 @@ from edgepose.host.deploy.ssh.runtime_wheels import (
 from edgepose.host.deploy.ssh.shipment import Shipment
 from edgepose.spec.device_probe import DevicePython
 from edgepose.spec.device_profile import DeviceProfile
+from edgepose.spec.device_status import HealthReport
+from edgepose.spec.records import from_builtins
 
 # A launcher takes its place only when what it installed is active: a version that fails its health check
 # because of a new runtime leaves the runtime before, too. A program that is read is replaced by rename.
@@ -107,6 +109,7 @@ class RemoteTarget:
         say(f"Installing on {self.connection.host.name}, with a health check there")
         new = ("sh", "-c", _INSTALL_AND_SWITCH, f"{base}/{shipment.new_launcher}")
         report = DeviceProgram(self.connection.host, new).ask(words, enroll, LONG)
+        _require_record(report, self.connection.host.name)
         if self.connection.probe.systemd and self.connection.program.ask(["units", "restart"]).get(
             "restarted"
         ):
@@ -166,7 +169,16 @@ class RemoteTarget:
         )
 
 
+def _require_record(report: dict[str, Any], host: str) -> None:
+    """Refuses an answer without what is read of it later."""
+    where = f"{host}'s record of the installation"
+    from_builtins(report.get("health"), HealthReport, where, DeployError)
+    _version(report.get("bundle_version"), host)
+    if report.get("active_slot") not in ("a", "b"):
+        raise DeployError(f"{where} names no slot.", f"Look with: edgepose status --host {host}")
+
+
 def _version(found: object, host: str) -> int:
     if isinstance(found, int) and not isinstance(found, bool) and 0 < found <= _NEWEST_VERSION:
         return found
-    raise DeployError(f"{host} names {str(found)[:40]!r} as the next version, expected a number.")
+    raise DeployError(f"{host} names {str(found)[:40]!r} as a version, expected a number.")
