@@ -82,7 +82,7 @@ def parse_json(text: str | bytes, where: str, error: ErrorType = ConfigError) ->
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not finite, as every number of JSON is")
 
 
 def to_builtins(record: Record) -> dict[str, Any]:
