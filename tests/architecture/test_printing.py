@@ -21,6 +21,7 @@ _OTHERS = {
     "device/output/socket_server.py": "JSON for the run that started it",
     "host/deploy/ssh/remote/probe.py": "JSON for the host, on the device",
     "host/deploy/ssh/remote/store.py": "JSON for the host, on the device",
+    "sandbox/locked_start.py": "for the process that started it, through a pipe",
     "host/distill/worker.py": "tracebacks for its own log file",
 }
 _WRITERS = {"echo", "secho", "echo_via_pager", "print_exc", "print_exception"}

@@ -23,6 +23,7 @@ EXCEPTIONS = {
     "device/drift/hook_process.py": ({"subprocess.run"}, "the user's own shell command"),
     "host/deploy/ssh/remote/probe.py": ({"subprocess.run"}, "sent to a device that has no edgepose yet"),
     "host/deploy/fleet/inventory.py": ({"sys.executable"}, "looks for Ansible beside it"),
+    "cli/camera.py": ({"execv", "sys.executable"}, "this very command again, without its password"),
     "host/tools/installation.py": ({"sys.executable"}, "makes a virtual environment of it"),
 }
 
