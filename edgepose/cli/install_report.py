@@ -30,6 +30,9 @@ def describe_status(root: Path, status: StatusReport) -> str:
         "sandbox": ", ".join(status.sandbox.mechanisms) if status.sandbox.enforced else "not enforced",
         "signed": "yes" if status.signed else "no",
     }
+    if status.writable_by_service is not None:
+        writable = "yes: the same user installs and runs" if status.writable_by_service else "no"
+        rows["writable"] = f"by the user who runs the model: {writable}"
     if status.trust is not None:
         rows["pinned keys"] = f"root version {status.trust.root_version}, {status.trust.fingerprint}"
     if status.edgetpu is not None:

@@ -129,6 +129,8 @@ class StatusReport(Record, frozen=True, kw_only=True):
         edgetpu: Whether the active model is compiled for the Edge TPU; None for other delegates.
         trust: The pinned keys, or None where the device takes unsigned bundles.
         drift: What is known about drift of the active model; None where it never ran as a service.
+        writable_by_service: Whether the user who runs the model could also change what is installed, so that
+            only its signatures tell; None where nothing is there.
     """
 
     schema: Literal["edgepose.status/1"] = "edgepose.status/1"
@@ -147,3 +149,4 @@ class StatusReport(Record, frozen=True, kw_only=True):
     edgetpu: EdgeTpuCompilation | None = None
     trust: TrustReport | None = None
     drift: DriftStatus | None = None
+    writable_by_service: bool | None = None

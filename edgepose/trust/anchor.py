@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 
+import msgspec
+
 from edgepose.spec.records import Record
 from edgepose.trust.digests import sha256_of_bytes
 
 
-class TrustAnchor(Record, frozen=True, kw_only=True):
+class TrustAnchor(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The newest metadata that was verified, each as the text of its file.
 
     Attributes:
@@ -18,12 +20,16 @@ class TrustAnchor(Record, frozen=True, kw_only=True):
         snapshot: The newest snapshot seen, or None.
         signed_at: When the newest bundle was signed, ISO 8601 in UTC, or None; a device whose clock stands
             in 1970 knows by it that it is later.
+        admitted: Manifests, by digest, that run here without a signature under ``root``: they were installed
+            before it was pinned, or by a root before it, or by a release that kept no signatures. Each with
+            the fingerprint of the root by which it was verified then, or None.
     """
 
     root: str
     timestamp: str | None = None
     snapshot: str | None = None
     signed_at: str | None = None
+    admitted: dict[str, str | None] = msgspec.field(default_factory=dict)
 
 
 def root_fingerprint(root: str | bytes) -> str:

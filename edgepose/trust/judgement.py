@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timezone
 
 from edgepose.errors import TrustError
 from edgepose.trust.anchor import TrustAnchor
@@ -14,6 +14,9 @@ from edgepose.trust.signed_bundle import SignedBundle
 class OlderMetadataError(TrustError):
     """The metadata is older than what this device has verified before."""
 
+
+# A version that is installed goes on running when its signature has run out, and without a clock.
+_NEVER_EXPIRED = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 Judge = Callable[[BundleMetadata | None], SignedBundle | None]
 
@@ -42,3 +45,20 @@ def judge_by(anchor: TrustAnchor | None, clock: datetime, *, allow_downgrade: bo
         return MetadataVerifier(anchor, clock, allow_downgrade).verify(metadata)
 
     return judge
+
+
+def judge_installed(root: str | None, metadata: BundleMetadata) -> SignedBundle:
+    """Who signed what is installed already: signatures, thresholds and the chain of roots, but no dates.
+
+    Args:
+        root: The pinned root. None checks that the metadata agrees with itself, for what was admitted under
+            another root.
+        metadata: As it was kept beside the files.
+
+    Raises:
+        TrustError: Anything about it is not as it must be.
+    """
+    from edgepose.trust.metadata_verifier import MetadataVerifier
+
+    anchor = TrustAnchor(root=root) if root is not None else None
+    return MetadataVerifier(anchor, _NEVER_EXPIRED).verify(metadata)

@@ -68,6 +68,12 @@ class SignedBundle:
     pinned: bool
     older: bool = False
 
+    @property
+    def manifest_sha256(self) -> str | None:
+        """Digest of the manifest that was signed."""
+        signed = self.files.get(MANIFEST_NAME)
+        return signed.sha256 if signed is not None else None
+
     def manifest_bytes_problem(self, content: bytes) -> str | None:
         """Says why these are not the manifest's bytes that were signed; asked before they are parsed."""
         signed = self.files.get(MANIFEST_NAME)

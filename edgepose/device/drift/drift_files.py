@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from edgepose.device.install.layout import Layout
+from edgepose.device.install.var_folder import make_var, read_of_service
 from edgepose.errors import ConfigError, EdgeposeError
 from edgepose.spec.drift_record import DriftBaseline, DriftStatus, RetrainingRequest
-from edgepose.spec.records import Record, from_json, read_json, to_json
+from edgepose.spec.records import Record, from_json, to_json
 from edgepose.spec.whole_file import write_whole
 
 RecordType = TypeVar("RecordType", bound=Record)
@@ -27,7 +29,7 @@ class DriftFiles:
     @property
     def folder(self) -> Path:
         """Where they lie."""
-        return self.root / "drift"
+        return Layout(self.root).var / "drift"
 
     @property
     def request(self) -> Path:
@@ -90,6 +92,7 @@ class DriftFiles:
 
     def _prepare(self) -> None:
         try:
+            make_var(self.root)
             self.folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as problem:
             raise ConfigError(f"Cannot write {self.folder}: {problem.strerror}.") from problem
@@ -114,15 +117,17 @@ def asked_for(root: Path) -> RetrainingRequest:
         ConfigError: There is none, or it is damaged.
     """
     path = DriftFiles(root).request
-    if not path.is_file():
+    content = read_of_service(path)
+    if content is None:
         raise ConfigError(
             f"The device root {root} asks for nothing.", "A request is written when something drifts."
         )
-    return read_json(path, RetrainingRequest)
+    return from_json(content, RetrainingRequest, str(path))
 
 
 def _read(path: Path, record: type[RecordType]) -> RecordType | None:
+    content = read_of_service(path)
     try:
-        return from_json(path.read_bytes(), record, str(path))
-    except (OSError, EdgeposeError):
+        return from_json(content, record, str(path)) if content is not None else None
+    except EdgeposeError:
         return None

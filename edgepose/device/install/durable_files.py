@@ -75,11 +75,13 @@ def tree_bytes(path: Path) -> int:
 def exclusive_lock(path: Path) -> Iterator[None]:
     """Holds a lock that ends with the process, whatever ends it.
 
+    Nobody else may read the file: whoever can open it can hold the lock, and so keep updates out.
+
     Raises:
         DeployError: Another process holds it.
         OSError: The lock file cannot be made.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,6 +27,8 @@ FAULT_POINTS = (
     "health_checked",
     "decided",
 )
+# Reached in between where keys are pinned or move on.
+ANCHOR_FAULT_POINTS = ("anchor_written_aside", "anchor_renamed")
 
 
 def no_fault(_name: str) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from edgepose.device.drift.drift_files import DriftFiles
 from edgepose.device.install.layout import Layout, default_preview_root
 from edgepose.device.install.running import running_sandbox
-from edgepose.device.install.slot_files import verify_slot
+from edgepose.device.install.slot_files import VerifiedSlot, slot_signer, verify_files, verify_slot
 from edgepose.device.install.state_file import read_state
-from edgepose.device.install.transitions import DeviceState
+from edgepose.device.install.transitions import DeviceState, SlotContent
+from edgepose.device.install.var_folder import service_may_write
 from edgepose.errors import ConfigError, TrustError
 from edgepose.spec.bundle_manifest import BundleManifest
 from edgepose.spec.device_status import HealthReport, SlotName, StatusReport, TrustReport
@@ -58,8 +59,8 @@ def installed_model(root: Path | None = None) -> InstalledModel:
     if content is None or state.active is None:
         raise _nothing_installed(layout.root)
     folder = layout.slot(state.active)
-    manifest = verify_slot(folder, content.manifest_sha256)
-    detector = manifest.detector
+    verified = verified_slot(layout, state, state.active)
+    manifest, detector = verified.manifest, verified.manifest.detector
     return InstalledModel(
         slot=state.active,
         folder=folder,
@@ -67,8 +68,20 @@ def installed_model(root: Path | None = None) -> InstalledModel:
         model_path=folder / manifest.model.file,
         detector_path=folder / detector.file if detector else None,
         health=state.health,
-        signed_by=content.signed_by,
+        signed_by=verified.signed_by,
     )
+
+
+def verified_slot(layout: Layout, state: DeviceState, slot: SlotName) -> VerifiedSlot:
+    """Checks a slot that the state names: who signed it, every file, and that the state tells no other story.
+
+    Raises:
+        TrustError: Something is not as it must be.
+    """
+    content = state.contents[slot]
+    verified = verify_slot(layout.slot(slot), content.manifest_sha256, state.trust)
+    _check_story(layout, content, verified.manifest)
+    return verified
 
 
 def read_status(root: Path) -> StatusReport:
@@ -76,7 +89,8 @@ def read_status(root: Path) -> StatusReport:
 
     Raises:
         ConfigError: edgepose never installed anything there.
-        TrustError: The state is damaged. Damaged files are not an error here but ``files_intact: false``.
+        TrustError: The state is damaged, or says of the active version what nobody signed. Damaged files are
+            not an error here but ``files_intact: false``.
         DeployError: The state cannot be read.
     """
     layout = Layout(root)
@@ -84,7 +98,7 @@ def read_status(root: Path) -> StatusReport:
         raise _nothing_installed(root)
     state = read_state(layout)
     content, previous, health = state.active_content, state.previous_content, state.health
-    manifest = _intact_manifest(layout, state)
+    signed_by, manifest = _active_files(layout, state)
     return StatusReport(
         active_slot=state.active,
         bundle_version=content.bundle_version if content else None,
@@ -97,10 +111,11 @@ def read_status(root: Path) -> StatusReport:
         profile=content.profile_id if content else None,
         previous_version=previous.bundle_version if previous else None,
         files_intact=None if content is None else manifest is not None,
-        signed=content is not None and content.signed_by is not None,
+        signed=signed_by is not None,
         edgetpu=manifest.edgetpu if manifest else None,
         trust=_trust_report(state.trust) if state.trust else None,
         drift=_drift(root, content.model_sha256) if content else None,
+        writable_by_service=service_may_write(root),
     )
 
 
@@ -122,15 +137,31 @@ def pinned_keys(root: Path | None = None) -> TrustAnchor | None:
     return read_state(Layout(root or default_preview_root())).trust
 
 
-def _intact_manifest(layout: Layout, state: DeviceState) -> BundleManifest | None:
-    """The active slot's manifest, or None where nothing is active or a file is damaged."""
+def _active_files(layout: Layout, state: DeviceState) -> tuple[str | None, BundleManifest | None]:
+    """Who signed the active version, and its manifest; None for that where a file is damaged."""
     content = state.active_content
     if content is None or state.active is None:
-        return None
+        return None, None
+    folder = layout.slot(state.active)
+    signed_by = slot_signer(folder, content.manifest_sha256, state.trust)
+    if signed_by is None and content.signed_by is not None:
+        raise _other_story(layout, "says that it is signed, and nobody signed it")
     try:
-        return verify_slot(layout.slot(state.active), content.manifest_sha256)
+        manifest = verify_files(folder, content.manifest_sha256)
     except TrustError:
-        return None
+        return signed_by, None
+    _check_story(layout, content, manifest)
+    return signed_by, manifest
+
+
+def _check_story(layout: Layout, content: SlotContent, manifest: BundleManifest) -> None:
+    told = (content.bundle_version, content.model_sha256, content.profile_id)
+    if told != (manifest.bundle_version, manifest.model.sha256, manifest.profile.id):
+        raise _other_story(layout, "has another version, model or profile than its manifest")
+
+
+def _other_story(layout: Layout, what: str) -> TrustError:
+    return TrustError(f"{layout.state} is refused: what it calls the active version {what}.", "Deploy again.")
 
 
 def _trust_report(anchor: TrustAnchor) -> TrustReport:

@@ -165,7 +165,8 @@ def rollback(root: Path, report: Say = lambda _line: None, hooks: Hooks | None =
     with writing(root), exclusive_lock(layout.lock):
         state = recover(layout, hooks.reach)
         on_trial = begin_rollback(state)
-        verify_slot(layout.slot(state.other_slot), on_trial.contents[state.other_slot].manifest_sha256)
+        digest = on_trial.contents[state.other_slot].manifest_sha256
+        verify_slot(layout.slot(state.other_slot), digest, state.trust)
         report(f"Checking bundle version {on_trial.contents[state.other_slot].bundle_version}")
         write_state(layout, on_trial, hooks.reach)
         hooks.reach("trial_begun")
@@ -288,7 +289,7 @@ def _stage(layout: Layout, state: DeviceState, bundle: Path, reach: FaultPoint) 
         reach("staged")
         if unpacked.sha256 != content.bundle_sha256:
             raise TrustError(f"{bundle} changed while it was being installed.")
-        verify_slot(staging, content.manifest_sha256)
+        verify_slot(staging, content.manifest_sha256, state.trust)
         reach("staging_verified")
         staging.rename(slot)
         flush_folder(layout.slots)
@@ -338,7 +339,7 @@ def _judged(layout: Layout, state: DeviceState, hooks: Hooks) -> HealthReport:
         raise ValueError("nothing is on trial")
     folder, digest = layout.slot(state.pending.slot), state.pending.content.manifest_sha256
     try:
-        verify_slot(folder, digest)
+        verify_slot(folder, digest, state.trust)
     except TrustError as problem:
         return HealthReport(
             passed=False, failures=(problem.message,), verified_on="host", accelerator="not_verified"
@@ -363,6 +364,7 @@ def _remove_leftovers(layout: Layout, state: DeviceState) -> None:
     for slot in SLOTS:
         remove_tree(layout.staging(slot))
     remove_tree(layout.state_temporary)
+    remove_tree(layout.anchor_temporary)
 
 
 def _install_report(layout: Layout, state: DeviceState, health: HealthReport) -> InstallReport:

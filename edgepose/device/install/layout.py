@@ -2,11 +2,17 @@
 
 ```
 ROOT/state.json          the single source of truth: which slot is active
+ROOT/trust/anchor.json   whom this device believes; once it is there, nothing else says so
 ROOT/lock                held while an installation or a rollback works
 ROOT/slots/a, slots/b    one whole bundle each, or leftovers that state.json does not name
 ROOT/slots/x.staging     a bundle that is being unpacked into slot x
-ROOT/engine_cache        engines that TensorRT built here, a folder each; may be deleted at any time
+ROOT/var                 all that a run writes; the only folder that is the service's own
+ROOT/var/running.json    the service that runs
+ROOT/var/start.json      how the last start went, as the service tells it
+ROOT/var/telemetry, var/telemetry.prom, var/drift
+ROOT/var/engine_cache    engines that TensorRT built here, a folder each; may be deleted at any time
 ```
+Everything but ``var`` belongs to whoever installs, and the service reads it (ADR 0037).
 """
 
 from __future__ import annotations
@@ -19,7 +25,9 @@ from edgepose.spec.device_status import SlotName
 
 SLOTS: tuple[SlotName, SlotName] = ("a", "b")
 _STATE, _STATE_TEMPORARY, _LOCK, _SLOTS = "state.json", "state.json.new", "lock", "slots"
-_ENGINE_CACHE = "engine_cache"
+_TRUST, _ANCHOR, _VAR, _ENGINE_CACHE = "trust", "anchor.json", "var", "engine_cache"
+# What releases before ADR 0037 kept beside the state.
+MOVED_INTO_VAR = ("telemetry", "telemetry.prom", "drift", "running.json", "engine_cache")
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,21 @@ class Layout:
         return self.root / _LOCK
 
     @property
+    def anchor(self) -> Path:
+        """Whom the device believes, and what it admitted before it did."""
+        return self.root / _TRUST / _ANCHOR
+
+    @property
+    def anchor_temporary(self) -> Path:
+        """The next anchor before its rename."""
+        return self.anchor.with_suffix(".new")
+
+    @property
+    def var(self) -> Path:
+        """What a run writes."""
+        return self.root / _VAR
+
+    @property
     def slots(self) -> Path:
         """The folder of both slots."""
         return self.root / _SLOTS
@@ -63,20 +86,20 @@ class Layout:
     def foreign_entries(self) -> list[str]:
         """Names in the root that edgepose did not make, sorted; all of them while there is no state.
 
-        A root whose first installation was cut off before the first state holds at most the lock and
-        the next state, so it is still known as edgepose's.
+        A root whose first installation was cut off before the first state holds at most the lock,
+        the next state and the pinned keys, so it is still known as edgepose's.
 
         Raises:
             OSError: The root cannot be listed.
         """
         if self.state.exists() or not self.root.exists():
             return []
-        return sorted({path.name for path in self.root.iterdir()} - {_LOCK, _STATE_TEMPORARY})
+        return sorted({path.name for path in self.root.iterdir()} - {_LOCK, _STATE_TEMPORARY, _TRUST, _VAR})
 
 
 def engine_cache_beside(slot: Path) -> Path:
     """Where the root of a slot's folder (``ROOT/slots/x``) keeps the engines built on this device."""
-    return slot.resolve().parent.parent / _ENGINE_CACHE
+    return slot.resolve().parent.parent / _VAR / _ENGINE_CACHE
 
 
 def default_preview_root() -> Path:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edgepose.errors import EdgeposeError
+from edgepose.device.install.layout import Layout
+from edgepose.device.install.var_folder import make_var, read_of_service
+from edgepose.errors import ConfigError, EdgeposeError
 from edgepose.spec.device_status import SandboxReport
 from edgepose.spec.records import Record, from_json, to_json
 from edgepose.spec.whole_file import write_whole
@@ -35,16 +37,22 @@ def note_running(root: Path, sandbox: SandboxReport) -> None:
     """
     pid = os.getpid()
     running = RunningService(pid=pid, started=_started(pid) or "", sandbox=sandbox)
-    write_whole(root / _NAME, [to_json(running).encode()])
+    try:
+        write_whole(make_var(root) / _NAME, [to_json(running).encode()])
+    except OSError as problem:
+        raise ConfigError(f"Cannot write {Layout(root).var}: {problem.strerror}.") from problem
 
 
 def running_sandbox(root: Path) -> SandboxReport:
     """What keeps the running service from the network; nothing where none runs."""
     nothing = SandboxReport(enforced=False, mechanisms=())
-    path = root / _NAME
+    path = Layout(root).var / _NAME
+    content = read_of_service(path)
+    if content is None:
+        return nothing
     try:
-        running = from_json(path.read_bytes(), RunningService, str(path))
-    except (OSError, EdgeposeError):
+        running = from_json(content, RunningService, str(path))
+    except EdgeposeError:
         return nothing
     return running.sandbox if running.started and _started(running.pid) == running.started else nothing
 

@@ -1,44 +1,83 @@
-"""Reads and writes ``state.json``; the write is one rename."""
+"""Reads and writes ``state.json`` and the anchor beside it; each write is one rename.
+
+Whom the device believes stands in ``trust/anchor.json``. ``state.json`` has a copy for releases that know no
+such file; without the file that copy counts, with it nothing in ``state.json`` can pin or unpin anything.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from edgepose.device.install.durable_files import flush_and_forget, flush_folder
+from msgspec.structs import replace
+
+from edgepose.device.install.durable_files import flush_and_forget, flush_folder, make_folder
 from edgepose.device.install.fault_points import FaultPoint
 from edgepose.device.install.layout import Layout
 from edgepose.device.install.transitions import DeviceState
 from edgepose.errors import DeployError, TrustError
 from edgepose.spec.records import from_json, to_json
+from edgepose.trust.anchor import TrustAnchor
 
 
 def read_state(layout: Layout) -> DeviceState:
     """Reads the state; a root without one is new.
 
     Raises:
-        TrustError: The file is damaged.
+        TrustError: A file is damaged.
         DeployError: It cannot be read.
     """
-    try:
-        content = layout.state.read_bytes()
-    except FileNotFoundError:
-        return DeviceState()
-    except OSError as problem:
-        raise DeployError(f"Cannot read {layout.state}: {problem.strerror}.") from problem
-    return from_json(content, DeviceState, str(layout.state), TrustError)
+    content, anchor = _read(layout.state), _read(layout.anchor)
+    state = DeviceState()
+    if content is not None:
+        state = from_json(content, DeviceState, str(layout.state), TrustError)
+    if anchor is not None:
+        return replace(state, trust=from_json(anchor, TrustAnchor, str(layout.anchor), TrustError))
+    if state.trust is None:
+        return state
+    # Written by a release that kept no signatures beside the files.
+    verified = {content.manifest_sha256: content.signed_by for content in state.contents.values()}
+    return replace(state, trust=replace(state.trust, admitted=verified))
 
 
 def write_state(layout: Layout, state: DeviceState, reach: FaultPoint) -> None:
     """Replaces the state: the old one or the new one is there at any moment.
 
+    Keys come first: what is pinned stays pinned whatever becomes of the change that pinned it.
+
     Raises:
         OSError: It cannot be written; the old state stays.
     """
-    temporary: Path = layout.state_temporary
-    with temporary.open("wb") as stream:
-        stream.write(to_json(state, indent=1).encode())
-        flush_and_forget(stream)
+    copied = None
+    if state.trust is not None:
+        copied = replace(state.trust, admitted={})
+        content = to_json(state.trust, indent=1).encode()
+        if _read(layout.anchor) != content:
+            make_folder(layout.anchor.parent)
+            _write_beside(layout.anchor_temporary, content)
+            reach("anchor_written_aside")
+            layout.anchor_temporary.replace(layout.anchor)
+            reach("anchor_renamed")
+            flush_folder(layout.anchor.parent)
+    _write_beside(layout.state_temporary, to_json(replace(state, trust=copied), indent=1).encode())
     reach("state_written_aside")
-    temporary.replace(layout.state)
+    layout.state_temporary.replace(layout.state)
     reach("state_renamed")
     flush_folder(layout.root)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise DeployError(f"Cannot read {path}: {problem.strerror}.") from problem
+
+
+def _write_beside(temporary: Path, content: bytes) -> None:
+    with temporary.open("wb") as stream:
+        # The service is another user, and must read it whatever this one's umask is.
+        os.fchmod(stream.fileno(), 0o644)
+        stream.write(content)
+        flush_and_forget(stream)

@@ -81,7 +81,7 @@ class DeviceState(Record, frozen=True, kw_only=True):
         unproven_starts: How often the service was started with the active version since it was installed here
             and before it ran steadily; None once it did, and where there is nothing to return to.
         highest_version: Highest bundle version ever committed here.
-        trust: Whom this device believes, or None where no root was pinned yet.
+        trust: Whom this device believes, or None where no root was pinned yet; kept in a file of its own.
         history: What happened, oldest first, at most ``MAX_HISTORY``.
     """
 
@@ -155,7 +155,7 @@ def begin_install(
     slot = state.other_slot
     kept = {name: held for name, held in state.contents.items() if name != slot}
     pending = PendingChange(kind="install", phase="staging", slot=slot, content=content, note=note)
-    return replace(state, contents=kept, pending=pending, trust=trust or state.trust)
+    return replace(state, contents=kept, pending=pending, trust=_admitting(state, trust or state.trust, kept))
 
 
 def enrolled(state: DeviceState, root: str) -> DeviceState:
@@ -165,13 +165,29 @@ def enrolled(state: DeviceState, root: str) -> DeviceState:
         TrustError: Another one is pinned.
     """
     if state.trust is None:
-        return replace(state, trust=TrustAnchor(root=root))
+        return replace(state, trust=_admitting(state, TrustAnchor(root=root), state.contents))
     if state.trust.root == root:
         return state
     raise TrustError(
         f"This device has pinned {root_fingerprint(state.trust.root)}, and pins only once.",
         "New keys come by `edgepose keys rotate` and a bundle signed with them; other keys need a new root.",
     )
+
+
+def _admitting(
+    state: DeviceState, trust: TrustAnchor | None, kept: dict[SlotName, SlotContent]
+) -> TrustAnchor | None:
+    """The next anchor, which lets run on what was verified before it: under no root, or under an older one."""
+    if trust is None:
+        return None
+    before = state.trust
+    moved = before is None or before.root != trust.root
+    admitted = {
+        content.manifest_sha256: content.signed_by
+        for content in kept.values()
+        if moved or content.manifest_sha256 in before.admitted  # type: ignore[union-attr]
+    }
+    return replace(trust, admitted=admitted)
 
 
 def installation_note(state: DeviceState, content: SlotContent, *, older: bool, pins: bool) -> str:

@@ -1,12 +1,13 @@
 """Where telemetry lies in a device root.
 
 ```
-ROOT/telemetry/                        mode 0700
-ROOT/telemetry/telemetry.sqlite3       mode 0600, with SQLite's own -wal and -shm beside it
-ROOT/telemetry/damaged.sqlite3         the last database that could not be read whole
-ROOT/telemetry/writer.lock             held by the run that writes
-ROOT/telemetry.prom                    for whoever scrapes locally: mode 0640
+ROOT/var/telemetry/                    mode 0700
+ROOT/var/telemetry/telemetry.sqlite3   mode 0600, with SQLite's own -wal and -shm beside it
+ROOT/var/telemetry/damaged.sqlite3     the last database that could not be read whole
+ROOT/var/telemetry/writer.lock         held by the run that writes
+ROOT/var/telemetry.prom                for whoever scrapes locally: mode 0640
 ```
+All of it belongs to the user who runs the model; nobody else writes here (``require_own_var``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from edgepose.device.install.layout import Layout
+from edgepose.device.install.var_folder import make_var
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
@@ -31,7 +35,7 @@ class TelemetryPlace:
     @property
     def folder(self) -> Path:
         """Nobody else may look into it."""
-        return self.root / "telemetry"
+        return Layout(self.root).var / "telemetry"
 
     @property
     def database(self) -> Path:
@@ -51,7 +55,7 @@ class TelemetryPlace:
     @property
     def prometheus(self) -> Path:
         """The newest figures as text."""
-        return self.root / "telemetry.prom"
+        return Layout(self.root).var / "telemetry.prom"
 
     def size_bytes(self) -> int:
         """Of the database with its side files and the one set aside."""
@@ -72,23 +76,11 @@ def prepare_folder(place: TelemetryPlace) -> None:
     Raises:
         OSError: They cannot be made.
     """
+    make_var(place.root)
     place.folder.mkdir(mode=0o700, exist_ok=True)
     place.folder.chmod(0o700)
-    give_to_owner(place.folder, place)
     descriptor = os.open(place.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
-        give_to_owner(descriptor, place)
     finally:
         os.close(descriptor)
-
-
-def give_to_owner(target: Path | int, place: TelemetryPlace) -> None:
-    """What root makes belongs to the owner of the device root, or its service could not go on with it.
-
-    Raises:
-        OSError: It cannot be given away.
-    """
-    if os.geteuid() == 0:
-        owner = place.root.stat()
-        os.chown(target, owner.st_uid, owner.st_gid)

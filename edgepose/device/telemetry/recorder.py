@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from edgepose.device.telemetry.place import TelemetryPlace, give_to_owner, prepare_folder
+from edgepose.device.telemetry.place import TelemetryPlace, prepare_folder
 from edgepose.device.telemetry.prometheus import Exposure, prometheus_text
 from edgepose.device.telemetry.renewal import is_damage, open_or_renew
 from edgepose.device.telemetry.schema import OLDEST_SQLITE
@@ -151,7 +151,6 @@ def _take_lock(place: TelemetryPlace) -> int:
     prepare_folder(place)
     descriptor = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        give_to_owner(descriptor, place)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as problem:
         os.close(descriptor)
@@ -177,7 +176,6 @@ def _replace(place: TelemetryPlace, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             os.fchmod(stream.fileno(), _PROMETHEUS_MODE)
-            give_to_owner(stream.fileno(), place)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
