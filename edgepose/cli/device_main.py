@@ -12,6 +12,10 @@ from edgepose.cli.signing import take_passphrase
 _COMMANDS = {
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
     "service": ("edgepose.cli.device_service", "Run the installed model for good, as a service."),
+    "service-begin": (
+        "edgepose.cli.device_service_begin",
+        "Decide which version the service will run; the unit's own step.",
+    ),
     "units": ("edgepose.cli.device_units", "Install, show or remove the systemd service."),
     "install": ("edgepose.cli.device_install", "Install a bundle that lies here, and check its health."),
     "camera": ("edgepose.cli.device_camera", "Read a network camera for a service that has no network."),

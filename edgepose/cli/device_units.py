@@ -58,7 +58,7 @@ def install(
     place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
     plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root))
     if place.live:
-        prepare_user(user, _place(root))
+        prepare_user(user, _place(root), _program(root))
     if plan.address is not None:
         write_secret(place.file_system / plan.address_file, f"{plan.address.reveal()}\n")
     for name, text in plan.units:

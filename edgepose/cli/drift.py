@@ -82,6 +82,9 @@ def reset(root: Path | None) -> None:
     from edgepose.cli.output import say
     from edgepose.device.drift.drift_files import DriftFiles
     from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.install.owner import as_service
 
-    files = DriftFiles(root or default_preview_root())
-    say("Forgotten; restart the service." if files.forget() else "There was nothing to forget.")
+    place = root or default_preview_root()
+    with as_service(place):
+        forgotten = DriftFiles(place).forget()
+    say("Forgotten; restart the service." if forgotten else "There was nothing to forget.")

@@ -97,6 +97,7 @@ def purge(
     """Delete all telemetry: rows, the bytes they left behind, the log and the Prometheus file."""
     from edgepose.cli.output import write_report
     from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.install.owner import as_service
     from edgepose.device.telemetry.reading import purge_telemetry
 
     require_one_place(host, root)
@@ -112,7 +113,8 @@ def purge(
             raise DeployError(f"{host} did not say what it deleted.", "Look with: edgepose telemetry show")
         freed = said
     else:
-        freed = purge_telemetry(place)
+        with as_service(place):
+            freed = purge_telemetry(place)
     record = {"schema": "edgepose.telemetry_purge/1", "root": str(place), "freed_bytes": freed}
     write_report(record, json_target, f"Deleted; {freed} bytes are free again.")
 
@@ -121,11 +123,14 @@ def _read(
     minutes: int | None, root: Path | None, host: str | None, fingerprint: str | None, ssh_config: Path | None
 ) -> TelemetryReport:
     from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.install.owner import as_service
     from edgepose.device.telemetry.reading import read_telemetry
 
     require_one_place(host, root)
     if host is None:
-        return read_telemetry(root or default_preview_root(), minutes)
+        place = root or default_preview_root()
+        with as_service(place):
+            return read_telemetry(place, minutes)
     from edgepose.cli.remote import remote_telemetry
     from edgepose.spec.records import from_builtins
     from edgepose.spec.telemetry_record import TelemetryReport

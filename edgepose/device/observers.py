@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgepose.device.estimator_choice import EstimatorChoice
 from edgepose.device.install.layout import Layout, default_preview_root
 from edgepose.device.install.root_access import require_state
+from edgepose.device.install.var_folder import is_own_var, require_own_var
 from edgepose.device.output.pose_sink import PoseSink
 from edgepose.errors import ConfigError
 
@@ -43,17 +44,19 @@ def telemetry_root(models: EstimatorChoice, *, wanted: bool | None) -> Path | No
     Args:
         models: What runs.
         wanted: What the user said; where nothing was said, a run of an installed model keeps telemetry in its
-            root, and a run of a model file or a bundle keeps none.
+            root, and a run of a model file or a bundle keeps none. Nor does a run by another user than the
+            one whose telemetry it is.
 
     Raises:
-        ConfigError: Telemetry is wanted, and nothing is installed in the root.
+        ConfigError: Telemetry is wanted, and nothing is installed in the root, or it is another user's.
     """
     root = models.root or default_preview_root()
     if wanted is None:
         installed_runs = models.model is None and models.bundle is None
-        return root if installed_runs and Layout(root).state.is_file() else None
+        return root if installed_runs and Layout(root).state.is_file() and is_own_var(root) else None
     if wanted:
         require_state(Layout(root))
+        require_own_var(root)
         return root
     return None
 
@@ -62,7 +65,7 @@ def drift_choice(models: EstimatorChoice) -> DriftChoice:
     """Drift of the installed model that a run uses.
 
     Raises:
-        ConfigError: A model file or a bundle runs, or nothing is installed.
+        ConfigError: A model file or a bundle runs, or nothing is installed, or it is another user's.
     """
     from edgepose.device.drift.drift_choice import DriftChoice
 
@@ -73,6 +76,7 @@ def drift_choice(models: EstimatorChoice) -> DriftChoice:
         )
     root = models.root or default_preview_root()
     require_state(Layout(root))
+    require_own_var(root)
     return DriftChoice(root)
 
 

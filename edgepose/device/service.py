@@ -11,13 +11,20 @@ from edgepose.device.capture.supervised.kept_process import CaptureOptions
 from edgepose.device.drift.drift_choice import DriftChoice
 from edgepose.device.estimator_choice import EstimatorChoice
 from edgepose.device.install.running import note_running
-from edgepose.device.install.service_start import begin_service, excuse_service, prove_service
+from edgepose.device.install.service_start import (
+    begin_service,
+    excuse_service,
+    may_decide,
+    prove_service,
+    require_decided,
+)
+from edgepose.device.install.var_folder import require_own_var
 from edgepose.device.observers import ObserverChoice, open_observers
 from edgepose.device.run_summary import RunSummary
 from edgepose.device.runtime import RunRequest, run
 from edgepose.device.sandbox.live_lock import folders_of_outputs, folders_of_source, lock_or_say
 from edgepose.device.units.notice import ServiceNotice
-from edgepose.errors import DeployError, DeviceError
+from edgepose.errors import ConfigError, DeployError, DeviceError
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
         say: Takes one line of progress.
 
     Raises:
-        ConfigError: The address of an RTSP camera is a name.
+        ConfigError: The address of an RTSP camera is a name, or what the service writes is another user's.
         DeviceError: An RTSP camera is not allowed, or the kernel cannot lock this process in.
         EdgeposeError: As ``begin_service`` and ``run`` raise.
     """
@@ -78,7 +85,7 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
         def take() -> None:
             try:
                 note(root)
-            except DeployError as problem:
+            except (ConfigError, DeployError) as problem:
                 # A full disk must not stop poses; the version stays on probation.
                 say(f"How this start went could not be noted: {problem.message}")
 
@@ -93,7 +100,11 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
         notice.waiting()
         return stop()
 
-    begin_service(root, say)
+    require_own_var(root)
+    if may_decide(root):
+        begin_service(root, say)
+    else:
+        require_decided(root)
     notice = ServiceNotice(steady=noting(prove_service), absent=noting(excuse_service))
     capture = CaptureOptions(lock=not request.permissions.unlocked, patient=True, say=say)
     try:

@@ -124,7 +124,7 @@ def test_no_pixel_is_in_what_a_run_writes_streams_and_shows(bundle_folder: Path,
     assert {name: traces for name, content in everything.items() if (traces := traces_in(content))} == {}
     # Negative control: the same search over the pictures themselves, and over one that lies in the root.
     assert traces_in((pictures / "000000.bmp").read_bytes()) == ["BGR raw"]
-    (root / "telemetry" / "forgotten.bin").write_bytes(b"x" + canary_picture().tobytes())
+    (root / "var" / "telemetry" / "forgotten.bin").write_bytes(b"x" + canary_picture().tobytes())
     leaks = [path.name for path, content in _files_below(root).items() if "RGB raw" in traces_in(content)]
     assert leaks == ["forgotten.bin"]
 

@@ -158,7 +158,7 @@ def test_damaged_files_of_drift_are_learned_anew(root: Path, tmp_path: Path) -> 
     clip = write_clip(tmp_path / "usual.mp4", USUAL_WINDOWS, 0)
     serve(root, clip)
     for name in ("baseline.json", "status.json"):
-        (root / "drift" / name).write_text("{")
+        (root / "var" / "drift" / name).write_text("{")
     assert read_status(root).drift is None
     serve(root, clip)
     status = read_status(root).drift

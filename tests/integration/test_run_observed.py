@@ -57,7 +57,7 @@ def test_a_run_of_an_installed_model_is_counted_and_the_next_one_too(root: Path,
     report = read_telemetry(root)
     assert [window.frames for window in report.windows] == [_FRAMES, _FRAMES]
     assert [event.kind for event in report.events] == ["run_started", "run_ended"] * 2
-    assert f"edgepose_frames_total {_FRAMES}\n" in (root / "telemetry.prom").read_text()
+    assert f"edgepose_frames_total {_FRAMES}\n" in (root / "var" / "telemetry.prom").read_text()
 
 
 def test_without_telemetry_nothing_is_kept(root: Path, pictures: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_locked_service_counts_and_streams(root: Path, tmp_path: Path) -> None
         while piece := reader.recv(1 << 16):
             streamed += piece
         assert process.wait(60) == 0
-    assert json.loads((root / "running.json").read_text())["sandbox"]["enforced"] is True
+    assert json.loads((root / "var" / "running.json").read_text())["sandbox"]["enforced"] is True
     lines = [json.loads(line) for line in streamed.splitlines()]
     assert len(lines) > 100
     assert lines[-1]["frame"] == 1500

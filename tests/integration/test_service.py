@@ -40,7 +40,7 @@ def test_the_service_runs_to_its_end_locked_in(root: Path, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert len(poses.read_text().splitlines()) == 3
-    noted = json.loads((root / "running.json").read_text())
+    noted = json.loads((root / "var" / "running.json").read_text())
     assert noted["sandbox"]["enforced"] is True
     # Nothing runs any more, so nothing is enforced.
     assert read_status(root).sandbox.enforced is False

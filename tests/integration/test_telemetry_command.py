@@ -166,9 +166,9 @@ def test_a_device_behind_ssh_shows_exports_and_purges_its_own(remote: LoopbackDe
     saved = tmp_path / "remote.csv"
     assert host("export", saved, "--format", "csv").returncode == 0
     assert len(saved.read_text().splitlines()) == 1 + 12
-    assert window(4).started_at.encode() in bytes_below(root / "telemetry")
+    assert window(4).started_at.encode() in bytes_below(root / "var" / "telemetry")
     purged = host("purge", "--yes")
     assert purged.returncode == 0, purged.stderr
-    assert window(4).started_at.encode() not in bytes_below(root / "telemetry")
+    assert window(4).started_at.encode() not in bytes_below(root / "var" / "telemetry")
     both = host("show", "--root", root)
     assert both.returncode == 2

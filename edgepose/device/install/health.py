@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from edgepose.device.install.layout import engine_cache_beside
 from edgepose.device.install.slot_files import read_slot_manifest
@@ -34,16 +36,26 @@ def run_health_check(folder: Path, manifest_sha256: str, timeout_s: float | None
     """
     arguments = ["--folder", os.fspath(folder.resolve()), "--manifest-sha256", manifest_sha256]
     arguments += ["--engine-cache", os.fspath(engine_cache_beside(folder).absolute())]
-    return report_of(python_command(_MODULE, arguments), timeout_s or _timeout_s(folder, manifest_sha256))
+    command = python_command(_MODULE, arguments)
+    return report_of(command, timeout_s or _timeout_s(folder, manifest_sha256), _service_user(folder))
 
 
-def report_of(command: Sequence[str], timeout_s: float) -> HealthReport:
-    """Runs a command that writes a report to ``--report-fd``."""
+def report_of(command: Sequence[str], timeout_s: float, user: int = 0) -> HealthReport:
+    """Runs a command that writes a report to ``--report-fd``.
+
+    Args:
+        command: The command.
+        timeout_s: It is killed after this long.
+        user: Number of the user whose rights root gives it; 0 keeps those of this process.
+    """
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as stream:
         try:
             process = run_words(
-                [*command, "--report-fd", str(writer)], pass_fds=(writer,), timeout_s=timeout_s
+                [*command, "--report-fd", str(writer)],
+                pass_fds=(writer,),
+                timeout_s=timeout_s,
+                **_rights(user),
             )
         except subprocess.TimeoutExpired:
             return _failed(f"the health check did not end within {timeout_s:.0f} s")
@@ -57,6 +69,24 @@ def report_of(command: Sequence[str], timeout_s: float) -> HealthReport:
         return from_json(content, HealthReport, "The health report")
     except EdgeposeError as problem:
         return _failed(problem.message)
+
+
+def _service_user(folder: Path) -> int:
+    """The user of the service, where root checks for it: root reads no model."""
+    var = engine_cache_beside(folder).parent
+    return var.lstat().st_uid if os.geteuid() == 0 and os.path.lexists(var) else 0
+
+
+def _rights(user: int) -> dict[str, Any]:
+    if user == 0:
+        return {}
+    try:
+        entry = pwd.getpwuid(user)
+    except KeyError:
+        return {"user": user, "group": user, "extra_groups": []}
+    # Accelerators and cameras are opened by groups.
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return {"user": user, "group": entry.pw_gid, "extra_groups": groups}
 
 
 def _timeout_s(folder: Path, manifest_sha256: str) -> float:

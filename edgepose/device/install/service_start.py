@@ -1,15 +1,22 @@
-"""What happens in a device root when its service starts, and once it has run steadily."""
+"""What happens in a device root when its service starts, and once it has run steadily.
+
+Decisions change the state, so whoever owns the root takes them: on a device, in a step of the unit before the
+service (ADR 0037). The service itself can only leave a note about how its start went, which the next start
+reads. The note can keep a version or excuse a start; it can neither name a version nor make one active.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from edgepose.device.install.durable_files import exclusive_lock
+from edgepose.device.install.installed import verified_slot
 from edgepose.device.install.installer import Hooks, Say, recover, try_slot, utc_now
 from edgepose.device.install.layout import Layout
 from edgepose.device.install.root_access import require_state, writing
-from edgepose.device.install.slot_files import verify_slot
 from edgepose.device.install.state_file import read_state, write_state
 from edgepose.device.install.transitions import (
     DeviceState,
@@ -21,7 +28,29 @@ from edgepose.device.install.transitions import (
     proven,
     verified_here,
 )
-from edgepose.errors import DeployError
+from edgepose.device.install.var_folder import make_var, read_of_service
+from edgepose.errors import DeployError, EdgeposeError
+from edgepose.spec.records import Record, from_json, to_json
+from edgepose.spec.whole_file import write_whole
+
+_NOTE = "start.json"
+
+
+class StartNote(Record, frozen=True, kw_only=True):
+    """What the service tells about its start.
+
+    Attributes:
+        manifest_sha256: Of the version that ran.
+        outcome: ``steady`` once it ran steadily; ``no_camera`` where no camera delivered anything.
+    """
+
+    manifest_sha256: str
+    outcome: Literal["steady", "no_camera"]
+
+
+def may_decide(root: Path) -> bool:
+    """Whether this process may change what is active."""
+    return os.access(root, os.W_OK | os.X_OK)
 
 
 def begin_service(root: Path, report: Say = lambda _line: None, hooks: Hooks | None = None) -> None:
@@ -45,7 +74,7 @@ def begin_service(root: Path, report: Say = lambda _line: None, hooks: Hooks | N
             report("Deciding about the version that a power cut left on trial")
             try_slot(layout, state, hooks)
             return
-        state = recover(layout, hooks.reach)
+        state = _with_note(recover(layout, hooks.reach), _take_note(layout))
         if does_not_stay_up(state):
             report("The new version does not stay up; returning to the one before")
             note = (
@@ -59,14 +88,33 @@ def begin_service(root: Path, report: Say = lambda _line: None, hooks: Hooks | N
             write_state(layout, count_start(state), hooks.reach)
 
 
+def require_decided(root: Path, hooks: Hooks | None = None) -> None:
+    """Refuses to run what ``begin_service`` has not decided about, where only somebody else may decide.
+
+    Raises:
+        ConfigError: Nothing is installed there.
+        TrustError: The state or the files are damaged.
+        DeployError: A change is open, or what is active was only verified on another machine.
+    """
+    layout, hooks = Layout(root), hooks or Hooks()
+    require_state(layout)
+    state = read_state(layout)
+    if state.pending is not None or _was_staged(layout, state, hooks):
+        raise DeployError(
+            f"What is installed in {root} was not decided about yet, and this user may not.",
+            f"Run first, as root: edgepose-device service-begin --root {root} (the unit does it).",
+        )
+
+
 def prove_service(root: Path, hooks: Hooks | None = None) -> None:
     """Notes that the active version ran steadily.
 
     Raises:
         TrustError: The state is damaged.
+        ConfigError: The note cannot be written.
         DeployError: The root is not writable, or another call works in it.
     """
-    _note(root, proven, hooks or Hooks())
+    _note(root, "steady", hooks or Hooks())
 
 
 def excuse_service(root: Path, hooks: Hooks | None = None) -> None:
@@ -74,15 +122,49 @@ def excuse_service(root: Path, hooks: Hooks | None = None) -> None:
 
     Raises:
         TrustError: The state is damaged.
+        ConfigError: The note cannot be written.
         DeployError: The root is not writable, or another call works in it.
     """
-    _note(root, excused, hooks or Hooks())
+    _note(root, "no_camera", hooks or Hooks())
 
 
-def _note(root: Path, change: Callable[[DeviceState], DeviceState], hooks: Hooks) -> None:
+def _note(root: Path, outcome: Literal["steady", "no_camera"], hooks: Hooks) -> None:
     layout = Layout(root)
-    with writing(root), exclusive_lock(layout.lock):
-        write_state(layout, change(read_state(layout)), hooks.reach)
+    content = read_state(layout).active_content
+    if content is None:
+        return
+    note = StartNote(manifest_sha256=content.manifest_sha256, outcome=outcome)
+    if may_decide(root):
+        with writing(root), exclusive_lock(layout.lock):
+            write_state(layout, _with_note(read_state(layout), note), hooks.reach)
+        return
+    with writing(root):
+        write_whole(make_var(root) / _NOTE, [to_json(note).encode()])
+
+
+def _with_note(state: DeviceState, note: StartNote | None) -> DeviceState:
+    content = state.active_content
+    if note is None or content is None or note.manifest_sha256 != content.manifest_sha256:
+        return state
+    return proven(state) if note.outcome == "steady" else excused(state)
+
+
+def _take_note(layout: Layout) -> StartNote | None:
+    """Reads and removes the note; one that cannot be read is none, and the start counts."""
+    content = read_of_service(layout.var / _NOTE)
+    if content is None:
+        return None
+    with suppress(OSError):
+        # Opened first: what the name of the folder leads to may be another one by now.
+        folder = os.open(layout.var, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.unlink(_NOTE, dir_fd=folder)
+        finally:
+            os.close(folder)
+    try:
+        return from_json(content, StartNote, _NOTE)
+    except EdgeposeError:
+        return None
 
 
 def _version(state: DeviceState) -> int:
@@ -94,7 +176,7 @@ def _was_staged(layout: Layout, state: DeviceState, hooks: Hooks) -> bool:
     content, health = state.active_content, state.health
     if content is None or state.active is None or health is None or health.verified_on == "device":
         return False
-    manifest = verify_slot(layout.slot(state.active), content.manifest_sha256)
+    manifest = verified_slot(layout, state, state.active).manifest
     return hooks.is_device(manifest.profile.hardware)
 
 
@@ -120,6 +202,6 @@ def _verify_here(layout: Layout, state: DeviceState, hooks: Hooks) -> None:
 def _return(layout: Layout, state: DeviceState, note: str, hooks: Hooks) -> None:
     """To the version before, as ``rollback`` does it."""
     on_trial = begin_rollback(state, note)
-    verify_slot(layout.slot(state.other_slot), on_trial.contents[state.other_slot].manifest_sha256)
+    verified_slot(layout, on_trial, state.other_slot)
     write_state(layout, on_trial, hooks.reach)
     try_slot(layout, on_trial, hooks)

@@ -177,7 +177,7 @@ def enrolled(state: DeviceState, root: str) -> DeviceState:
 def _admitting(
     state: DeviceState, trust: TrustAnchor | None, kept: dict[SlotName, SlotContent]
 ) -> TrustAnchor | None:
-    """The next anchor, which lets run on what was verified before it: under no root, or under an older one."""
+    """The next anchor, which lets run on what was verified before it: under none, or under an older root."""
     if trust is None:
         return None
     before = state.trust

@@ -21,8 +21,9 @@ def make_var(root: Path) -> Path:
         OSError: It cannot be made.
     """
     var = Layout(root).var
-    # Others may read which service runs and its figures; telemetry and drift are closed by themselves.
-    var.mkdir(mode=0o755, exist_ok=True)
+    if not var.is_dir():
+        # Others may read which service runs and its figures; telemetry and drift are closed by themselves.
+        var.mkdir(mode=0o755, exist_ok=True)
     if root.stat().st_uid == os.geteuid():
         for name in MOVED_INTO_VAR:
             if (root / name).exists() and not os.path.lexists(var / name):
@@ -66,16 +67,17 @@ def read_of_service(path: Path, limit_bytes: int = _LIMIT_BYTES) -> bytes | None
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    entry = os.fstat(descriptor)
+    if not stat.S_ISREG(entry.st_mode) or entry.st_size > limit_bytes:
+        os.close(descriptor)
+        return None
     with os.fdopen(descriptor, "rb") as stream:
-        entry = os.fstat(descriptor)
-        if not stat.S_ISREG(entry.st_mode) or entry.st_size > limit_bytes:
-            return None
         content = stream.read(limit_bytes + 1)
     return content if len(content) <= limit_bytes else None
 
 
 def service_may_write(root: Path) -> bool | None:
-    """Whether whoever runs the model here could also change what is installed; None where nothing is there."""
+    """Whether whoever runs the model here could change what is installed; None where nothing is there."""
     layout = Layout(root)
     service = _owner(root)
     if service is None or not layout.state.exists():

@@ -7,7 +7,7 @@ import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepose.device.install.owner import give_to
+from edgepose.device.install.owner import hand_over, require_safe_way
 from edgepose.device.units.service_unit import UNIT_NAME
 from edgepose.errors import DeployError
 from edgepose.sandbox.python_child import find_program, run_words
@@ -63,19 +63,31 @@ def install_unit(text: str, place: UnitPlace) -> None:
         ) from problem
 
 
-def prepare_user(user: str, root: Path) -> None:
-    """Makes the service's user where there is none, and gives it the device root.
+def prepare_user(user: str, root: Path, program: Path) -> None:
+    """Makes the service's user where there is none, and gives it ``ROOT/var``; all else is root's.
+
+    Args:
+        user: Of the service.
+        root: The device root.
+        program: What root will start before the service.
 
     Raises:
-        DeployError: The user cannot be made, or this is not root.
+        DeployError: The user cannot be made, this is not root, or others than root can change the program or
+            what leads to the root.
     """
+    if os.geteuid() != 0:
+        raise DeployError("Units are installed as root.", "Try sudo.")
+    require_safe_way(program.resolve(), set())
     try:
         pwd.getpwnam(user)
     except KeyError:
         _run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user)
+    if (SYSTEM_UNITS / UNIT_NAME).is_file():
+        # A service that runs would go on writing what is taken from it; it is started again afterwards.
+        _systemctl("stop", UNIT_NAME)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        give_to(root, user)
+        hand_over(root, user)
     except OSError as problem:
         raise DeployError(f"Cannot give {root} to {user}: {problem.strerror}.", "Try sudo.") from problem
 

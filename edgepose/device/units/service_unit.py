@@ -70,7 +70,7 @@ class ServiceRequest:
         source: SOURCE of ``edgepose-device service``.
         user: User and group of the service; it is in ``video`` as well.
         devices: What it may open, as ``DeviceAllow`` names it.
-        writable: Folders that it may write.
+        writable: Folders that it may write beside ``ROOT/var``.
         watchdog_s: Restarted after so long without a frame.
     """
 
@@ -83,8 +83,15 @@ class ServiceRequest:
     watchdog_s: int = 30
 
     def __post_init__(self) -> None:
-        for what, value in (("program", self.program), ("root", self.root), ("source", self.source)):
+        for what, value in (
+            ("program", self.program), ("root", self.root), ("source", self.source), ("user", self.user),
+        ):  # fmt: skip
             require_plain(what, value)
+        if self.user in {"root", "0"}:
+            raise ConfigError(
+                "The service must not run as root: it would own what it runs.",
+                "Leave --user out; units install makes the user 'edgepose'.",
+            )
 
 
 def require_plain(what: str, value: str) -> None:
@@ -104,9 +111,10 @@ def require_plain(what: str, value: str) -> None:
 def service_unit(request: ServiceRequest) -> str:
     """The text of ``edgepose.service``."""
     devices = "".join(f"DeviceAllow={device}\n" for device in request.devices)
-    folders = " ".join((request.root, *request.writable))
+    folders = " ".join((f"{request.root}/var", *request.writable))
     # A percent sign begins a specifier of systemd.
     command = f"{request.program} service {request.source} --root {request.root}".replace("%", "%%")
+    begin = f"{request.program} service-begin --root {request.root} --user {request.user}".replace("%", "%%")
     camera = f"Wants={CAMERA_UNIT}\nAfter={CAMERA_UNIT}\n" if request.source.startswith("shared:") else ""
     return f"""\
 # Written by edgepose-device units install; its next call replaces it. Local changes belong into
@@ -120,6 +128,8 @@ StartLimitBurst=20
 [Service]
 Type=notify
 NotifyAccess=main
+# As root: decides which version runs, which the service must not. It opens no model and no camera.
+ExecStartPre=+{begin}
 ExecStart={command}
 Restart=always
 RestartSec=2

@@ -1,4 +1,4 @@
-"""A keeper in another unit, met in a folder: two named pipes and two files of pictures."""
+"""A keeper in another unit, met in a folder: two named pipes a reader, and two files of pictures."""
 
 from __future__ import annotations
 
@@ -78,11 +78,15 @@ class SharedFolder:
         self._tried_s = time.monotonic()
         own: list[int] = []
         try:
+            # One reader at a time; the pipes are made anew for each, these files are not. Opened once more:
+            # a picture that somebody still holds keeps what it was mapped by.
+            own.append(os.open(self._folder / PICTURES[0], os.O_RDONLY | os.O_CLOEXEC))
+            fcntl.flock(own[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            own += [os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC) for name in PICTURES]
+            # No pipes: a reader before this one has just left, and the unit has not seen it yet.
             own.append(os.open(self._folder / MESSAGES, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             # Nobody there: ENXIO.
             own.append(os.open(self._folder / REQUESTS, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-            fcntl.flock(own[1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-            own += [os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC) for name in PICTURES]
         except OSError as problem:
             for descriptor in own:
                 os.close(descriptor)
@@ -91,9 +95,9 @@ class SharedFolder:
             why = "another program reads it" if isinstance(problem, BlockingIOError) else problem.strerror
             raise DeviceError(f"Cannot read the camera at {self._name}: {why}.") from problem
         self._denied_s = None
-        self._own, self._requests = own, own[1]
-        self.messages = RecordReader(own[0], MESSAGE_BYTES)
-        self.pictures = (ReadPictures(own[2]), ReadPictures(own[3]))
+        self._own, self._requests = own, own[4]
+        self.messages = RecordReader(own[3], MESSAGE_BYTES)
+        self.pictures = (ReadPictures(own[1]), ReadPictures(own[2]))
 
     def _is_yet_to_come(self, problem: OSError) -> bool:
         if problem.errno != errno.EACCES:

@@ -75,22 +75,44 @@ def require_filtered(camera: str) -> None:
 def _prepare(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        for name in (MESSAGES, REQUESTS):
-            (folder / name).unlink(missing_ok=True)
-            os.mkfifo(folder / name, 0o600)
         for name in PICTURES:
             (folder / name).unlink(missing_ok=True)
             (folder / name).touch(mode=0o600)
     except OSError as problem:
-        raise ConfigError(f"Cannot share a camera in {folder}: {problem.strerror}.") from problem
+        raise _unusable(folder, problem) from problem
+
+
+def _offer(folder: Path) -> None:
+    """Makes pipes for the next reader; they are its alone, because their names go once it holds them.
+
+    Pipes that kept their names would let a reader join those of the one before, as long as this process has
+    not seen that one leave: it would wait for ever, since slots of pictures that it never had are never free.
+    """
+    try:
+        _withdraw(folder)
+        for name in (MESSAGES, REQUESTS):
+            os.mkfifo(folder / name, 0o600)
+    except OSError as problem:
+        raise _unusable(folder, problem) from problem
+
+
+def _withdraw(folder: Path) -> None:
+    for name in (MESSAGES, REQUESTS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _unusable(folder: Path, problem: OSError) -> ConfigError:
+    return ConfigError(f"Cannot share a camera in {folder}: {problem.strerror}.")
 
 
 def _serve_one(address: SourceAddress, folder: Path, *, lock: bool) -> None:
     opened: list[int] = []
+    _offer(folder)
     try:
         # Waits for a reader, which has opened the other pipe before.
         opened.append(os.open(folder / REQUESTS, os.O_RDONLY | os.O_CLOEXEC))
         opened.append(os.open(folder / MESSAGES, os.O_WRONLY | os.O_CLOEXEC))
+        _withdraw(folder)
         opened += [os.open(folder / name, os.O_RDWR | os.O_CLOEXEC) for name in PICTURES]
         order = CaptureOrder(
             kind=address.kind,

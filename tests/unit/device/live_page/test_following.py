@@ -45,7 +45,7 @@ def test_a_damaged_file_shows_no_drift(tmp_path: Path) -> None:
     know(tmp_path, "brightness")
     news = DriftNews(tmp_path)
     assert told(news)
-    (tmp_path / "drift" / "status.json").write_text("{")
+    (tmp_path / "var" / "drift" / "status.json").write_text("{")
     assert told(news) == [("drift_ended", "brightness")]
 
 

@@ -63,7 +63,8 @@ def test_the_camera_and_the_notice_are_kept_and_the_network_is_not() -> None:
     for line in (
         "Type=notify", "WatchdogSec=30", "DeviceAllow=char-video4linux rw", "SupplementaryGroups=video",
         "PrivateNetwork=yes", "IPAddressDeny=any", "RestrictAddressFamilies=AF_UNIX", "LimitCORE=0",
-        "ReadWritePaths=/var/lib/edgepose/root",
+        "ReadWritePaths=/var/lib/edgepose/root/var",
+        "ExecStartPre=+/usr/bin/true service-begin --root /var/lib/edgepose/root --user edgepose",
         "ExecStart=/usr/bin/true service v4l2:///dev/video0 --root /var/lib/edgepose/root",
     ):  # fmt: skip
         assert line in text.splitlines(), line
