@@ -59,6 +59,10 @@ def report_of(command: Sequence[str], timeout_s: float, user: int = 0) -> Health
             )
         except subprocess.TimeoutExpired:
             return _failed(f"the health check did not end within {timeout_s:.0f} s")
+        except OSError as problem:
+            # The user of the service may not be allowed to read this Python.
+            who = f" with the rights of user {user}" if user else ""
+            return _failed(f"the health check cannot be started{who} ({problem.strerror})")
         finally:
             os.close(writer)
         # A report is a few kilobytes, and a pipe holds 64: nobody waits for a reader.

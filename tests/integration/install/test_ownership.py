@@ -6,8 +6,6 @@ import os
 import pwd
 import shutil
 import stat
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,9 +69,9 @@ def _root(place: Path, bundle_folder: Path, tmp_path: Path) -> Path:
     return root
 
 
-def as_user(act: Callable[[], object], user: str = SERVICE) -> str:
-    """What became of an action of another user: ``done``, or the name of its error."""
-    entry, (reader, writer) = pwd.getpwnam(user), os.pipe()
+def as_user(act: Callable[[], object]) -> str:
+    """What became of an action of the service's user: ``done``, or the name of its error."""
+    entry, (reader, writer) = pwd.getpwnam(SERVICE), os.pipe()
     child = os.fork()
     if child == 0:
         outcome = "done"
@@ -312,24 +310,41 @@ def test_root_follows_no_link_of_the_service_where_it_reads_or_deletes(root: Pat
     assert list(foreign.iterdir()) == []
 
 
+SERVE = """
+import os, pwd, sys
+from pathlib import Path
+from edgepose.device.estimator_choice import EstimatorChoice
+root, pictures, user = Path(sys.argv[1]), sys.argv[2], pwd.getpwnam(sys.argv[3])
+# The Python of a test may lie where only root can read; that of a device does not. So all code is read first.
+run(RunRequest(pictures, EstimatorChoice(root=root)), lambda: False)
+if len(sys.argv) > 4:
+    model = next(Path(sys.argv[4]).glob("model.*"))
+    model.write_bytes(model.read_bytes()[:-1] + b"?")
+os.setgroups([]), os.setgid(user.pw_gid), os.setuid(user.pw_uid)
+run_service(ServiceRequest(pictures, root, root / "var" / "poses.jsonl"), lambda: False, print)
+"""
+
+
+def serve(root: Path, pictures: Path, *more: Path) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, "-c", SERVE, str(root), str(pictures), SERVICE, *map(str, more)]
+    return subprocess.run(
+        call, capture_output=True, text=True, check=False, timeout=120, cwd=Path(__file__).parents[3]
+    )
+
+
 @pytest.mark.slow
 def test_the_service_runs_as_its_user_once_root_has_decided(root: Path, place: Path) -> None:
-    pictures, poses = write_pictures(place / "pictures", 2), root / "var" / "poses.jsonl"
-    program = [sys.executable, "-m", "edgepose.cli.device_main"]
-    begun = subprocess.run(
-        [*program, "service-begin", "--root", str(root), "--user", SERVICE], capture_output=True, text=True,
-        check=False, timeout=120,
-    )  # fmt: skip
-    assert begun.returncode == 0, begun.stderr
-    entry = pwd.getpwnam(SERVICE)
-    done = subprocess.run(
-        [*program, "service", str(pictures), "--root", str(root), "--output", str(poses)],
-        capture_output=True, text=True, check=False, timeout=120, cwd="/",
-        user=entry.pw_uid, group=entry.pw_gid, extra_groups=[],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "HOME": "/nonexistent"},
-    )  # fmt: skip
+    pictures = write_pictures(place / "pictures", 2)
+    begin_service(root, hooks=QUIET)
+    done = serve(root, pictures)
     assert done.returncode == 0, done.stderr
-    assert len(poses.read_text().splitlines()) == 2
-    assert (root / "var" / "telemetry" / "telemetry.sqlite3").stat().st_uid == entry.pw_uid
+    entry = pwd.getpwnam(SERVICE)
+    for name in ("poses.jsonl", "running.json", "telemetry/telemetry.sqlite3"):
+        assert (root / "var" / name).stat().st_uid == entry.pw_uid, name
+    assert len((root / "var" / "poses.jsonl").read_text().splitlines()) == 2
     found = read_status(root)
     assert (found.signed, found.writable_by_service) == (True, False)
+    # The negative control: an edited slot does not run as the service either.
+    refused = serve(root, pictures, root / "slots" / "b")
+    assert refused.returncode == 1
+    assert "TrustError" in refused.stderr.splitlines()[-1]
