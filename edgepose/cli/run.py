@@ -98,6 +98,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     from edgepose.cli.output import progress_bar, say, write_report
     from edgepose.device.capture.supervised.kept_process import CaptureOptions
     from edgepose.device.estimator_choice import EstimatorChoice
+    from edgepose.device.install.var_folder import make_var
     from edgepose.device.observers import ObserverChoice, drift_choice, open_observers, telemetry_root
     from edgepose.device.runtime import RunRequest, run
     from edgepose.device.sandbox.live_lock import folders_of_outputs, live_lock
@@ -111,7 +112,10 @@ def command(  # noqa: PLR0917 (one argument an option)
         drift_choice(models) if drift else None,
     )
     roots = (observers.telemetry_root, observers.drift.root if observers.drift else None)
-    writable = (*(root for root in roots if root), *folders_of_outputs([output, render, json_target]))
+    writable = (
+        *(make_var(root) for root in roots if root),
+        *folders_of_outputs([output, render, json_target]),
+    )
     with (
         stop_requests() as stop,
         progress_bar("frames") as progress,

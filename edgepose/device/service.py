@@ -18,13 +18,13 @@ from edgepose.device.install.service_start import (
     prove_service,
     require_decided,
 )
-from edgepose.device.install.var_folder import require_own_var
+from edgepose.device.install.var_folder import make_var, require_own_var
 from edgepose.device.observers import ObserverChoice, open_observers
 from edgepose.device.run_summary import RunSummary
 from edgepose.device.runtime import RunRequest, run
 from edgepose.device.sandbox.live_lock import folders_of_outputs, folders_of_source, lock_or_say
 from edgepose.device.units.notice import ServiceNotice
-from edgepose.errors import ConfigError, DeployError, DeviceError
+from edgepose.errors import ConfigError, DeviceError
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,12 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
     root = request.root
     address = parse_source(request.source)
     _check_camera(address, request.permissions)
-    # Telemetry, drift and how this start went are written in the root.
-    writable = (root, *folders_of_outputs([request.output]), *folders_of_source(address))
 
     def noting(note: Callable[[Path], None]) -> Callable[[], None]:
         def take() -> None:
             try:
                 note(root)
-            except (ConfigError, DeployError) as problem:
+            except ConfigError as problem:
                 # A full disk must not stop poses; the version stays on probation.
                 say(f"How this start went could not be noted: {problem.message}")
 
@@ -105,6 +103,8 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
         begin_service(root, say)
     else:
         require_decided(root)
+    # Telemetry, drift and how this start went are written there, and nothing of what is installed can be.
+    writable = (make_var(root), *folders_of_outputs([request.output]), *folders_of_source(address))
     notice = ServiceNotice(steady=noting(prove_service), absent=noting(excuse_service))
     capture = CaptureOptions(lock=not request.permissions.unlocked, patient=True, say=say)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgepose.device.install.layout import Layout
 from edgepose.device.install.var_folder import make_var, read_of_service
-from edgepose.errors import ConfigError, EdgeposeError
+from edgepose.errors import EdgeposeError
 from edgepose.spec.device_status import SandboxReport
 from edgepose.spec.records import Record, from_json, to_json
 from edgepose.spec.whole_file import write_whole
@@ -37,10 +37,7 @@ def note_running(root: Path, sandbox: SandboxReport) -> None:
     """
     pid = os.getpid()
     running = RunningService(pid=pid, started=_started(pid) or "", sandbox=sandbox)
-    try:
-        write_whole(make_var(root) / _NAME, [to_json(running).encode()])
-    except OSError as problem:
-        raise ConfigError(f"Cannot write {Layout(root).var}: {problem.strerror}.") from problem
+    write_whole(make_var(root) / _NAME, [to_json(running).encode()])
 
 
 def running_sandbox(root: Path) -> SandboxReport:

@@ -106,39 +106,32 @@ def require_decided(root: Path, hooks: Hooks | None = None) -> None:
         )
 
 
-def prove_service(root: Path, hooks: Hooks | None = None) -> None:
-    """Notes that the active version ran steadily.
+def prove_service(root: Path) -> None:
+    """Notes that the active version ran steadily; the next start reads it.
 
     Raises:
         TrustError: The state is damaged.
+        DeployError: It cannot be read.
         ConfigError: The note cannot be written.
-        DeployError: The root is not writable, or another call works in it.
     """
-    _note(root, "steady", hooks or Hooks())
+    _note(root, "steady")
 
 
-def excuse_service(root: Path, hooks: Hooks | None = None) -> None:
+def excuse_service(root: Path) -> None:
     """Notes that this start had no camera, so that a missing camera never costs a version.
 
     Raises:
         TrustError: The state is damaged.
+        DeployError: It cannot be read.
         ConfigError: The note cannot be written.
-        DeployError: The root is not writable, or another call works in it.
     """
-    _note(root, "no_camera", hooks or Hooks())
+    _note(root, "no_camera")
 
 
-def _note(root: Path, outcome: Literal["steady", "no_camera"], hooks: Hooks) -> None:
-    layout = Layout(root)
-    content = read_state(layout).active_content
-    if content is None:
-        return
-    note = StartNote(manifest_sha256=content.manifest_sha256, outcome=outcome)
-    if may_decide(root):
-        with writing(root), exclusive_lock(layout.lock):
-            write_state(layout, _with_note(read_state(layout), note), hooks.reach)
-        return
-    with writing(root):
+def _note(root: Path, outcome: Literal["steady", "no_camera"]) -> None:
+    content = read_state(Layout(root)).active_content
+    if content is not None:
+        note = StartNote(manifest_sha256=content.manifest_sha256, outcome=outcome)
         write_whole(make_var(root) / _NOTE, [to_json(note).encode()])
 
 

@@ -18,16 +18,19 @@ def make_var(root: Path) -> Path:
     """Makes the folder, and moves there what earlier releases kept beside it; returns it.
 
     Raises:
-        OSError: It cannot be made.
+        ConfigError: It cannot be made.
     """
     var = Layout(root).var
-    if not var.is_dir():
-        # Others may read which service runs and its figures; telemetry and drift are closed by themselves.
-        var.mkdir(mode=0o755, exist_ok=True)
-    if root.stat().st_uid == os.geteuid():
-        for name in MOVED_INTO_VAR:
-            if (root / name).exists() and not os.path.lexists(var / name):
-                (root / name).rename(var / name)
+    try:
+        if not var.is_dir():
+            # Others may read which service runs and its figures; telemetry and drift are closed themselves.
+            var.mkdir(mode=0o755, exist_ok=True)
+        if root.stat().st_uid == os.geteuid():
+            for name in MOVED_INTO_VAR:
+                if (root / name).exists() and not os.path.lexists(var / name):
+                    (root / name).rename(var / name)
+    except OSError as problem:
+        raise ConfigError(f"Cannot write {var}: {problem.strerror}.") from problem
     return var
 
 

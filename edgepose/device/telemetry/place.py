@@ -18,6 +18,7 @@ from pathlib import Path
 
 from edgepose.device.install.layout import Layout
 from edgepose.device.install.var_folder import make_var
+from edgepose.errors import ConfigError
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
@@ -76,7 +77,10 @@ def prepare_folder(place: TelemetryPlace) -> None:
     Raises:
         OSError: They cannot be made.
     """
-    make_var(place.root)
+    try:
+        make_var(place.root)
+    except ConfigError as problem:
+        raise OSError(problem.message) from problem
     place.folder.mkdir(mode=0o700, exist_ok=True)
     place.folder.chmod(0o700)
     descriptor = os.open(place.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

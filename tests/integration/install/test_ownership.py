@@ -6,6 +6,8 @@ import os
 import pwd
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -314,6 +316,9 @@ SERVE = """
 import os, pwd, sys
 from pathlib import Path
 from edgepose.device.estimator_choice import EstimatorChoice
+from edgepose.device.runtime import RunRequest, run
+from edgepose.device.service import ServiceRequest, run_service
+import edgepose.device.telemetry.telemetry_sink, edgepose.device.drift.open_drift
 root, pictures, user = Path(sys.argv[1]), sys.argv[2], pwd.getpwnam(sys.argv[3])
 # The Python of a test may lie where only root can read; that of a device does not. So all code is read first.
 run(RunRequest(pictures, EstimatorChoice(root=root)), lambda: False)
