@@ -86,7 +86,7 @@ def test_status_and_rollback_of_the_preview_root(bundle_folder: Path, tmp_path: 
         "bundle_version": 2,
         "verified_on": "host",
     }
-    assert status["sandbox"] == {"enforced": False, "mechanisms": []}
+    assert {"enforced": False, "mechanisms": []}.items() <= status["sandbox"].items()
     assert {"model_sha256", "backend", "health", "history"} < set(status)
     back = record(edgepose("rollback", "--json", "-", home=tmp_path))
     assert (back["bundle_version"], back["previous_version"]) == (1, 2)
