@@ -20,7 +20,23 @@ def command(*, without_sandbox: bool, json_target: str | None) -> None:
     from edgepose.device.sandbox.privacy_check import check_privacy, require_private
 
     report = check_privacy(sandbox=not without_sandbox)
-    rows = [(row.way, "refused" if row.refused else "OPEN", row.how) for row in report.ways]
-    text = table(("way out", "outcome", "how"), rows)
-    write_report(report, json_target, f"{text}\n\nThe planted secret arrived {report.arrived} times.")
+    rows = [
+        (
+            row.way,
+            "refused" if row.refused else "OPEN",
+            row.control,
+            row.how,
+            row.control_how if report.sandbox else "",
+        )
+        for row in report.ways
+    ]
+    text = table(("way out", "outcome", "without the lock", "how", "how without the lock"), rows)
+    refused = sum(row.refused for row in report.ways)
+    lines = [
+        f"{refused} of {len(report.ways)} ways are refused; {report.proven} of them are open without it.",
+        f"The planted secret arrived {report.arrived} times.",
+        *([f"The lock: {', '.join(report.mechanisms)}."] if report.mechanisms else []),
+        *(f"Not guaranteed: {words}" for words in report.not_guaranteed),
+    ]
+    write_report(report, json_target, text + "\n\n" + "\n".join(lines))
     require_private(report)
