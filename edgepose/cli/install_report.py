@@ -28,6 +28,7 @@ def describe_status(root: Path, status: StatusReport) -> str:
         "files": files[status.files_intact],
         "rollback to": previous,
         "sandbox": ", ".join(status.sandbox.mechanisms) if status.sandbox.enforced else "not enforced",
+        **({"not assured": " ".join(status.sandbox.not_guaranteed)} if status.sandbox.not_guaranteed else {}),
         "signed": "yes" if status.signed else "no",
     }
     if status.writable_by_service is not None:

@@ -81,7 +81,7 @@ class HistoryEvent(Record, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class SandboxReport(Record, frozen=True, kw_only=True):
+class SandboxReport(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What keeps the running program from the network.
 
     Attributes:

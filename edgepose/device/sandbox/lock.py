@@ -36,8 +36,8 @@ class LockScope(Enum):
 
     Attributes:
         ALL: Nothing that reaches outside.
-        KEEPER: Processes like itself, which are born locked and may lock themselves in further, for which they
-            look at what they have open; device files of cameras, which they open; no program, no socket.
+        KEEPER: Processes like itself, which are born locked and may lock themselves in further, for which
+            they look at what they have open; device files of cameras, which they open; no program, no socket.
         CAMERA: Send and receive on the TCP connections to its camera that are open already.
         DAEMON: The same, and messages, on the Unix sockets to the system's camera service.
     """

@@ -85,7 +85,10 @@ def _status(record: ReportRecord[StatusReport]) -> Markup:
     headers = ("at", "event", "version", "active since", "detail")
     return joined(
         element("h3", f"Status, {record.file_name}"),
-        paragraph(f"{said} Files: {intact}. Keeping it from the network: {kept} ({sandbox})."),
+        paragraph(
+            f"{said} Files: {intact}. Keeping it from the network: {kept} ({sandbox}). "
+            + " ".join(report.sandbox.not_guaranteed)
+        ),
         health_in_words(report.health),
         _verified(report.health),
         table("History", headers, rows) if rows else paragraph("History: empty."),
