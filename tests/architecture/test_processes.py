@@ -19,6 +19,7 @@ EXCEPTIONS = {
     "sandbox/loader_lock.py": ({"sys.executable"}, "its folder, which a loader may read"),
     "sandbox/locked_start.py": ({"runpy"}, "the same, for a process that locks itself in first"),
     "device/capture/supervised/keeper.py": ({"fork"}, "a copy of the isolated keeper; imports nothing anew"),
+    "device/sandbox/held_things.py": ({"fork"}, "a copy of the isolated process for each thing that it held"),
     "device/sandbox/ways_out.py": ({"fork", "subprocess.run", "sys.executable"}, "proves that it is refused"),
     "device/drift/hook_process.py": ({"subprocess.run"}, "the user's own shell command"),
     "host/deploy/ssh/remote/probe.py": ({"subprocess.run"}, "sent to a device that has no edgepose yet"),
