@@ -55,7 +55,7 @@ def main() -> None:
     detector_int8 = given.detector_run / "model_int8.tflite"
     edgepose(
         "quantize", given.detector_run / "model.tflite", "--profile", "coral", "--recipe", _DETECTOR_RECIPE,
-        "--calibration", FIGURES, "-o", detector_int8,
+        "--calibration", FIGURES, "-o", detector_int8, "--force",
     )  # fmt: skip
     assemble({"pose": given.pose_run, "detector": given.detector_run})
     record = {

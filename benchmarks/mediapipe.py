@@ -135,7 +135,7 @@ class _Bench:
 
     def _whole(self, side: str, output: Path) -> list[str]:
         if side == "edgepose":
-            return [*self._run, "--output", str(output), "--json", "-"]
+            return [*self._run, "--output", str(output), "--force", "--json", "-"]
         return self._loop(side, output)
 
     def _loop(self, side: str, output: Path) -> list[str]:

@@ -12,9 +12,11 @@ from edgepose.cli.options import (
     PATH,
     detector_option,
     detector_spec_option,
+    free_file,
     host_options,
-    json_option,
     optional_profile_option,
+    record_option,
+    replaces,
     spec_option,
     threads_option,
 )
@@ -36,9 +38,21 @@ if TYPE_CHECKING:
 @length_options
 @source_options
 @host_options
-@click.option("--markdown", type=PATH, metavar="FILE.md", help="Write the figures as Markdown.")
-@click.option("--plot", type=PATH, metavar="FILE.svg", help="Draw speed and heat over the time as SVG.")
-@json_option
+@replaces(
+    click.option(
+        "--markdown", type=PATH, metavar="FILE.md", callback=free_file, help="Write the figures as Markdown."
+    )
+)
+@replaces(
+    click.option(
+        "--plot",
+        type=PATH,
+        metavar="FILE.svg",
+        callback=free_file,
+        help="Draw speed and heat over the time as SVG.",
+    )
+)
+@record_option("edgepose.benchmark/1")
 def command(  # noqa: PLR0917 (one argument an option)
     model: Path | None,
     profile_name: str | None,

@@ -11,6 +11,7 @@ from edgepose.cli.options import (
     detector_option,
     detector_spec_option,
     json_option,
+    output_option,
     profile_option,
     spec_option,
 )
@@ -22,9 +23,7 @@ from edgepose.cli.signing import open_signing, signing_options
 )
 @click.argument("model", type=PATH)
 @profile_option
-@click.option(
-    "-o", "--output", "output", type=PATH, required=True, metavar="FILE.epb", help="Bundle to write."
-)
+@output_option
 @spec_option
 @detector_option
 @detector_spec_option

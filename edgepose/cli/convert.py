@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from edgepose.cli.options import json_option, output_option, spec_option
+from edgepose.cli.options import output_option, record_option, spec_option
 from edgepose.cli.output import say, write_report
 
 
@@ -18,7 +18,7 @@ from edgepose.cli.output import say, write_report
 @click.option("--to", "target", type=click.Choice(["tflite", "onnx"]), required=True, help="Format to write.")
 @spec_option
 @output_option
-@json_option
+@record_option("edgepose.conversion/1")
 def command(
     model: Path,
     target: Literal["tflite", "onnx"],

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from edgepose.cli.options import PATH, json_option, optional_profile_option, size_callback, spec_option
+from edgepose.cli.options import (
+    PATH,
+    free_file,
+    json_option,
+    optional_profile_option,
+    record_option,
+    replaces,
+    size_callback,
+    spec_option,
+)
 from edgepose.cli.output import progress_bar, say, write_report
 
 if TYPE_CHECKING:
@@ -19,15 +28,15 @@ def command() -> None:
     """Audit a folder of images; draw one of persons who do not exist."""
 
 
-def _json_file(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
+def _json_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     if value is None or value.suffix == ".json":
-        return value
+        return free_file(ctx, param, value)
     raise click.BadParameter(f"'{value}' must end in .json.")
 
 
-def _png_file(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
+def _png_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     if value is None or value.suffix == ".png":
-        return value
+        return free_file(ctx, param, value)
     raise click.BadParameter(f"'{value}' must end in .png.")
 
 
@@ -40,13 +49,17 @@ def _png_file(_ctx: click.Context, _param: click.Parameter, value: Path | None) 
 @click.option("--teacher-spec", type=PATH, metavar="FILE.toml", help="Spec of a teacher that carries none.")
 @optional_profile_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Split for the ranges.")
-@click.option(
-    "--manifest", type=PATH, metavar="FILE.json", callback=_json_file, help="Write digests and licences."
+@replaces(
+    click.option(
+        "--manifest", type=PATH, metavar="FILE.json", callback=_json_file, help="Write digests and licences."
+    )
 )
-@click.option(
-    "--render", type=PATH, metavar="FILE.png", callback=_png_file, help="Draw the most suspicious labels."
+@replaces(
+    click.option(
+        "--render", type=PATH, metavar="FILE.png", callback=_png_file, help="Draw the most suspicious labels."
+    )
 )
-@json_option
+@record_option("edgepose.data_audit/1")
 def audit(  # noqa: PLR0917 - one argument an option
     folder: Path,
     against: Path | None,

@@ -14,8 +14,8 @@ from edgepose.cli.options import (
     detector_spec_option,
     fleet_options,
     host_options,
-    json_option,
     profile_option,
+    record_option,
     require_one_place,
     root_option,
     spec_option,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 @root_option
 @host_options
 @fleet_options
-@json_option
+@record_option("edgepose.deployment/1", "edgepose.rollout/1")
 def command(  # noqa: PLR0917 - one argument an option
     profile_name: str,
     model: Path | None,

@@ -11,17 +11,19 @@ from edgepose.cli.options import (
     PATH,
     detector_option,
     detector_spec_option,
+    free_file,
     json_option,
+    replaces,
     root_option,
     spec_option,
     threads_option,
 )
 
 
-def _check_output(_ctx: click.Context, _param: click.Parameter, value: Path) -> Path:
+def _check_output(ctx: click.Context, param: click.Parameter, value: Path) -> Path | None:
     # A model given by mistake must never be overwritten by a record.
     if value.suffix == ".json":
-        return value
+        return free_file(ctx, param, value)
     raise click.BadParameter(f"'{value}' must end in .json.")
 
 
@@ -37,13 +39,15 @@ def _check_output(_ctx: click.Context, _param: click.Parameter, value: Path) -> 
 @root_option
 @detector_option
 @detector_spec_option
-@click.option(
-    "--output",
-    type=PATH,
-    required=True,
-    metavar="FILE.json",
-    callback=_check_output,
-    help="Figures per tensor, for `edgepose quantize --ranges`.",
+@replaces(
+    click.option(
+        "--output",
+        type=PATH,
+        required=True,
+        metavar="FILE.json",
+        callback=_check_output,
+        help="Figures per tensor, for `edgepose quantize --ranges`.",
+    )
 )
 @click.option(
     "--crops",

@@ -14,7 +14,7 @@ from edgepose.cli.options import PATH, root_option, socket_option
 @click.argument("source", required=False)
 @camera_file_option
 @root_option
-@click.option("--output", type=PATH, metavar="POSES.jsonl", help="One JSON line a frame; none by default.")
+@click.option("--output", type=PATH, metavar="POSES.jsonl", help="Add a JSON line a frame; none by default.")
 @socket_option
 @click.option(
     "--telemetry/--no-telemetry", default=True, show_default=True, help="Count minutes in the device root."
@@ -25,7 +25,8 @@ from edgepose.cli.options import PATH, root_option, socket_option
 @click.option(
     "--drift-hook",
     metavar="COMMAND",
-    help="Run by the shell at each event of drift, which it gets as JSON on its standard input.",
+    help="Run by the shell at each event of drift, which it gets as JSON on its standard input; in "
+    "ROOT/drift/hook, with PATH, LANG, HOME, TMPDIR and EDGEPOSE_ROOT alone, for at most 60 s.",
 )
 @click.option(
     "--drift-window",

@@ -10,7 +10,7 @@ from edgepose.cli.options import (
     PATH,
     detector_option,
     detector_spec_option,
-    json_option,
+    record_option,
     size_callback,
     spec_option,
     threads_option,
@@ -99,7 +99,7 @@ from edgepose.cli.output import progress_bar, say, write_report
 @detector_option
 @detector_spec_option
 @threads_option
-@json_option
+@record_option("edgepose.distillation/1", "edgepose.detector_distillation/1")
 def command(  # noqa: PLR0917 - click passes all by name
     teacher: Path | None,
     student: str | None,

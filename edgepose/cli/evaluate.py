@@ -10,8 +10,8 @@ import click
 from edgepose.cli.options import (
     detector_option,
     detector_spec_option,
-    json_option,
     optional_profile_option,
+    record_option,
     spec_option,
     threads_option,
 )
@@ -60,7 +60,7 @@ from edgepose.spec.evaluation_report import EvaluationReport, GateResult, Metric
 @click.option("--gate", is_flag=True, help="Judge against the profile's budgets; exit code 6 when it fails.")
 @spec_option
 @threads_option
-@json_option
+@record_option("edgepose.evaluation/1", "edgepose.detector_evaluation/1")
 def command(
     *,
     model: Path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -56,10 +55,12 @@ def _note_failure(problem: EdgeposeError, json_target: str | None) -> None:
     """A rollout reads why, and whether the device answered at all."""
     if json_target is None or json_target == "-":
         return
+    from edgepose.cli.output import write_report
+
     record = {
         "schema": "edgepose.installation_failure/1",
         "error": problem.message,
         "exit_code": problem.exit_code,
         "unreachable": "cannot be reached" in problem.message,
     }
-    Path(json_target).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    write_report(record, json_target)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepose.cli.options import PATH, json_option
+from edgepose.cli.options import PATH, json_option, output_option
 from edgepose.cli.output import say, table, write_report
 from edgepose.cli.signing import home_option, key_home, new_passphrase, passphrase_of
 
@@ -80,7 +80,7 @@ def rotate(home: Path | None, roles: tuple[str, ...], threshold: int | None, jso
 
 @command.command(name="sign", epilog="Example: edgepose keys sign pose.epb -o signed.epb")
 @click.argument("bundle", type=PATH, metavar="FILE.epb")
-@click.option("-o", "--output", type=PATH, required=True, metavar="FILE.epb", help="Bundle to write.")
+@output_option
 @home_option
 @click.option(
     "--valid-days",

@@ -8,17 +8,13 @@ from typing import Any, TypeVar
 
 import click
 
+from edgepose.spec.whole_file import is_pipe_or_device, refuse_existing, refuse_other_record
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Decorated], Decorated]
 
 PATH = click.Path(path_type=Path)
-
-
-def _check_json_target(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    # A model given by mistake must never be overwritten by a report.
-    if value is None or value == "-" or value.endswith(".json"):
-        return value
-    raise click.BadParameter(f"'{value}' must end in .json, or be - for standard output.")
+_FORCE = "edgepose.force"
 
 
 def size_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -35,13 +31,77 @@ def size_callback(_ctx: click.Context, _param: click.Parameter, value: str | Non
     return int(width), int(height)
 
 
-json_option: Option[Any] = click.option(
-    "--json",
-    "json_target",
-    metavar="FILE",
-    callback=_check_json_target,
-    help="Write the report as JSON; - is standard output.",
+def replaces(option: Option[Any]) -> Option[Any]:
+    """An option that names a file to write, with ``--force`` beside it, once a command."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = option(command)
+        known = getattr(command, "__click_params__", [])
+        return command if any(parameter.name == "force" for parameter in known) else _force_option(command)
+
+    return decorate
+
+
+def free_file(ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
+    """Refuses a file that is there, before any work is done, unless ``--force`` was given.
+
+    Raises:
+        ConfigError: It is there.
+    """
+    # A pipe or a device takes what comes and loses nothing; - is standard output.
+    if value is not None and value != Path("-") and not is_pipe_or_device(value):
+        refuse_existing(value, force=is_forced(ctx))
+    return value
+
+
+def is_forced(ctx: click.Context | None) -> bool:
+    """Whether ``--force`` was given."""
+    return ctx is not None and bool(ctx.meta.get(_FORCE))
+
+
+def _note_force(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    ctx.meta[_FORCE] = value
+
+
+# Eager: click reads it before the files that it is about.
+_force_option: Option[Any] = click.option(
+    "--force",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_note_force,
+    help="Replace files that are there.",
 )
+
+
+def record_option(*schemas: str) -> Option[Any]:
+    """``--json`` of a command.
+
+    Args:
+        schemas: What it writes, where another record in its place must be refused before minutes of work.
+    """
+
+    def check(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+        # A model given by mistake must never be overwritten by a report.
+        if value is None or value == "-":
+            return value
+        if not value.endswith(".json"):
+            raise click.BadParameter(f"'{value}' must end in .json, or be - for standard output.")
+        refuse_other_record(Path(value), schemas, force=is_forced(ctx))
+        return value
+
+    return replaces(
+        click.option(
+            "--json",
+            "json_target",
+            metavar="FILE",
+            callback=check,
+            help="Write the report as JSON; - is standard output. Replaces a report of the same kind.",
+        )
+    )
+
+
+json_option: Option[Any] = record_option()
 spec_option: Option[Any] = click.option(
     "--spec", "spec_file", type=PATH, metavar="FILE.toml", help="Spec of a model that carries none."
 )
@@ -51,8 +111,17 @@ profile_option: Option[Any] = click.option(
 optional_profile_option: Option[Any] = click.option(
     "--profile", "profile_name", metavar="ID", help="Device profile: id, alias or .toml file."
 )
-output_option: Option[Any] = click.option(
-    "-o", "--output", "output", type=PATH, required=True, metavar="OUT", help="File to write."
+output_option: Option[Any] = replaces(
+    click.option(
+        "-o",
+        "--output",
+        "output",
+        type=PATH,
+        required=True,
+        metavar="OUT",
+        callback=free_file,
+        help="File to write.",
+    )
 )
 root_option: Option[Any] = click.option(
     "--root", type=PATH, metavar="DIR", help="Device root; the preview root of this machine by default."

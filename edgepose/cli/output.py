@@ -19,11 +19,12 @@ from typing import Any
 
 import click
 
+from edgepose.cli.options import is_forced
 from edgepose.errors import EdgeposeError
 from edgepose.spec.records import Record, to_builtins
 from edgepose.spec.url_login import hide_logins
 from edgepose.spec.visible_text import shortened, visible, visible_json, visible_lines
-from edgepose.spec.whole_file import write_whole
+from edgepose.spec.whole_file import refuse_other_record, write_whole
 
 Progress = Callable[[int, int], None]
 # A colour is marked by what no text from outside can know, and becomes an escape code after all others have
@@ -51,8 +52,12 @@ def write_report(report: Record | dict[str, Any], json_target: str | None, text:
         click.echo(visible_json(content), nl=False)
         return
     if json_target is not None:
+        path = Path(json_target)
+        schemas = [str(plain["schema"])] if "schema" in plain else []
+        if refuse_other_record(path, schemas, force=is_forced(click.get_current_context(silent=True))):
+            say(f"{path}: replaced")
         # A file name that is not UTF-8 reaches here as lone surrogates; \udcXX is how JSON spells them.
-        write_whole(Path(json_target), [content.encode(errors="backslashreplace")])
+        write_whole(path, [content.encode(errors="backslashreplace")])
     if text is not None:
         show(text)
 

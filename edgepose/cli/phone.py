@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgepose.cli.options import PATH, json_option, output_option
+from edgepose.cli.options import PATH, json_option
 
 
 @click.command(
@@ -15,7 +15,7 @@ from edgepose.cli.options import PATH, json_option, output_option
     "edgepose phone pose.epb -o app/ --push",
 )
 @click.argument("bundle", type=PATH, metavar="BUNDLE")
-@output_option
+@click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="Folder to make.")
 @click.option("--push", is_flag=True, help="Copy the folder to a phone with adb.")
 @click.option("--serial", metavar="SERIAL", help="Which phone, as `adb devices` names it.")
 @click.option(

@@ -11,9 +11,11 @@ from edgepose.cli.options import (
     PATH,
     detector_option,
     detector_spec_option,
-    json_option,
+    free_file,
     output_option,
     profile_option,
+    record_option,
+    replaces,
     spec_option,
 )
 from edgepose.cli.output import progress_bar, say, table, write_report
@@ -46,8 +48,14 @@ _SHOWN_TENSORS = 20
     metavar="NAME|FILE",
     help="Carry out exactly this recipe, also one inside a quantized model; by default one is searched.",
 )
-@click.option(
-    "--save-recipe", type=PATH, metavar="FILE.json", help="Write the recipe that was used, to read and edit."
+@replaces(
+    click.option(
+        "--save-recipe",
+        type=PATH,
+        metavar="FILE.json",
+        callback=free_file,
+        help="Write the recipe that was used, to read and edit.",
+    )
 )
 @click.option(
     "--precision",
@@ -60,7 +68,7 @@ _SHOWN_TENSORS = 20
 @detector_spec_option
 @spec_option
 @output_option
-@json_option
+@record_option("edgepose.quantization/1")
 def command(  # noqa: PLR0917 (one argument an option)
     model: Path,
     profile_name: str,

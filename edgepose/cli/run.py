@@ -11,8 +11,10 @@ from edgepose.cli.options import (
     PATH,
     detector_option,
     detector_spec_option,
-    json_option,
+    free_file,
     port_option,
+    record_option,
+    replaces,
     root_option,
     socket_option,
     spec_option,
@@ -32,10 +34,20 @@ from edgepose.cli.options import (
 @root_option
 @detector_option
 @detector_spec_option
-@click.option(
-    "--output", type=PATH, metavar="POSES.jsonl", help="One JSON line a frame; - is standard output."
+@replaces(
+    click.option(
+        "--output",
+        type=PATH,
+        metavar="POSES.jsonl",
+        callback=free_file,
+        help="One JSON line a frame; - is standard output.",
+    )
 )
-@click.option("--render", type=PATH, metavar="OUT.mp4", help="Video with the poses drawn.")
+@replaces(
+    click.option(
+        "--render", type=PATH, metavar="OUT.mp4", callback=free_file, help="Video with the poses drawn."
+    )
+)
 @click.option("--max-frames", type=click.IntRange(min=1), metavar="N", help="End after N frames.")
 @click.option(
     "--detect-every",
@@ -63,7 +75,7 @@ from edgepose.cli.options import (
     "--allow-unlocked", "unlocked", is_flag=True, help="Run even where the kernel cannot lock frames in."
 )
 @threads_option
-@json_option
+@record_option("edgepose.run/1")
 def command(  # noqa: PLR0917 (one argument an option)
     source: str | None,
     camera_file: Path | None,

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepose.cli.options import PATH, host_options, json_option, require_one_place, root_option
+from edgepose.cli.options import (
+    PATH,
+    free_file,
+    host_options,
+    json_option,
+    replaces,
+    require_one_place,
+    root_option,
+)
 from edgepose.errors import DeployError
 
 if TYPE_CHECKING:
@@ -53,9 +61,8 @@ def show(
 
 
 @command.command(name="export", epilog="Example: edgepose telemetry export may.csv --format csv")
-@click.argument("file", type=PATH)
+@replaces(click.argument("file", type=PATH, callback=free_file))
 @click.option("--format", "kind", type=click.Choice(["json", "csv"]), default="json", show_default=True)
-@click.option("--force", is_flag=True, help="Replace FILE where it is there.")
 @_minutes_option
 @root_option
 @host_options
@@ -63,7 +70,6 @@ def export(
     *,
     file: Path,
     kind: str,
-    force: bool,
     minutes: int | None,
     root: Path | None,
     host: str | None,
@@ -72,9 +78,8 @@ def export(
 ) -> None:
     """Write telemetry to FILE: everything as JSON, or a row a minute as CSV."""
     from edgepose.cli.output import say
-    from edgepose.device.telemetry.export import export_telemetry, refuse_existing
+    from edgepose.device.telemetry.export import export_telemetry
 
-    refuse_existing(file, force=force)
     report = _read(minutes, root, host, host_fingerprint, ssh_config)
     export_telemetry(report, file, kind)
     say(f"{file}: {len(report.windows)} minutes, {len(report.events)} events.")

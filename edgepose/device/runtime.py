@@ -59,6 +59,7 @@ class RunRequest:
             for pictures of a folder, which have nothing to do with each other.
         smoothing: Steady keypoints; None smooths a video or camera and leaves a folder alone.
         capture: How the process that reads the source is watched.
+        append: Add to the lines that ``output`` holds, as a service does, which begins again and again.
     """
 
     source: str | SourceAddress
@@ -71,6 +72,7 @@ class RunRequest:
     detect_every: int | None = None
     smoothing: bool | None = None
     capture: CaptureOptions = field(default_factory=CaptureOptions)
+    append: bool = False
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ def _scene_time_ns(frame: Frame, info: SourceInfo) -> int:
 def _open_sinks(request: RunRequest, info: SourceInfo, opened: ExitStack) -> list[PoseSink]:
     sinks: list[PoseSink] = list(request.observers)
     if request.output is not None:
-        sinks.append(JsonlSink(request.output))
+        sinks.append(JsonlSink(request.output, append=request.append))
         opened.push(_closer(sinks[-1]))
     if request.render is not None:
         from edgepose.device.output.video_sink import VideoSink

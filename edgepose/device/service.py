@@ -48,7 +48,7 @@ class ServiceRequest:
     Attributes:
         source: SOURCE as typed.
         root: The device root.
-        output: JSON lines; None writes none.
+        output: JSON lines, added to those that are there; None writes none.
         observers: Who looks on; None keeps telemetry in the root.
         permissions: What the user allows.
     """
@@ -115,6 +115,7 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
                 request.source,
                 EstimatorChoice(root=root),
                 output=request.output,
+                append=True,
                 lock=lock,
                 observers=(notice, *opened),
                 capture=capture,

@@ -1,33 +1,213 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, for its owner alone, through no link (docs/adr/0040-outputs.md)."""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+import re
+import stat
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from edgepose.errors import ConfigError
 
+PRIVATE = 0o600
+# For what another user must read: a unit file, an installed model that the service's user runs.
+READABLE = 0o644
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# NAME_MAX is 255 bytes; a name that nearly fills it must have room for what is added.
+_MOST_OF_A_NAME = 100
+_MOST_RECORD_BYTES = 64 << 20
+_SCHEMA = re.compile(r"edgepose\.[a-z_]+/[0-9]+")
 
-def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
+
+def write_whole(path: Path, pieces: Iterable[bytes], mode: int = PRIVATE) -> None:
     """Writes beside the target, flushes to the disk, then renames.
 
     Args:
-        path: The file; an old one stays as it was until the rename.
+        path: The file; an old one stays as it was until the rename, a link there is replaced, not followed.
         pieces: Its content, in order.
+        mode: Who may read it.
 
     Raises:
         ConfigError: The file cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as stream:
+        with whole_file(path, mode) as stream:
             stream.writelines(pieces)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
     except OSError as problem:
+        raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
+
+
+@contextmanager
+def whole_file(
+    path: Path, mode: int = PRIVATE, before_rename: Callable[[], None] = lambda: None
+) -> Iterator[BinaryIO]:
+    """A stream to a file that gets its name when the block ends well, and is removed otherwise.
+
+    Args:
+        path: The file.
+        mode: Who may read it.
+        before_rename: Called when it is on the disk and has not its name yet.
+
+    Yields:
+        The stream.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    temporary = temporary_beside(path)
+    descriptor = os.open(temporary, _NEW, PRIVATE)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            _widen(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        before_rename()
+        temporary.replace(path)
+    except BaseException:
         with suppress(OSError):
             temporary.unlink()
-        raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
+        raise
+
+
+def open_growing(path: Path) -> int:
+    """Opens a file that is written line by line and can be read meanwhile.
+
+    A file is a new one under its name at once; one that was there is no more, and a link is replaced, not
+    followed. A pipe or a device (``/dev/stdout``) is opened as it is.
+
+    Returns:
+        A descriptor.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    if is_pipe_or_device(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise FileExistsError(errno.EEXIST, "it was exchanged for a file just now", os.fspath(path))
+        return descriptor
+    temporary = temporary_beside(path)
+    descriptor = os.open(temporary, _NEW, PRIVATE)
+    try:
+        temporary.replace(path)
+    except OSError:
+        os.close(descriptor)
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    return descriptor
+
+
+def open_appending(path: Path) -> int:
+    """Opens a file to add to its end; one that is there keeps what it holds. A link is refused.
+
+    Returns:
+        A descriptor.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    if is_pipe_or_device(path):
+        return open_growing(path)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Nothing that is there is replaced without being asked for, and nothing but a file ever.
+
+    Args:
+        path: What is to be written.
+        force: Whether the user said so.
+
+    Raises:
+        ConfigError: Something is there.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        # Nothing there; or it cannot be reached, which the writer says better.
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "no file"
+        raise ConfigError(f"Cannot write {path}: it is {kind}.", "Give the name of a file.")
+    if not force:
+        raise ConfigError(f"{path} is there already.", "Choose another name, or replace it with --force.")
+
+
+def refuse_other_record(path: Path, schemas: Collection[str], *, force: bool) -> bool:
+    """A record may take the place of one of its own kind; anything else stays unless the user said so.
+
+    Args:
+        path: What is to be written.
+        schemas: What the new record may be, such as ``edgepose.evaluation/1``, whatever the version; where it
+            is not known yet, none: then any record of edgepose may be there.
+        force: Whether the user said so.
+
+    Returns:
+        Whether something is there that will be replaced.
+
+    Raises:
+        ConfigError: Something else is there.
+    """
+    if not path.is_symlink() and path.is_file() and not force:
+        found = _schema_of(path)
+        if found and (not schemas or _kind(found) in map(_kind, schemas)):
+            return True
+        what = f"a record of another kind ({_kind(found)})" if found else "no record of edgepose"
+        raise ConfigError(
+            f"{path} is there already and is {what}.", "Choose another name, or replace it with --force."
+        )
+    refuse_existing(path, force=force)
+    return path.is_file()
+
+
+def is_pipe_or_device(path: Path) -> bool:
+    """Whether nothing could be overwritten there, as in ``/dev/stdout`` or ``/dev/null``."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the same folder that nobody can foresee."""
+    return path.with_name(f"{_temporary_prefix(path)}{os.urandom(8).hex()}.tmp")
+
+
+def is_temporary_of(path: Path, target: Path) -> bool:
+    """Whether a name may be one that ``temporary_beside`` gave; a power cut leaves such a file."""
+    return path.name.startswith(_temporary_prefix(target)) and path.suffix == ".tmp"
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name[:_MOST_OF_A_NAME]}."
+
+
+def _schema_of(path: Path) -> str:
+    """What a record says it is; nothing where it is none."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_MOST_RECORD_BYTES + 1)
+        record = json.loads(content) if len(content) <= _MOST_RECORD_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return ""
+    schema = record.get("schema") if isinstance(record, dict) else None
+    return schema if isinstance(schema, str) and _SCHEMA.fullmatch(schema) else ""
+
+
+def _kind(schema: str) -> str:
+    return schema.partition("/")[0]
+
+
+def _widen(descriptor: int, mode: int) -> None:
+    """Lets others read where that is wanted and they cannot; FAT has the modes of its mount."""
+    if mode & ~os.fstat(descriptor).st_mode:
+        os.fchmod(descriptor, mode)

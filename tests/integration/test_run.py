@@ -58,6 +58,8 @@ def test_a_video_gives_a_line_a_frame_a_drawn_video_and_a_summary(one_stage: Pat
     assert result.returncode == 0, result.stderr
     lines = _lines(poses.read_text())
     assert [line["frame"] for line in lines] == list(range(12))
+    # What is known about persons is the user's alone, whatever the umask.
+    assert {path.stat().st_mode & 0o777 for path in (poses, drawn, report)} == {0o600}
     assert all(sorted(p["track_id"] for p in line["poses"]) == [1, 2] for line in lines)
     assert all(line["dropped_before"] == 0 and line["latency_ms"] > 0 for line in lines)
     times = [line["timestamp_ns"] for line in lines]
@@ -175,8 +177,10 @@ def test_a_kill_leaves_whole_lines_and_no_half_video(top_down: Path, tmp_path: P
         (["VIDEO", "--model", "VIDEO"], 5, "no model that edgepose knows"),
         (["VIDEO", "--model", "MODEL", "--root", "."], 3, "Only one of --model, --root"),
         (["VIDEO", "--spec", "x.toml"], 3, "--spec describes a --model"),
-        (["VIDEO", "--model", "MODEL", "--output", "MODEL"], 3, "also an input"),
-        (["VIDEO", "--model", "MODEL", "--render", "VIDEO"], 3, "also an input"),
+        (["VIDEO", "--model", "MODEL", "--output", "MODEL"], 3, "is there already"),
+        (["VIDEO", "--model", "MODEL", "--render", "VIDEO"], 3, "is there already"),
+        (["VIDEO", "--model", "MODEL", "--force", "--output", "MODEL"], 3, "also an input"),
+        (["VIDEO", "--model", "MODEL", "--force", "--render", "VIDEO"], 3, "also an input"),
         (
             ["VIDEO", "--model", "MODEL", "--output", "x", "--render", "x"],
             3,

@@ -40,14 +40,14 @@ def open_drift(
         content = (installed.folder / manifest.drift_reference).read_bytes()
         sha256 = sha256_of_bytes(content)
         reference = from_json(content, DriftReference, manifest.drift_reference, TrustError)
-    listeners = DriftListeners(notes, _hook(choice.hook, opened), say)
+    listeners = DriftListeners(notes, _hook(choice, opened), say)
     return DriftSink(choice.root, RunningModel(manifest, sha256), reference, listeners, choice.options)
 
 
-def _hook(command: str | None, opened: ExitStack) -> Callable[[DriftEvent], None]:
-    if command is None:
+def _hook(choice: DriftChoice, opened: ExitStack) -> Callable[[DriftEvent], None]:
+    if choice.hook is None:
         return lambda _event: None
-    process = FedProcess(_HOOK, [command])
+    process = FedProcess(_HOOK, [choice.hook, str(choice.root.absolute())])
     opened.callback(process.close)
 
     def tell(event: DriftEvent) -> None:

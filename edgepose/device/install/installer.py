@@ -363,8 +363,8 @@ def _remove_leftovers(layout: Layout, state: DeviceState) -> None:
         remove_tree(layout.slot(slot))
     for slot in SLOTS:
         remove_tree(layout.staging(slot))
-    remove_tree(layout.state_temporary)
-    remove_tree(layout.anchor_temporary)
+    for path in layout.cut_off_writes():
+        remove_tree(path)
 
 
 def _install_report(layout: Layout, state: DeviceState, health: HealthReport) -> InstallReport:

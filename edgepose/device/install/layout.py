@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.spec.device_status import SlotName
+from edgepose.spec.whole_file import is_temporary_of
 
 SLOTS: tuple[SlotName, SlotName] = ("a", "b")
-_STATE, _STATE_TEMPORARY, _LOCK, _SLOTS = "state.json", "state.json.new", "lock", "slots"
+_STATE, _LOCK, _SLOTS = "state.json", "lock", "slots"
 _TRUST, _ANCHOR, _VAR, _ENGINE_CACHE = "trust", "anchor.json", "var", "engine_cache"
 # What releases before ADR 0037 kept beside the state.
 MOVED_INTO_VAR = ("telemetry", "telemetry.prom", "drift", "running.json", "engine_cache")
@@ -45,10 +46,19 @@ class Layout:
         """The single source of truth."""
         return self.root / _STATE
 
-    @property
-    def state_temporary(self) -> Path:
-        """The next state before its rename."""
-        return self.root / _STATE_TEMPORARY
+    def cut_off_writes(self) -> list[Path]:
+        """Next states and anchors that a power cut kept from their name; who holds the lock may remove them.
+
+        Raises:
+            OSError: A folder cannot be listed.
+        """
+        return [
+            path
+            for target in (self.state, self.anchor)
+            if target.parent.is_dir()
+            for path in target.parent.iterdir()
+            if is_temporary_of(path, target)
+        ]
 
     @property
     def lock(self) -> Path:
@@ -59,11 +69,6 @@ class Layout:
     def anchor(self) -> Path:
         """Whom the device believes, and what it admitted before it did."""
         return self.root / _TRUST / _ANCHOR
-
-    @property
-    def anchor_temporary(self) -> Path:
-        """The next anchor before its rename."""
-        return self.anchor.with_suffix(".new")
 
     @property
     def var(self) -> Path:
@@ -94,7 +99,8 @@ class Layout:
         """
         if self.state.exists() or not self.root.exists():
             return []
-        return sorted({path.name for path in self.root.iterdir()} - {_LOCK, _STATE_TEMPORARY, _TRUST, _VAR})
+        cut_off = {path.name for path in self.cut_off_writes()}
+        return sorted({path.name for path in self.root.iterdir()} - {_LOCK, _TRUST, _VAR, *cut_off})
 
 
 def engine_cache_beside(slot: Path) -> Path:

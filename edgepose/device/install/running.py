@@ -10,7 +10,7 @@ from edgepose.device.install.var_folder import make_var, read_of_service
 from edgepose.errors import EdgeposeError
 from edgepose.spec.device_status import SandboxReport
 from edgepose.spec.records import Record, from_json, to_json
-from edgepose.spec.whole_file import write_whole
+from edgepose.spec.whole_file import READABLE, write_whole
 
 _NAME = "running.json"
 
@@ -37,7 +37,8 @@ def note_running(root: Path, sandbox: SandboxReport) -> None:
     """
     pid = os.getpid()
     running = RunningService(pid=pid, started=_started(pid) or "", sandbox=sandbox)
-    write_whole(make_var(root) / _NAME, [to_json(running).encode()])
+    # ``status`` is asked by other users too; it holds no secret.
+    write_whole(make_var(root) / _NAME, [to_json(running).encode()], READABLE)
 
 
 def running_sandbox(root: Path) -> SandboxReport:

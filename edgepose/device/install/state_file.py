@@ -11,12 +11,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgepose.device.install.durable_files import flush_and_forget, flush_folder, make_folder
+from edgepose.device.install.durable_files import flush_folder, make_folder
 from edgepose.device.install.fault_points import FaultPoint
 from edgepose.device.install.layout import Layout
 from edgepose.device.install.transitions import DeviceState
 from edgepose.errors import DeployError, TrustError
 from edgepose.spec.records import from_json, to_json
+from edgepose.spec.whole_file import PRIVATE, READABLE, whole_file
 from edgepose.trust.anchor import TrustAnchor
 
 
@@ -48,20 +49,18 @@ def write_state(layout: Layout, state: DeviceState, reach: FaultPoint) -> None:
     Raises:
         OSError: It cannot be written; the old state stays.
     """
-    copied = None
+    copied, mode = None, _mode(layout)
     if state.trust is not None:
         copied = replace(state.trust, admitted={})
         content = to_json(state.trust, indent=1).encode()
         if _read(layout.anchor) != content:
             make_folder(layout.anchor.parent)
-            _write_beside(layout.anchor_temporary, content)
-            reach("anchor_written_aside")
-            layout.anchor_temporary.replace(layout.anchor)
+            with whole_file(layout.anchor, mode, lambda: reach("anchor_written_aside")) as stream:
+                stream.write(content)
             reach("anchor_renamed")
             flush_folder(layout.anchor.parent)
-    _write_beside(layout.state_temporary, to_json(replace(state, trust=copied), indent=1).encode())
-    reach("state_written_aside")
-    layout.state_temporary.replace(layout.state)
+    with whole_file(layout.state, mode, lambda: reach("state_written_aside")) as stream:
+        stream.write(to_json(replace(state, trust=copied), indent=1).encode())
     reach("state_renamed")
     flush_folder(layout.root)
 
@@ -75,9 +74,10 @@ def _read(path: Path) -> bytes | None:
         raise DeployError(f"Cannot read {path}: {problem.strerror}.") from problem
 
 
-def _write_beside(temporary: Path, content: bytes) -> None:
-    with temporary.open("wb") as stream:
-        # The service is another user, and must read it whatever this one's umask is.
-        os.fchmod(stream.fileno(), 0o644)
-        stream.write(content)
-        flush_and_forget(stream)
+def _mode(layout: Layout) -> int:
+    """For its owner alone, unless the service is another user, who reads it."""
+    try:
+        other = layout.var.lstat().st_uid != os.geteuid()
+    except FileNotFoundError:
+        other = False
+    return READABLE if other else PRIVATE

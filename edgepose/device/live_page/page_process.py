@@ -29,7 +29,7 @@ def temperature_celsius() -> float | None:
     """The hottest thermal zone, as :mod:`edgepose.inference.machine` reads it, without its imports."""
     values = []
     for path in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
-        with suppress(OSError, ValueError):
+        with suppress(OSError):
             values.append(int(path.read_text(encoding="ascii")) / 1000)
     return max(values, default=None)
 
@@ -65,7 +65,7 @@ def follow(path: Path, feed: LiveFeed, stop: Callable[[], bool]) -> None:
 
 def _pieces_of(path: Path, stop: Callable[[], bool]) -> Iterator[list[bytes]]:
     lines = LineSplitter()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, suppress(OSError, ValueError):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, suppress(OSError):
         connection.connect(str(path))
         connection.settimeout(0.5)
         while not stop():
@@ -94,8 +94,7 @@ def main() -> None:
         print(to_json(started), flush=True)  # noqa: T201 (the protocol)
         return
     print(to_json(Started(place=server.address)), flush=True)  # noqa: T201
-    with suppress(ValueError):
-        pump(sys.stdin.fileno(), feed)
+    pump(sys.stdin.fileno(), feed)
     feed.end()
     time.sleep(_LAST_NEWS_S)
     with suppress(BrokenPipeError):

@@ -1,15 +1,15 @@
 """The page over HTTP, on the loopback interface alone.
 
-No page of another origin can read it, also not by giving its own name this machine's address: the Host header
-must name the loopback interface. Nothing is taken from a browser but a request's first line and headers.
+One thread serves everybody, and nobody can take the place of others: a connection is for one request, which
+must be whole after ten seconds however its bytes come; where all places are taken, the one that has waited
+longest for its request makes room.
 """
 
 from __future__ import annotations
 
-import http.server
+import asyncio
 import json
-import pkgutil
-import socketserver
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,37 +17,28 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, cast
 
+from edgepose.device.live_page.page_request import MAX_REQUEST_BYTES, Answer, answer_to, refusal
 from edgepose.device.live_page.page_state import PageState
 
 ADDRESS = "127.0.0.1"
-_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
-_ASSETS = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-}
-# Nothing from elsewhere, nothing inline, no image at all.
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    "Cache-Control": "no-store",
-}
-_SHORTEST_STEP_S = 1 / 30
-_FIGURES_EVERY_S = 1.0
-_REQUEST_LIMIT_S = 10.0
 MAX_VIEWERS = 8
+# The viewers among them. A browser opens six to one host at once.
+MAX_CONNECTIONS = 64
+REQUEST_LIMIT_S = 10.0
+# A viewer that takes nothing for so long has gone.
+_SEND_LIMIT_S = 10.0
+# So long and so much is read after an answer, so that a client that still sends gets it.
+_GOODBYE_S = 1.0
+_GOODBYE_BYTES = 1 << 16
+_STEP_S = 1 / 30
+_FIGURES_EVERY_S = 1.0
 
 
 class LiveFeed:
     """The newest state, for those who look and for the one who feeds.
 
     Args:
-        temperature_celsius: Asked once a second and viewer.
+        temperature_celsius: Asked once a second where somebody looks.
         clock_s: A clock that nobody sets.
     """
 
@@ -59,171 +50,213 @@ class LiveFeed:
         self._temperature_celsius = temperature_celsius
         self._clock_s = clock_s
         self._state = PageState()
-        self._change = threading.Condition()
+        self._lock = threading.Lock()
 
     def take(self, lines: list[bytes]) -> None:
         """Takes lines as they came; one that is damaged is left out."""
-        with self._change:
+        with self._lock:
             for line in lines:
                 with suppress(ValueError):
                     self._state.take(line, self._clock_s())
-            self._change.notify_all()
 
     def end(self) -> None:
         """Nothing more will come."""
-        with self._change:
+        with self._lock:
             self._state.ended = True
-            self._change.notify_all()
 
-    def wait(self, seen: int, limit_s: float) -> tuple[int, dict[str, Any] | None, bool]:
-        """Waits for a frame after the one that was seen.
-
-        Returns:
-            The frame's number, its skeletons, and whether nothing more will come.
-        """
-        with self._change:
-            self._change.wait_for(lambda: self._state.number != seen or self._state.ended, limit_s)
+    def newest(self) -> tuple[int, dict[str, Any] | None, bool]:
+        """The newest frame's number, its skeletons, and whether nothing more will come."""
+        with self._lock:
             return self._state.number, self._state.view, self._state.ended
 
     def figures(self) -> dict[str, Any]:
         """The figures now."""
         temperature = self._temperature_celsius()
-        with self._change:
+        with self._lock:
             return self._state.figures(self._clock_s(), temperature)
 
 
-class PageServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
+class _Viewer:
+    """Gets events; one that takes them too slowly misses some, one that takes none is dropped.
+
+    Args:
+        transport: Its connection.
+
+    Attributes:
+        is_new: Whether it has got nothing yet.
+        gone: Set when it is done with.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._took_at_s = time.monotonic()
+        self.is_new = True
+        self.gone = asyncio.Event()
+        # It has nothing more to say; that it left is noticed by a write that fails.
+        transport.pause_reading()
+
+    def offer(self, events: bytes) -> None:
+        """Sends events where those before are sent: never more than one step waits for a viewer."""
+        now_s = time.monotonic()
+        if self._transport.is_closing():
+            self.gone.set()
+        elif not self._transport.get_write_buffer_size():
+            self._took_at_s = now_s
+            if events:
+                self._transport.write(events)
+                self.is_new = False
+        elif now_s - self._took_at_s > _SEND_LIMIT_S:
+            self._transport.abort()
+            self.gone.set()
+
+
+class PageServer:
     """Serves one feed.
 
     Args:
         port: On 127.0.0.1; 0 takes a free one.
         feed: What to show.
 
+    Attributes:
+        server_port: Where it listens.
+
     Raises:
         OSError: The port is taken.
     """
 
-    daemon_threads = True
-    block_on_close = False
-    # A second server on the port must fail, and not share it.
-    allow_reuse_port = False
-
     def __init__(self, port: int, feed: LiveFeed) -> None:
-        self.feed = feed
-        self.viewers = threading.BoundedSemaphore(MAX_VIEWERS)
-        super().__init__((ADDRESS, port), _Handler)
+        self._feed = feed
+        # Nothing asks for SO_REUSEPORT: a second server on the port fails and does not share it.
+        self._listener = socket.create_server((ADDRESS, port), backlog=MAX_CONNECTIONS)
+        self.server_port: int = self._listener.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._stopped, self._ended = asyncio.Event(), threading.Event()
+        self._looked_at = asyncio.Event()
+        self._viewers: set[_Viewer] = set()
+        self._open: set[asyncio.StreamWriter] = set()
+        # In the order in which they came.
+        self._without_request: dict[asyncio.StreamWriter, None] = {}
 
     @property
     def address(self) -> str:
         """For a browser."""
         return f"http://{ADDRESS}:{self.server_port}/"
 
-    def server_bind(self) -> None:
-        """Binds without asking the name service for this machine's name, as the base class does."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = ADDRESS, self.server_address[1]
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that went away in the middle is no news."""
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = _REQUEST_LIMIT_S
-    server_version = "edgepose"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 (the base class's name)
-        """Who looked, and when, is nobody's business."""
-
-    def _answer(self, *, with_body: bool) -> None:
-        path = self.path.partition("?")[0]
-        if not _is_loopback(self.headers.get("Host", "")):
-            # Another name that leads here is how a foreign page would read this one (DNS rebinding).
-            self._say(HTTPStatus.MISDIRECTED_REQUEST, "This page answers to 127.0.0.1 and localhost alone.")
-        elif path == "/events" and with_body:
-            self._stream()
-        elif path in _ASSETS:
-            name, kind = _ASSETS[path]
-            self._send(HTTPStatus.OK, kind, _asset(name), with_body=with_body)
-        else:
-            self._say(HTTPStatus.NOT_FOUND, "There is nothing here.")
-
-    def _say(self, status: HTTPStatus, text: str) -> None:
-        self._send(status, "text/plain; charset=utf-8", text.encode(), with_body=self.command != "HEAD")
-
-    def _send(self, status: HTTPStatus, kind: str, body: bytes, *, with_body: bool) -> None:
-        self._begin(status, kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
-
-    def _begin(self, status: HTTPStatus, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        for name, value in _HEADERS.items():
-            self.send_header(name, value)
-
-    def _stream(self) -> None:
-        server = cast("PageServer", self.server)
-        # Browsers say where a request comes from; only this very page may listen.
-        if self.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-            self._say(HTTPStatus.FORBIDDEN, "Only the page itself may listen.")
-            return
-        if not server.viewers.acquire(blocking=False):
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_VIEWERS} look already.")
-            return
-        self.close_connection = True
+    def serve_forever(self) -> None:
+        """Serves until ``shutdown``; in a thread of its own."""
         try:
-            self._begin(HTTPStatus.OK, "text/event-stream")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self._send_events(server.feed)
-        except OSError:
-            # The browser left, or takes nothing for ten seconds.
-            return
+            self._loop.run_until_complete(self._serve())
         finally:
-            server.viewers.release()
+            self._loop.close()
+            self._ended.set()
 
-    def _send_events(self, feed: LiveFeed) -> None:
-        seen, figures_at = 0, 0.0
+    def shutdown(self) -> None:
+        """Ends ``serve_forever`` and waits for its end; from another thread."""
+        with suppress(RuntimeError):
+            # It has ended already where this is raised.
+            self._loop.call_soon_threadsafe(self._stopped.set)
+        self._ended.wait()
+
+    def server_close(self) -> None:
+        """Frees the port."""
+        self._listener.close()
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._connected, sock=self._listener, limit=MAX_REQUEST_BYTES)
+        events = asyncio.create_task(self._send_events())
+        await self._stopped.wait()
+        server.close()
+        for writer in self._open:
+            writer.transport.abort()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(events, *left, return_exceptions=True)
+        # The loop closes the connections in its next turn.
+        await asyncio.sleep(0)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._open) >= MAX_CONNECTIONS and not self._make_room():
+            writer.transport.abort()
+            return
+        self._open.add(writer)
+        self._without_request[writer] = None
+        try:
+            answer = await self._answer(reader)
+            self._without_request.pop(writer, None)
+            await self._send(answer, reader, writer)
+        except (OSError, EOFError, asyncio.TimeoutError):
+            # It left in the middle, sends no whole request in time, or takes nothing.
+            writer.transport.abort()
+        finally:
+            self._without_request.pop(writer, None)
+            self._open.discard(writer)
+            writer.close()
+
+    def _make_room(self) -> bool:
+        """Ends the connection that has waited longest for its request; whether there was one."""
+        for writer in self._without_request:
+            del self._without_request[writer]
+            writer.transport.abort()
+            return True
+        return False
+
+    async def _answer(self, reader: asyncio.StreamReader) -> Answer:
+        try:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_LIMIT_S)
+        except asyncio.LimitOverrunError:
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            return refusal(status, f"A request has at most {MAX_REQUEST_BYTES} bytes.")
+        answer = answer_to(head)
+        if answer.body is None and len(self._viewers) >= MAX_VIEWERS:
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_VIEWERS} look already.")
+        return answer
+
+    async def _send(self, answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer.encoded())
+        if answer.body is None:
+            viewer = _Viewer(cast("asyncio.Transport", writer.transport))
+            self._viewers.add(viewer)
+            self._looked_at.set()
+            try:
+                await viewer.gone.wait()
+            finally:
+                self._viewers.discard(viewer)
+            return
+        await asyncio.wait_for(writer.drain(), _SEND_LIMIT_S)
+        writer.write_eof()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(_read_away(reader), _GOODBYE_S)
+
+    async def _send_events(self) -> None:
+        """The same bytes for all; more frames than a screen can show are left out."""
+        seen, figures_at_s = 0, 0.0
         while True:
-            step = time.monotonic()
-            number, view, ended = feed.wait(seen, figures_at - step if figures_at > step else 0.0)
-            if number != seen and view is not None:
-                self._event("poses", view)
-                seen = number
-            if ended or time.monotonic() >= figures_at:
-                self._event("figures", feed.figures())
-                figures_at = time.monotonic() + _FIGURES_EVERY_S
-            if ended:
-                return
-            # More frames than a screen can show are left out; the newest is always the next.
-            time.sleep(max(_SHORTEST_STEP_S - (time.monotonic() - step), 0))
-
-    def _event(self, name: str, data: dict[str, Any]) -> None:
-        text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-        self.wfile.write(f"event: {name}\ndata: {text}\n\n".encode())
-
-
-def _is_loopback(host: str) -> bool:
-    """The port may be another one: ssh can carry it elsewhere."""
-    name, colon, port = host.rpartition(":")
-    if not colon or not port.isdigit():
-        name = host
-    return name.lower() in _HOSTS
+            await self._looked_at.wait()
+            number, view, ended = self._feed.newest()
+            poses = _event("poses", view) if view is not None else b""
+            news = poses if number != seen else b""
+            seen = number
+            has_new = any(viewer.is_new for viewer in self._viewers)
+            figures = b""
+            if ended or has_new or time.monotonic() >= figures_at_s:
+                figures = _event("figures", self._feed.figures())
+                figures_at_s = time.monotonic() + _FIGURES_EVERY_S
+            for viewer in self._viewers:
+                viewer.offer((poses if viewer.is_new else news) + figures)
+                if ended:
+                    viewer.gone.set()
+            if not self._viewers:
+                self._looked_at.clear()
+            await asyncio.sleep(_STEP_S)
 
 
-def _asset(name: str) -> bytes:
-    # The package may lie in a zip file.
-    content = pkgutil.get_data("edgepose.device.live_page", f"assets/{name}")
-    if content is None:
-        raise FileNotFoundError(name)
-    return content
+async def _read_away(reader: asyncio.StreamReader) -> None:
+    left = _GOODBYE_BYTES
+    while left > 0 and (piece := await reader.read(left)):
+        left -= len(piece)
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return f"event: {name}\ndata: {text}\n\n".encode()

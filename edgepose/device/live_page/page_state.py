@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 POSES, PAGE, EVENT = "edgepose.poses/1", "edgepose.page/1", "edgepose.page_event/1"
@@ -15,6 +16,8 @@ _RECENT_S = 3.0
 # A source that gives nothing for so long is said to be waited for.
 _QUIET_S = 3.0
 _MOST_PERSONS = 100
+# What lines hold is ours, but a program of somebody else may write to the socket that the page follows.
+_MOST_POINTS, _MOST_NAMES, _LONGEST_NAME, _MOST_RECENT = 512, 64, 64, 3000
 
 Edges = list[tuple[int, int]]
 
@@ -33,14 +36,14 @@ class PageState:
     view: dict[str, Any] | None = None
     ended: bool = False
     _edges: dict[str, Edges] = field(default_factory=dict)
-    _recent: deque[tuple[float, float]] = field(default_factory=deque)
+    _recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_MOST_RECENT))
     _dropped: int = 0
     _persons: int = 0
     _limit_fps: float | None = None
     _drift: dict[str, float | None] = field(default_factory=dict)
 
     def take(self, line: bytes, now_s: float) -> None:
-        """Takes a line; one of another schema is left alone.
+        """Takes a line whole or not at all; one of another schema is left alone.
 
         Args:
             line: JSON.
@@ -49,16 +52,16 @@ class PageState:
         Raises:
             ValueError: It is not what its schema says.
         """
-        record = json.loads(line, parse_constant=_refuse)
         try:
+            record = json.loads(line, parse_constant=_refuse, parse_float=_finite)
             schema = record["schema"]
             if schema == POSES:
                 self._take_poses(record, now_s)
             elif schema == PAGE:
-                self._edges[str(record["skeleton"])] = [(int(a), int(b)) for a, b in record["edges"]]
+                self._take_edges(str(record["skeleton"]), record["edges"])
             elif schema == EVENT:
                 self._take_event(str(record["kind"]), str(record["subject"]), record["value"])
-        except (KeyError, TypeError, IndexError) as problem:
+        except (KeyError, TypeError, IndexError, OverflowError, RecursionError) as problem:
             raise ValueError(f"not a line of {POSES}") from problem
 
     def figures(self, now_s: float, temperature_celsius: float | None) -> dict[str, Any]:
@@ -77,33 +80,43 @@ class PageState:
             "drift": [{"feature": feature, "size": size} for feature, size in sorted(self._drift.items())],
         }
 
+    def _take_edges(self, skeleton: str, edges: list[Any]) -> None:
+        if len(self._edges) < _MOST_NAMES or skeleton in self._edges:
+            self._edges[skeleton] = [(int(a), int(b)) for a, b in edges[:_MOST_POINTS]]
+
     def _take_poses(self, record: dict[str, Any], now_s: float) -> None:
         persons = [
             {
                 "id": None if person["track_id"] is None else int(person["track_id"]),
-                "points": [[float(x), float(y), float(score)] for x, y, score in person["keypoints"]],
+                "points": [
+                    [float(x), float(y), float(score)] for x, y, score in person["keypoints"][:_MOST_POINTS]
+                ],
             }
             for person in record["poses"][:_MOST_PERSONS]
         ]
-        self.view = {
+        view = {
             "frame": int(record["frame"]),
             "size": [int(record["width_px"]), int(record["height_px"])],
             "edges": self._edges.get(str(record["skeleton"]), []),
             "persons": persons,
         }
+        dropped, latency_ms = int(record["dropped_before"]), float(record["latency_ms"])
+        self.view = view
         self.number += 1
         self._persons = len(persons)
-        self._dropped += int(record["dropped_before"])
-        self._recent.append((now_s, float(record["latency_ms"])))
+        self._dropped += dropped
+        self._recent.append((now_s, latency_ms))
         self._forget(now_s)
 
     def _take_event(self, kind: str, subject: str, value: float | None) -> None:
+        size = None if value is None else float(value)
         if kind == "drift_started":
-            self._drift[subject] = None if value is None else float(value)
+            if len(self._drift) < _MOST_NAMES:
+                self._drift[subject[:_LONGEST_NAME]] = size
         elif kind == "drift_ended":
-            self._drift.pop(subject, None)
+            self._drift.pop(subject[:_LONGEST_NAME], None)
         elif kind == "rate_lowered":
-            self._limit_fps = None if value is None else float(value)
+            self._limit_fps = size
         elif kind == "rate_restored":
             self._limit_fps = None
 
@@ -128,3 +141,11 @@ def _at(ordered: list[float], share: float) -> float | None:
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is no coordinate")
+
+
+def _finite(text: str) -> float:
+    """JSON has 1e400, which Python reads as infinity."""
+    value = float(text)
+    if not isfinite(value):
+        _refuse(text)
+    return value

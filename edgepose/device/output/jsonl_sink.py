@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgepose.device.output.pose_sink import FrameResult
 from edgepose.errors import ConfigError, ModelError
 from edgepose.pose.poses import Poses
+from edgepose.spec.whole_file import open_appending, open_growing
 
 SCHEMA = "edgepose.poses/1"
 STANDARD_OUTPUT = Path("-")
@@ -25,16 +26,18 @@ class JsonlSink:
 
     Args:
         path: The file, which is replaced; ``-`` is standard output.
+        append: Keep what it holds and add to it.
 
     Raises:
         ConfigError: The file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, append: bool = False) -> None:
         self._path = path
         self._owned = path != STANDARD_OUTPUT
+        opened = open_appending if append else open_growing
         try:
-            self._descriptor = _open(path) if self._owned else 1
+            self._descriptor = opened(path) if self._owned else 1
         except OSError as problem:
             raise self._failure(problem) from problem
 
@@ -128,10 +131,6 @@ def _rounded(values: NDArray[np.floating], decimals: int) -> list[Any]:
         raise ModelError("A pose holds NaN or infinite values.", "The model is damaged.")
     # float64 first: a rounded float32 would print as 12.3400001526. Adding 0 turns -0.0 into 0.0.
     return list((np.round(values.astype(np.float64), decimals) + 0.0).tolist())
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:

@@ -7,18 +7,25 @@ LONGEST_LINE_BYTES = 4 << 20
 
 
 class LineSplitter:
-    """Collects bytes until a line is whole."""
+    """Collects bytes until a line is whole; a line without an end is left out and costs no memory.
+
+    Attributes:
+        left_out: Lines that were too long.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
+        self._skips = False
+        self.left_out = 0
 
     def take(self, piece: bytes) -> list[bytes]:
-        """Takes bytes as they came; returns the lines that are whole now, each with its newline.
-
-        Raises:
-            ValueError: A line has no end.
-        """
+        """Takes bytes as they came; returns the lines that are whole now, each with its newline."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
-        if len(self._rest) > LONGEST_LINE_BYTES:
-            raise ValueError(f"A line is longer than {LONGEST_LINE_BYTES} bytes.")
+        if lines and self._skips:
+            # The end of the line that was too long.
+            del lines[0]
+            self._skips = False
+        if len(self._rest) > LONGEST_LINE_BYTES or self._skips:
+            self.left_out += not self._skips
+            self._rest, self._skips = b"", True
         return [line + b"\n" for line in lines]

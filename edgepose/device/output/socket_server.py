@@ -18,6 +18,8 @@ from edgepose.device.output.line_splitter import LineSplitter
 MAX_WAITING_BYTES = 1 << 20
 MAX_READERS = 16
 _FLUSH_LIMIT_S = 2.0
+# A reader that takes nothing of what waits for so long has gone; its place is free for another one.
+TAKING_LIMIT_S = 60.0
 _PIECE_BYTES = 1 << 18
 
 
@@ -37,6 +39,7 @@ class Reader:
         self.connection = connection
         self.waiting = bytearray()
         self.dropped = 0
+        self._took_at_s = time.monotonic()
 
     def offer(self, line: bytes) -> None:
         """Takes a line, or drops it whole where too much waits already."""
@@ -50,10 +53,12 @@ class Reader:
         try:
             while self.waiting:
                 del self.waiting[: self.connection.send(self.waiting)]
+                self._took_at_s = time.monotonic()
         except BlockingIOError:
-            pass
+            return time.monotonic() - self._took_at_s < TAKING_LIMIT_S
         except OSError:
             return False
+        self._took_at_s = time.monotonic()
         return True
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -13,6 +16,7 @@ from edgepose.device.capture.native_messages import silence_native_messages
 from edgepose.device.output.pose_sink import FrameResult
 from edgepose.device.output.skeleton_drawing import draw_poses
 from edgepose.errors import ConfigError, MissingDependencyError
+from edgepose.spec.whole_file import PRIVATE, whole_file
 
 # Pictures of a folder have no rate: two a second can be looked at.
 FPS_WITHOUT_RATE = 2.0
@@ -35,15 +39,19 @@ class VideoSink:
 
     def __init__(self, path: Path, fps: float | None) -> None:
         self._path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.mp4")
         self._fps = fps or FPS_WITHOUT_RATE
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self._closed = False
-        # FFmpeg cannot say why it failed to open a file, so that is found out before.
+        # FFmpeg opens by name and follows links: in a folder of its own (mode 0700) nobody can lay one. It
+        # cannot say why it failed to open a file either, so that is found out before.
+        self._folder: TemporaryDirectory[str] | None = None
         try:
-            self._temporary.touch()
+            self._folder = TemporaryDirectory(prefix=f".{path.name[:100]}.", dir=path.parent)
+            self._temporary = Path(self._folder.name) / "video.mp4"
+            self._temporary.touch(PRIVATE, exist_ok=False)
         except OSError as problem:
+            self._remove()
             raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
 
     def write(self, result: FrameResult) -> None:
@@ -76,7 +84,12 @@ class VideoSink:
         except OSError as problem:
             raise ConfigError(f"Cannot write {self._path}: {problem.strerror}.") from problem
         finally:
-            self._temporary.unlink(missing_ok=True)
+            self._remove()
+
+    def _remove(self) -> None:
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.cleanup()
 
     def _open_writer(self) -> cv2.VideoWriter:
         silence_native_messages()
@@ -95,7 +108,14 @@ class VideoSink:
             raise ConfigError(f"Cannot write {self._path}: the encoder wrote nothing; the disk may be full.")
         with self._temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        self._temporary.replace(self._path)
+        try:
+            self._temporary.replace(self._path)
+        except OSError as problem:
+            # A locked run may not let a file change its folder (landlock(7), LANDLOCK_ACCESS_FS_REFER).
+            if problem.errno != errno.EXDEV:
+                raise
+            with self._temporary.open("rb") as source, whole_file(self._path) as target:
+                shutil.copyfileobj(source, target)
 
 
 def fitted(picture: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:

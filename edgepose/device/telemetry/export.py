@@ -6,7 +6,6 @@ import csv
 import io
 from pathlib import Path
 
-from edgepose.errors import ConfigError
 from edgepose.spec.records import to_json
 from edgepose.spec.telemetry_record import TIMED_STAGES, TelemetryReport, TelemetryWindow
 from edgepose.spec.whole_file import write_whole
@@ -16,16 +15,6 @@ _PLAIN = (
     "temperature_celsius", "throttled",
 )  # fmt: skip
 _FIGURES = ("mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms")
-
-
-def refuse_existing(path: Path, *, force: bool) -> None:
-    """Nothing that is there is replaced without being asked for.
-
-    Raises:
-        ConfigError: There is a file of that name.
-    """
-    if not force and (path.exists() or path.is_symlink()):
-        raise ConfigError(f"{path} is there already.", "Choose another name, or replace it with --force.")
 
 
 def export_telemetry(report: TelemetryReport, path: Path, kind: str) -> None:

@@ -17,6 +17,7 @@ from edgepose.device.telemetry.schema import OLDEST_SQLITE
 from edgepose.device.telemetry.store import StoreLimits, TelemetryStore
 from edgepose.device.telemetry.window import Window
 from edgepose.spec.telemetry_record import EventKind, RuntimeEvent
+from edgepose.spec.whole_file import PRIVATE, temporary_beside
 
 # While the disk is full so many windows wait; a disk that is full for longer costs the oldest.
 _WAITING = 120
@@ -149,7 +150,7 @@ def _take_lock(place: TelemetryPlace) -> int:
         OSError: Another run writes here.
     """
     prepare_folder(place)
-    descriptor = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as problem:
@@ -168,9 +169,9 @@ def _inode(path: Path) -> int | None:
 def _replace(place: TelemetryPlace, content: bytes) -> None:
     """Whole or not at all for whoever reads, but not flushed: after a power cut a new run writes it anew."""
     path = place.prometheus
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_beside(path)
     descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE
     )
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -11,6 +11,7 @@ from edgepose.device.install.owner import hand_over, require_safe_way
 from edgepose.device.units.service_unit import UNIT_NAME
 from edgepose.errors import DeployError
 from edgepose.sandbox.python_child import find_program, run_words
+from edgepose.spec.whole_file import PRIVATE, READABLE, whole_file
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 _WANTED = "multi-user.target.wants"
@@ -120,7 +121,7 @@ def write_secret(target: Path, text: str) -> None:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write(target, text.encode(), 0o600)
+        _write(target, text.encode(), PRIVATE)
     except OSError as problem:
         raise DeployError(f"Cannot write {target}: {problem.strerror}.", "Try sudo.") from problem
 
@@ -149,18 +150,9 @@ def restart_where_running() -> bool:
     return True
 
 
-def _write(target: Path, content: bytes, mode: int = 0o644) -> None:
-    temporary = target.with_name(f".{target.name}.new")
-    try:
-        temporary.touch(mode=0o600)
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(mode)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _write(target: Path, content: bytes, mode: int = READABLE) -> None:
+    with whole_file(target, mode) as stream:
+        stream.write(content)
 
 
 def _enable(place: UnitPlace) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edgepose.errors import ConfigError
+from edgepose.spec.whole_file import open_appending, write_whole
 
 
 class MetricsLog:
@@ -31,7 +33,7 @@ class MetricsLog:
         line = msgspec.json.encode({"step": step, **figures}) + b"\n"
 
         def append() -> None:
-            with self._path.open("ab") as stream:
+            with os.fdopen(open_appending(self._path), "wb") as stream:
                 stream.write(line)
 
         self._guarded(append)
@@ -54,7 +56,7 @@ class MetricsLog:
                 continue
             if step <= first_step and first_step > 0:
                 kept.append(line)
-        self._path.write_bytes(b"".join(kept))
+        write_whole(self._path, kept)
 
     def _guarded(self, act: Any) -> None:
         try:

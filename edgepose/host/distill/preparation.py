@@ -119,7 +119,7 @@ def make_output(request: DistillationRequest) -> None:
         ConfigError: It cannot be made.
     """
     try:
-        request.output.mkdir(parents=True, exist_ok=True)
+        request.output.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as problem:
         raise ConfigError(f"Cannot make the folder {request.output}: {problem.strerror}.") from problem
 

@@ -129,7 +129,8 @@ def _fill(
     teacher: Teacher | None,
     progress: Progress | None,
 ) -> None:
-    home.mkdir(parents=True, exist_ok=True)
+    # Crops of people: nobody else looks into it.
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     count, keypoints = len(data.persons), len(data.persons[0].labelled)
     crop_wh = _crop_wh(design)
     map_wh, groups = ((0, 0), 0) if teacher is None else (teacher.map_wh, -(-keypoints // _PLANES))

@@ -36,6 +36,7 @@ from edgepose.host.distill.worker_messages import WorkerEvent, WorkerOrder, deco
 from edgepose.sandbox.python_child import start_python
 from edgepose.spec.distillation_report import DistillationReport
 from edgepose.spec.records import read_json
+from edgepose.spec.whole_file import open_growing
 
 _FAMILIES: dict[int, type[EdgeposeError]] = {
     family.exit_code: family for family in (ConfigError, MissingDependencyError, ModelError, DeviceError)
@@ -220,7 +221,7 @@ def _running_worker(order: WorkerOrder, module: str, team: Team, events: _Events
     log = order.request.output / f"worker-{order.rank}.log"
     receiving, sending = os.pipe()
     try:
-        with log.open("wb") as written:
+        with os.fdopen(open_growing(log), "wb") as written:
             process = start_python(
                 module,
                 changes=_environment(team),

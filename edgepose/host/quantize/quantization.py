@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -54,6 +53,7 @@ from edgepose.spec.quantization_report import (
     TensorError,
 )
 from edgepose.spec.recipe import QuantizationRecipe
+from edgepose.spec.whole_file import write_whole
 
 _PRECISION = {"static": "int8", "dynamic": "int8", "cast": "float16"}
 _TOOLS = {
@@ -119,7 +119,7 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
         delegate = (
             None if request.delegate_profile is None else check_delegate(request.delegate_profile, draft)
         )
-        _publish(draft, request.output)
+        write_whole(request.output, [draft.read_bytes()])
     report = QuantizationReport(
         model=model,
         recipe=request.recipe,
@@ -322,9 +322,3 @@ def _calibration_report(
         seed=request.seed,
         audit=data.folder.counts,
     )
-
-
-def _publish(draft: Path, output: Path) -> None:
-    with draft.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    draft.replace(output)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from edgepose.host.synthetic.stage import Stage
 from edgepose.host.synthetic.style import STYLES, StyleName
 from edgepose.spec.records import to_json
 from edgepose.spec.synthetic_clip import ClipFrame, ClipPerson, SyntheticClip
-from edgepose.spec.whole_file import write_whole
+from edgepose.spec.whole_file import PRIVATE, write_whole
 
 CLIP_NAME, LABELS_NAME = "clip.mp4", "clip.json"
 _CODEC = "mp4v"
@@ -168,23 +169,23 @@ def write_clip(folder: Path, request: ClipRequest) -> SyntheticClip:
     for path in (video, labels):
         if path.exists():
             raise ConfigError(f"{path} exists already.", "Choose a new folder.")
-    temporary = folder / f".{CLIP_NAME}.{os.getpid()}.tmp.mp4"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        frames = _write_video(temporary, request)
-        if not temporary.stat().st_size:
-            raise ConfigError(f"Cannot write {video}: the encoder wrote nothing; the disk may be full.")
-        record = SyntheticClip(
-            video=CLIP_NAME, fps=request.fps, width_px=request.size_wh[0], height_px=request.size_wh[1],
-            seed=request.seed, command=request.command, frames=tuple(frames),
-        )  # fmt: skip
-        write_whole(labels, [to_json(record).encode()])
-        temporary.replace(video)
+        # FFmpeg opens by name and follows links: in a folder of its own (mode 0700) nobody can lay one.
+        with TemporaryDirectory(prefix=f".{CLIP_NAME}.", dir=folder) as work:
+            temporary = Path(work) / CLIP_NAME
+            temporary.touch(PRIVATE, exist_ok=False)
+            frames = _write_video(temporary, request)
+            if not temporary.stat().st_size:
+                raise ConfigError(f"Cannot write {video}: the encoder wrote nothing; the disk may be full.")
+            record = SyntheticClip(
+                video=CLIP_NAME, fps=request.fps, width_px=request.size_wh[0], height_px=request.size_wh[1],
+                seed=request.seed, command=request.command, frames=tuple(frames),
+            )  # fmt: skip
+            write_whole(labels, [to_json(record).encode()])
+            temporary.replace(video)
     except OSError as problem:
         raise ConfigError(f"Cannot write {folder}: {problem.strerror}.") from problem
-    finally:
-        temporary.unlink(missing_ok=True)
     return record
 
 

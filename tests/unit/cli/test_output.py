@@ -38,15 +38,16 @@ def test_the_old_file_stays_whole_when_the_new_one_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "r.json"
-    target.write_text("old")
+    old = '{"schema": "edgepose.run/1"}'
+    target.write_text(old)
 
     def full_disk(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(ConfigError, match="No space left"):
-        write_report({"new": 1}, str(target))
-    assert target.read_text() == "old"
+        write_report({"schema": "edgepose.run/1", "new": 1}, str(target))
+    assert target.read_text() == old
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 
 

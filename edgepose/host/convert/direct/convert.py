@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +35,7 @@ from edgepose.host.convert.direct.passes.tidy import (
 )
 from edgepose.host.convert.direct.passes.upsampling import nest_upsampled_sums, upsample_by_concatenation
 from edgepose.host.convert.direct.tflite_writer import serialize
+from edgepose.spec.whole_file import write_whole
 
 HANDLERS: dict[str, Handler] = {
     **import_conv.HANDLERS,
@@ -102,7 +101,7 @@ def convert_direct(onnx_path: Path, output: Path) -> DirectConversion:
     inputs = _settle_inputs(graph)
     outputs = _settle_outputs(graph)
     run_passes(graph, PASSES[1:3])
-    _write(serialize(graph), output)
+    write_whole(output, [serialize(graph)])
     notes = tuple(f"{name}: {count}" for name, count in counts if count)
     return DirectConversion(outputs, inputs, len(graph.ops), count_kinds(graph.ops), notes)
 
@@ -139,19 +138,3 @@ def _settle_outputs(graph: Graph) -> dict[str, tuple[int, ...]]:
             graph.outputs[position] = source
             permutations[name] = NHWC_FROM_NCHW
     return permutations
-
-
-def _write(data: bytes, output: Path) -> None:
-    """Write beside ``output``, flush to the disk, rename: never half a file."""
-    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(output)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from edgepose.host.deploy.ssh.remote_target import RemoteTarget
 from edgepose.spec.device_profile import DeviceProfile
 from edgepose.spec.records import to_builtins
 from edgepose.spec.rollout_report import RolloutReport
+from edgepose.spec.whole_file import write_whole
 
 _AT_ONCE = 10
 
@@ -70,7 +70,7 @@ class FleetTarget:
             EdgeposeError: As ``roll_out`` raises.
         """
         del allow_downgrade
-        shutil.copyfile(bundle, self.plan.bundle)
+        write_whole(self.plan.bundle, [bundle.read_bytes()])
         self.report = roll_out(self.plan, self.hosts, say)
         found: dict[str, Any] = to_builtins(self.report)
         return {**found, "active_slot": "of each device"}

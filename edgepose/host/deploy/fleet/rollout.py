@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections import deque
@@ -24,7 +25,7 @@ from edgepose.host.deploy.ssh.remote_host import ssh_options
 from edgepose.sandbox.python_child import python_command
 from edgepose.spec.rollout_report import HostOutcome, Outcome, RolloutReport
 from edgepose.spec.visible_text import visible
-from edgepose.spec.whole_file import write_whole
+from edgepose.spec.whole_file import open_appending, write_whole
 from edgepose.trust.bundle_reader import verify_bundle
 from edgepose.trust.digests import sha256_of_file
 
@@ -130,7 +131,7 @@ def prepare_ssh(plan: RolloutPlan, hosts: list[FleetHost]) -> None:
         ConfigError: A value could not stand in it.
         TrustError: A host shows another key.
     """
-    plan.records.mkdir(parents=True, exist_ok=True)
+    plan.records.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(plan.ssh_config, [ssh_config_text(hosts).encode()])
     for host in hosts:
         if host.fingerprint is None:
@@ -216,7 +217,7 @@ def _play(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None])
         str(_PLAYBOOK),
     ]  # fmt: skip
     log = plan.folder / "ansible.log"
-    with log.open("a", encoding="utf-8") as stream:
+    with os.fdopen(open_appending(log), "w", encoding="utf-8") as stream:
         lines = _AnsibleLines(stream, say)
         asked = BoundedCall(call, "Ansible", _LIMITS, changes=ansible_environment(), on_output=lines.take)
         said = run_bounded(asked)

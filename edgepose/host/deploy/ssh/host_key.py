@@ -14,6 +14,7 @@ from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bo
 from edgepose.host.deploy.ssh.address import SshAddress
 from edgepose.host.deploy.ssh.remote_host import option_path, ssh_program
 from edgepose.host.deploy.ssh.ssh_failure import ssh_failure
+from edgepose.spec.whole_file import write_whole
 
 _TIMEOUT_S = 30
 _LIMITS = AnswerLimits(bytes=MIB, silence_s=2 * _TIMEOUT_S, total_s=4 * _TIMEOUT_S)
@@ -51,9 +52,7 @@ def remember_host_key(address: SshAddress, known_hosts: Path) -> None:
     known_hosts.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = known_hosts.read_text(encoding="utf-8").splitlines() if known_hosts.is_file() else []
     lines = [*before, *(line for line in kept if line not in before)]
-    temporary = known_hosts.with_name(f"{known_hosts.name}.{os.getpid()}")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(known_hosts)
+    write_whole(known_hosts, [("\n".join(lines) + "\n").encode()])
 
 
 def fingerprint_of(line: str) -> str:

@@ -68,7 +68,8 @@ def open_pictures(
 
 
 def _fill(home: Path, data: TeachingPictures, design: StudentDesign, progress: Progress | None) -> None:
-    home.mkdir(parents=True, exist_ok=True)
+    # Crops of people: nobody else looks into it.
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     count = len(data.pictures)
     size_wh = round(design.input_wh[0] * _LARGER), round(design.input_wh[1] * _LARGER)
     pictures = reserved(home / "pictures.npy", (count, size_wh[1], size_wh[0], 3))

@@ -66,7 +66,7 @@ class Store:
     def put(self, request, source):
         """Takes one file from the stream."""
         target, left, digest = self.blob(request["sha256"]), request["size"], hashlib.sha256()
-        with open(target + PART, "wb") as stream:
+        with new_file(target + PART) as stream:
             while left:
                 data = source.read(min(CHUNK, left))
                 if not data:
@@ -102,7 +102,8 @@ class Store:
         """Joins inline bytes and files; the whole must have its digest."""
         target, digest = self.place(request["to"]), hashlib.sha256()
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-        with open(target + PART, "wb") as stream:
+        # The installer reads it as the user of the device root, who is another one than root.
+        with new_file(target + PART, 0o644) as stream:
             for segment in request["segments"]:
                 for data in self.bytes_of(segment):
                     digest.update(data)
@@ -146,8 +147,8 @@ class Store:
         """Writes a small file whole."""
         target = self.place(request["to"])
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(target + PART, "w", encoding="utf-8") as stream:
-            stream.write(request["text"])
+        with new_file(target + PART) as stream:
+            stream.write(request["text"].encode("utf-8"))
             os.fchmod(stream.fileno(), request["mode"])
             flush(stream)
         os.replace(target + PART, target)
@@ -189,8 +190,16 @@ def unzip(archive, folder):
                 raise Refused("an archive holds %r" % entry.filename)
             target = os.path.join(folder, *parts)
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            with wheel.open(entry) as source, open(target, "wb") as stream:
+            with wheel.open(entry) as source, new_file(target, 0o644) as stream:
                 shutil.copyfileobj(source, stream, CHUNK)
+
+
+def new_file(path, mode=0o600):
+    """A file that was not there; what is there, a link too, is removed and never followed."""
+    if os.path.lexists(path):
+        os.remove(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, mode), "wb")
 
 
 def flush(stream):
@@ -220,7 +229,8 @@ def locked(base):
     """Keeps a second deployment waiting."""
     # The service runs as another user than the one who deploys as root, and reads runtime and code.
     os.makedirs(base, mode=0o755, exist_ok=True)
-    stream = open(os.path.join(base, "deploy.lock"), "w")
+    place = os.path.join(base, "deploy.lock")
+    stream = os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w")
     until = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
