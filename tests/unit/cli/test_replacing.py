@@ -27,11 +27,12 @@ _FOLDERS_AND_LINES = {
     ("deploy", "rollout"): "a folder, which goes on from where it was",
 }
 _READ = {
-    "address_file", "against", "annotations", "camera_file", "empty", "path", "root_file", "systemd_dir", "baseline", "benchmark_model", "benchmarks", "bundle", "cache", "calibration",
-    "detector", "detector_spec", "distillations", "evaluations", "folder", "folders", "home", "images",
-    "inventory", "keys", "model", "models", "notes", "poses", "ranges", "records", "retraining", "root",
-    "root_key", "root_keys", "socket_path", "spec_file", "ssh_config", "start", "teacher", "teacher_spec",
-    "validate", "video",
+    "address_file", "against", "annotations", "baseline", "benchmark_model", "benchmarks", "bundle",
+    "cache", "calibration", "camera_file", "detector", "detector_spec", "distillations", "empty",
+    "evaluations", "float_parent", "folder", "folders", "home", "images", "inventory", "keys", "model",
+    "models", "notes", "path", "poses", "ranges", "records", "retraining", "root", "root_file",
+    "root_key", "root_keys", "socket_path", "spec_file", "ssh_config", "start", "systemd_dir",
+    "teacher", "teacher_spec", "validate", "video",
 }  # fmt: skip
 
 

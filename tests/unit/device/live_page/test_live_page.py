@@ -203,3 +203,22 @@ def test_the_page_of_a_service_follows_its_socket_through_a_restart(get: Caller,
     follower.join(10)
     server.shutdown()
     server.server_close()
+
+
+def test_no_line_ends_the_process(get: Caller, page: LivePageSink) -> None:
+    assert page._process is not None
+    bad = (
+        b'{"schema":"edgepose.page/1","skeleton":"x","edges":[[0,1e400]]}',
+        b"[" * 100_000,
+        b"[1]",
+        b"\xff\x00",
+        b"x" * (5 << 20),
+    )
+    for line in bad:
+        while not page._process.send(line + b"\n"):
+            time.sleep(0.01)
+    stream = get(port_of(page), "/events")
+    limit = time.monotonic() + 20
+    while next_event(stream, "figures")["state"] != "live":
+        page.write(RESULT)
+        assert time.monotonic() < limit

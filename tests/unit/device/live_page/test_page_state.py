@@ -97,3 +97,66 @@ def test_a_line_of_another_schema_changes_nothing() -> None:
     state = PageState()
     state.take(b'{"schema":"edgepose.poses/2","poses":[]}', 0.0)
     assert state == PageState()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"schema":"edgepose.page/1","skeleton":"x","edges":[[0,1e400]]}',
+        b"[" * 100_000,
+        b'{"schema":"edgepose.page_event/1","kind":"drift_started","subject":"a","value":1e999}',
+        b'{"schema":"edgepose.page_event/1","kind":"drift_started","subject":"a","value":[]}',
+        b"[1]",
+        b"7",
+        b"null",
+        b'"text"',
+        b'{"schema":[]}',
+        b'{"schema":"edgepose.poses/1","poses":{}}',
+        b'{"schema":"edgepose.page/1","skeleton":"x","edges":7}',
+        (
+            b'{"schema":"edgepose.poses/1","frame":1,"width_px":1,"height_px":1,"skeleton":"x","dropped_before":0,'
+            b'"latency_ms":1,"poses":[{"track_id":1,"keypoints":[[1e999,1,1]]}]}'
+        ),
+        (
+            b'{"schema":"edgepose.poses/1","frame":1,"width_px":1,"height_px":1,"skeleton":"x","dropped_before":NaN,'
+            b'"latency_ms":1,"poses":[]}'
+        ),
+        b'{"schema":"edgepose.poses/1","frame":1,"width_px":1,"height_px":1,"skeleton":"x",'
+        b'"dropped_before":' + b"9" * 5000 + b',"latency_ms":1,"poses":[]}',
+        b"\xff\xfe\x00",
+    ],
+    ids=range(15),
+)
+def test_a_damaged_line_is_refused_whole(line: bytes) -> None:
+    state = PageState()
+    before = state.figures(0, None)
+    if line == b'{"schema":[]}':
+        state.take(line, 0)
+    else:
+        with pytest.raises(ValueError):
+            state.take(line, 0)
+    assert state.figures(0, None) == before
+    assert (state.number, state.view) == (0, None)
+
+
+def test_what_a_feed_names_is_bounded() -> None:
+    state = PageState()
+    for number in range(2000):
+        state.take(
+            b'{"schema":"edgepose.page_event/1","kind":"drift_started","subject":"%d%s","value":1}'
+            % (number, b"x" * 1000),
+            0,
+        )
+        state.take(b'{"schema":"edgepose.page/1","skeleton":"%d","edges":[[0,1]]}' % number, 0)
+        state.take(_EMPTY % number, 0)
+    shown = state.figures(0, None)["drift"]
+    assert 0 < len(shown) <= 64
+    assert max(len(entry["feature"]) for entry in shown) <= 64
+    assert len(state._edges) <= 64
+    assert len(state._recent) <= 3000
+
+
+_EMPTY = (
+    b'{"schema":"edgepose.poses/1","frame":%d,"width_px":1,"height_px":1,"skeleton":"x","dropped_before":0,'
+    b'"latency_ms":1,"poses":[]}'
+)

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from edgepose.device.output import socket_server
 from edgepose.device.output.jsonl_sink import pose_line
-from edgepose.device.output.socket_server import MAX_WAITING_BYTES
+from edgepose.device.output.socket_server import MAX_READERS, MAX_WAITING_BYTES
 from edgepose.device.output.socket_sink import SocketSink
 from edgepose.errors import ConfigError
 from tests.support.pictures import persons_at, result_of
@@ -190,3 +191,32 @@ def test_the_server_ends_with_a_killed_run(tmp_path: Path) -> None:
         assert time.monotonic() < limit
         time.sleep(0.02)
     assert not path.exists()
+
+
+def test_more_readers_than_places_are_closed_at_once(tmp_path: Path) -> None:
+    sink = SocketSink(tmp_path / "poses.sock", print)
+    with ExitStack() as opened:
+        readers = [opened.enter_context(reader_of(tmp_path / "poses.sock")) for _ in range(MAX_READERS)]
+        wait_until_accepted(sink, *readers)
+        late = opened.enter_context(reader_of(tmp_path / "poses.sock"))
+        assert late.recv(10) == b""
+        sink.close(complete=True)
+
+
+def test_a_reader_that_takes_nothing_for_long_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_server, "TAKING_LIMIT_S", 0.05)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        reader = socket_server.Reader(ours)
+        reader.offer(b"x" * MAX_WAITING_BYTES)
+        limit = time.monotonic() + 20
+        while reader.send():
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+    # The control: one that takes what comes keeps its place for as long as it likes.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        reader = socket_server.Reader(ours)
+        time.sleep(0.06)
+        reader.offer(b"line\n")
+        assert reader.send()
