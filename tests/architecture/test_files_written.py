@@ -143,7 +143,7 @@ def test_the_search_leaves_what_reads_alone(call: str) -> None:
 
 
 def foreseeable_names(source: str) -> list[int]:
-    """Lines with a fixed ending for a temporary file, or a process number in a name: a link can wait there."""
+    """Lines with a fixed ending for a temporary file, or a process number in one: a link can wait there."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -1,4 +1,4 @@
-"""``python -m edgepose.device.drift.hook_process COMMAND ROOT``: runs a user's command for each event of drift.
+"""``python -m edgepose.device.drift.hook_process COMMAND ROOT``: a user's command for each event of drift.
 
 A process of its own, started before a run is locked in: that one can start no program any more.
 
