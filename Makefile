@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+RESULTS := build/test-results
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-vm test-fast check lint format bench clean
+.PHONY: help setup demo test proofs test-vm test-fast check lint format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,10 +29,14 @@ demo: setup  ## Deploy the built-in model to a preview root here, run it on a dr
 	$(BIN)/python -m examples.demo demo
 
 test: setup  ## Run all tests (what CI runs)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not vm"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not vm" --junitxml=$(RESULTS)/tests.xml
+
+proofs:  ## Did every test that SECURITY.md names run and pass in the last make test?
+	$(BIN)/python -m tests.support.proofs_ran $(RESULTS)/tests.xml
 
 test-vm: setup  ## Power cuts, watchdog and camera in an emulated arm64 machine; as root, needs qemu-system-arm
-	$(BIN)/python -m pytest -m vm -v tests/integration/test_vm.py
+	$(BIN)/python -m pytest -m vm -v --junitxml=$(RESULTS)/vm.xml tests/integration/test_vm.py
+	$(BIN)/python -m tests.support.proofs_ran --vm $(RESULTS)/vm.xml
 
 test-fast: $(STAMP)  ## Run the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"

@@ -1,7 +1,7 @@
 """``python -m tests.support.proofs_ran RESULTS.xml...``: did every test that SECURITY.md names run and pass?
 
-RESULTS are what pytest wrote with ``--junitxml``, of one run or of several: a test that was skipped in one may
-have run in another. ``--vm`` asks for the tests of the virtual machine, else the others are asked for.
+RESULTS are what pytest wrote with ``--junitxml``, of one run or of several: a test that was skipped in one
+may have run in another. ``--vm`` asks for the tests of the virtual machine, else the others are asked for.
 """
 
 from __future__ import annotations
