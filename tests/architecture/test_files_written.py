@@ -20,6 +20,7 @@ _EXCEPTIONS = {
     "device/install/slot_files.py": "a new folder of a slot; what is there already is refused (x)",
     "device/output/video_sink.py": _PRIVATE,
     "device/sandbox/escape_process.py": "a descriptor that is passed on",
+    "device/sandbox/lock.py": "tries whether it still could write, and must fail",
     "device/telemetry/place.py": "SQLite's file: 0600 before SQLite sees it, no link is followed",
     "device/telemetry/reading.py": "SQLite's own file",
     "device/telemetry/recorder.py": "lock and Prometheus file: 0640 for who scrapes, no link is followed",
@@ -149,8 +150,8 @@ def foreseeable_names(source: str) -> list[int]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             if node.value.endswith((".tmp", ".new", ".part", ".tmp.mp4")):
                 found.append(node.lineno)
-        elif isinstance(node, ast.FormattedValue) and "getpid" in ast.unparse(node):
-            found.append(node.lineno)
+        elif isinstance(node, ast.Call) and "getpid()" in "".join(map(ast.unparse, node.args)):
+            found += [node.lineno] * ast.unparse(node.func).endswith(("with_name", "with_suffix", "joinpath"))
     return found
 
 
