@@ -53,6 +53,7 @@ _EXCEPTIONS = {
     "host/quantize/repair/float_model.py": _PRIVATE,
     "host/quantize/repair/judge.py": _PRIVATE,
     "host/sources/keras_worker.py": _PRIVATE,
+    "host/sources/locked_loader.py": _PRIVATE,
     "host/synthetic/clip.py": _PRIVATE,
     "host/tools/installation.py": "the side environment of a tool in the user's own cache",
     "inference/backends/litert_backend.py": "/dev/null",
