@@ -26,7 +26,7 @@ from edgepose.cli.options import PATH, root_option, socket_option
     "--drift-hook",
     metavar="COMMAND",
     help="Run by the shell at each event of drift, which it gets as JSON on its standard input; in "
-    "ROOT/drift/hook, with PATH, LANG, HOME, TMPDIR and EDGEPOSE_ROOT alone, for at most 60 s.",
+    "ROOT/var/drift/hook, with PATH, LANG, HOME, TMPDIR and EDGEPOSE_ROOT alone, for at most 60 s.",
 )
 @click.option(
     "--drift-window",

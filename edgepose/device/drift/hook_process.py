@@ -3,8 +3,8 @@
 A process of its own, started before a run is locked in: that one can start no program any more.
 
 The command gets the event on its standard input: a feature's name and its size. It has a folder of its own,
-ROOT/drift/hook (mode 0700), as working folder and as HOME; five variables and no other descriptor; at most a
-minute. It runs with the rights of whoever runs the service: in the systemd unit those of the unit.
+ROOT/var/drift/hook (mode 0700), as working folder and as HOME; five variables and no other descriptor; at most
+a minute. It runs with the rights of whoever runs the service: in the systemd unit those of the unit.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from edgepose.device.install.layout import Layout
+
 _COMMAND_LIMIT_S = 60.0
 # Of what a command says on its standard error so much is passed on; the rest is read and forgotten.
 _SAID_BYTES = 2000
@@ -32,7 +34,7 @@ def main(command: str, root: Path) -> int:
     # The end of the run ends this; a signal to the whole group must not come before that.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    folder = root / "drift" / "hook"
+    folder = Layout(root).var / "drift" / "hook"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as problem:

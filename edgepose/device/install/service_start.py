@@ -31,7 +31,7 @@ from edgepose.device.install.transitions import (
 from edgepose.device.install.var_folder import make_var, read_of_service
 from edgepose.errors import DeployError, EdgeposeError
 from edgepose.spec.records import Record, from_json, to_json
-from edgepose.spec.whole_file import write_whole
+from edgepose.spec.whole_file import READABLE, write_whole
 
 _NOTE = "start.json"
 
@@ -132,7 +132,8 @@ def _note(root: Path, outcome: Literal["steady", "no_camera"]) -> None:
     content = read_state(Layout(root)).active_content
     if content is not None:
         note = StartNote(manifest_sha256=content.manifest_sha256, outcome=outcome)
-        write_whole(make_var(root) / _NOTE, [to_json(note).encode()])
+        # Whoever installs reads it, who is another user.
+        write_whole(make_var(root) / _NOTE, [to_json(note).encode()], READABLE)
 
 
 def _with_note(state: DeviceState, note: StartNote | None) -> DeviceState:

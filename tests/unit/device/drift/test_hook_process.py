@@ -33,7 +33,7 @@ def test_a_command_finds_a_folder_of_its_own_five_variables_and_no_other_descrip
         hooked("env > env; pwd > pwd; cat > event; ls -l /proc/self/fd > fds", tmp_path)
     finally:
         os.close(leak)
-    folder = tmp_path / "drift" / "hook"
+    folder = tmp_path / "var" / "drift" / "hook"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     found = dict(line.split("=", 1) for line in (folder / "env").read_text().splitlines())
     # The shell adds the folder itself.
@@ -96,6 +96,6 @@ def test_of_what_a_command_says_little_is_passed_on_and_no_control_character(
 
 
 def test_a_folder_that_cannot_be_made_is_told_at_the_start(tmp_path: Path) -> None:
-    (tmp_path / "drift").write_text("in the way")
+    (tmp_path / "var").write_text("in the way")
     with pytest.raises(ConfigError, match="Cannot make"):
         FedProcess("edgepose.device.drift.hook_process", ["true", str(tmp_path)])

@@ -46,7 +46,7 @@ def test_files_and_folder_are_the_users_alone(tmp_path: Path) -> None:
 
 def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
     place = TelemetryPlace(tmp_path)
-    place.folder.mkdir(mode=0o755)
+    place.folder.mkdir(mode=0o755, parents=True)
     place.database.touch(mode=0o644)
     filled_store(tmp_path, 1).close()
     assert stat.S_IMODE(place.database.stat().st_mode) == 0o600
