@@ -11,7 +11,7 @@ from tests.support.security_table import PROJECT, problems, read_table
 
 _ATTACKERS = {
     "stolen card", "neighbour on the network", "hostile model file", "hostile data set", "hostile device",
-    "update server", "local user of the device", "local user of the host", "the service itself",
+    "update server", "local user of the device", "local user of the host", "the service, taken over",
 }  # fmt: skip
 _HEAD = "| attacker | promise | proved by |\n|---|---|---|\n"
 
