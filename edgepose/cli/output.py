@@ -47,17 +47,17 @@ def write_report(report: Record | dict[str, Any], json_target: str | None, text:
     """
     plain = to_builtins(report) if isinstance(report, Record) else report
     # allow_nan=False: NaN is no JSON, and a figure that was not measured is null.
-    content = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A file name that is not UTF-8 reaches here as lone surrogates; \udcXX is how JSON spells them.
+    content = visible_json(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
     if json_target == "-":
-        click.echo(visible_json(content), nl=False)
+        click.echo(content, nl=False)
         return
     if json_target is not None:
         path = Path(json_target)
         schemas = [str(plain["schema"])] if "schema" in plain else []
         if refuse_other_record(path, schemas, force=is_forced(click.get_current_context(silent=True))):
             say(f"{path}: replaced")
-        # A file name that is not UTF-8 reaches here as lone surrogates; \udcXX is how JSON spells them.
-        write_whole(path, [content.encode(errors="backslashreplace")])
+        write_whole(path, [content.encode()])
     if text is not None:
         show(text)
 

@@ -12,7 +12,7 @@ from edgepose.spec.benchmark_report import BenchmarkReport
 from edgepose.spec.device_logs import DeviceLogs
 from edgepose.spec.device_status import StatusReport
 from edgepose.spec.drift_record import DriftStatus, RetrainingRequest
-from edgepose.spec.records import from_builtins
+from edgepose.spec.telemetry_record import TelemetryReport
 
 if TYPE_CHECKING:
     from edgepose.device.capture.source_address import SourceAddress
@@ -26,9 +26,9 @@ def remote_status(host: str, fingerprint: str | None, ssh_config: Path | None) -
     Raises:
         EdgeposeError: As ``connect`` and the device raise.
     """
-    answer, root = _ask(host, fingerprint, ssh_config, "status")
-    status = from_builtins(answer, StatusReport, f"The status of {host}", DeployError)
-    return status, describe_status(Path(root), status)
+    with _connected(host, fingerprint, ssh_config) as connection:
+        status = connection.ask_record(["status"], StatusReport)
+        return status, describe_status(Path(connection.root), status)
 
 
 def remote_rollback(
@@ -39,7 +39,8 @@ def remote_rollback(
     Raises:
         EdgeposeError: As ``connect`` and the device raise.
     """
-    answer, root = _ask(host, fingerprint, ssh_config, "rollback")
+    with _connected(host, fingerprint, ssh_config) as connection:
+        answer, root = connection.ask("rollback"), connection.root
     version = answer.get("bundle_version")
     if not isinstance(version, int):
         raise DeployError(f"{host} did not say which version is active now.", "Look with: edgepose status")
@@ -52,24 +53,42 @@ def remote_logs(host: str, fingerprint: str | None, ssh_config: Path | None, lin
     Raises:
         EdgeposeError: As ``connect`` and the device raise.
     """
-    answer, _ = _ask(host, fingerprint, ssh_config, "logs", "--lines", str(lines))
-    return from_builtins(answer, DeviceLogs, f"What {host} says of its logs", DeployError)
+    with _connected(host, fingerprint, ssh_config) as connection:
+        return connection.ask_record(["logs", "--lines", str(lines)], DeviceLogs)
 
 
-def remote_telemetry(device: tuple[str, str | None, Path | None], what: str, *more: str) -> dict[str, Any]:
-    """What ``telemetry show`` or ``telemetry purge`` reports on a device.
+def remote_telemetry(device: tuple[str, str | None, Path | None], minutes: int | None) -> TelemetryReport:
+    """What ``telemetry show`` reports on a device.
 
     Args:
         device: As ssh calls it, its fingerprint at first contact, a configuration for ssh.
-        what: The subcommand.
-        more: Its further arguments.
+        minutes: The newest so many; None for all.
+
+    Raises:
+        EdgeposeError: As ``connect`` and the device raise.
+    """
+    more = [] if minutes is None else ["--minutes", str(minutes)]
+    with _connected(*device) as connection:
+        return connection.ask_record(
+            ["telemetry", "show", *more], TelemetryReport, limits=_telemetry_limits()
+        )
+
+
+def remote_purge(device: tuple[str, str | None, Path | None]) -> int:
+    """Has a device delete its telemetry; how many bytes are free again.
+
+    Args:
+        device: As ssh calls it, its fingerprint at first contact, a configuration for ssh.
 
     Raises:
         EdgeposeError: As ``connect`` and the device raise.
     """
     with _connected(*device) as connection:
-        words = ["telemetry", what, "--root", connection.root, *more]
-        return connection.installed().ask(words, limits=_telemetry_limits())
+        words = ["telemetry", "purge", "--yes", "--root", connection.root]
+        freed = connection.installed().ask(words).get("freed_bytes")
+    if not isinstance(freed, int):
+        raise DeployError(f"{device[0]} did not say what it deleted.", "Look with: edgepose telemetry show")
+    return freed
 
 
 def remote_drift(device: tuple[str, str | None, Path | None]) -> DriftStatus:
@@ -82,8 +101,7 @@ def remote_drift(device: tuple[str, str | None, Path | None]) -> DriftStatus:
         EdgeposeError: As ``connect`` and the device raise.
     """
     with _connected(*device) as connection:
-        answer = connection.installed().ask(["drift", "show", "--root", connection.root])
-    return from_builtins(answer, DriftStatus, f"What {device[0]} says of drift", DeployError)
+        return connection.ask_record(["drift", "show"], DriftStatus)
 
 
 def remote_request(device: tuple[str, str | None, Path | None]) -> RetrainingRequest:
@@ -96,8 +114,7 @@ def remote_request(device: tuple[str, str | None, Path | None]) -> RetrainingReq
         EdgeposeError: As ``connect`` and the device raise.
     """
     with _connected(*device) as connection:
-        answer = connection.installed().ask(["drift", "request", "--root", connection.root])
-    return from_builtins(answer, RetrainingRequest, f"The request of {device[0]}", DeployError)
+        return connection.ask_record(["drift", "request"], RetrainingRequest)
 
 
 def remote_benchmark(
@@ -130,9 +147,10 @@ def remote_benchmark(
         options = [*options, "--source", source.typed]
     with _connected(*device) as connection:
         if model is not None:
-            _require_installed(device[0], model, connection.ask("status").get("model_sha256"))
-        answer = connection.ask("benchmark", *options, stdin=words, limits=_benchmark_limits(length[0]))
-    return from_builtins(answer, BenchmarkReport, f"The benchmark of {device[0]}", DeployError)
+            _require_installed(device[0], model, connection.ask_record(["status"], StatusReport).model_sha256)
+        return connection.ask_record(
+            ["benchmark", *options], BenchmarkReport, words, _benchmark_limits(length[0])
+        )
 
 
 def _telemetry_limits() -> AnswerLimits:
@@ -145,11 +163,17 @@ def _telemetry_limits() -> AnswerLimits:
 def _benchmark_limits(duration_s: float | None) -> AnswerLimits:
     from dataclasses import replace
 
+    from edgepose.host.bounded_process import MIB
     from edgepose.host.deploy.ssh.remote_host import LONG
 
     # It is silent for as long as it measures.
     asked_s = duration_s or 0.0
-    return replace(LONG, silence_s=LONG.silence_s + 2 * asked_s, total_s=(LONG.total_s or 0.0) + 3 * asked_s)
+    return replace(
+        LONG,
+        bytes=16 * MIB,
+        silence_s=LONG.silence_s + 2 * asked_s,
+        total_s=(LONG.total_s or 0.0) + 3 * asked_s,
+    )
 
 
 def _require_installed(host: str, model: Path, installed: str | None) -> None:
@@ -163,13 +187,6 @@ def _require_installed(host: str, model: Path, installed: str | None) -> None:
             f"{host} has the model {(installed or 'none')[:12]} installed, {model.name} is {expected[:12]}.",
             "Deploy it first, or leave MODEL out to measure what is installed.",
         )
-
-
-def _ask(
-    host: str, fingerprint: str | None, ssh_config: Path | None, what: str, *more: str
-) -> tuple[dict[str, Any], str]:
-    with _connected(host, fingerprint, ssh_config) as connection:
-        return connection.ask(what, *more), connection.root
 
 
 def _connected(

@@ -16,7 +16,6 @@ from edgepose.cli.options import (
     require_one_place,
     root_option,
 )
-from edgepose.errors import DeployError
 
 if TYPE_CHECKING:
     from edgepose.spec.telemetry_record import TelemetryReport
@@ -104,19 +103,16 @@ def purge(
     from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import as_service
     from edgepose.device.telemetry.reading import purge_telemetry
+    from edgepose.spec.visible_text import visible
 
     require_one_place(host, root)
     place = root or default_preview_root()
     if not yes:
-        click.confirm(f"Delete all telemetry of {host or place}?", abort=True, err=True)
+        click.confirm(visible(f"Delete all telemetry of {host or place}?"), abort=True, err=True)
     if host is not None:
-        from edgepose.cli.remote import remote_telemetry
+        from edgepose.cli.remote import remote_purge
 
-        answer = remote_telemetry((host, host_fingerprint, ssh_config), "purge", "--yes")
-        said = answer.get("freed_bytes")
-        if not isinstance(said, int):
-            raise DeployError(f"{host} did not say what it deleted.", "Look with: edgepose telemetry show")
-        freed = said
+        freed = remote_purge((host, host_fingerprint, ssh_config))
     else:
         with as_service(place):
             freed = purge_telemetry(place)
@@ -137,9 +133,5 @@ def _read(
         with as_service(place):
             return read_telemetry(place, minutes)
     from edgepose.cli.remote import remote_telemetry
-    from edgepose.spec.records import from_builtins
-    from edgepose.spec.telemetry_record import TelemetryReport
 
-    more = () if minutes is None else ("--minutes", str(minutes))
-    answer = remote_telemetry((host, fingerprint, ssh_config), "show", *more)
-    return from_builtins(answer, TelemetryReport, f"The telemetry of {host}", DeployError)
+    return remote_telemetry((host, fingerprint, ssh_config), minutes)

@@ -45,10 +45,7 @@ def from_builtins(
     try:
         return msgspec.convert(data, record, strict=True)
     except msgspec.ValidationError as problem:
-        raise error(
-            f"{where}: {_PATTERN.sub('Expected text of another form', str(problem))}.",
-            f"Compare with the fields of {record.__name__}: {', '.join(record.__struct_fields__)}.",
-        ) from problem
+        raise _wrong_record(problem, record, where, error) from problem
 
 
 def from_json(
@@ -60,6 +57,31 @@ def from_json(
         EdgeposeError: Of the family ``error``: not JSON, or not this record.
     """
     return from_builtins(parse_json(text, where, error), record, where, error)
+
+
+def decode_json(
+    text: bytes, record: type[RecordType], where: str, error: ErrorType = ConfigError
+) -> RecordType:
+    """Parses JSON straight into a record: what is none ends it before it has taken memory.
+
+    Args:
+        text: From somebody who is not trusted.
+        record: The record type expected.
+        where: Names the source in the message.
+        error: The family of the error to raise.
+
+    Raises:
+        EdgeposeError: Of the family ``error``: not JSON, or not this record.
+    """
+    try:
+        return msgspec.json.decode(text, type=record, strict=True)
+    except msgspec.ValidationError as problem:
+        raise _wrong_record(problem, record, where, error) from problem
+    except RecursionError as problem:
+        raise error(f"{where} is not valid JSON: nested too deeply.", "") from problem
+    # DecodeError: no JSON. ValueError: a text in it is no UTF-8.
+    except (msgspec.DecodeError, ValueError) as problem:
+        raise error(f"{where} is not valid JSON: {problem}.", "") from problem
 
 
 def parse_json(text: str | bytes, where: str, error: ErrorType = ConfigError) -> Any:
@@ -79,6 +101,15 @@ def parse_json(text: str | bytes, where: str, error: ErrorType = ConfigError) ->
         raise error(f"{where} is not valid JSON: nested too deeply.", "") from problem
     except ValueError as problem:
         raise error(f"{where} is not valid JSON: {problem}.", "") from problem
+
+
+def _wrong_record(
+    problem: msgspec.ValidationError, record: type[Record], where: str, error: ErrorType
+) -> EdgeposeError:
+    return error(
+        f"{where}: {_PATTERN.sub('Expected text of another form', str(problem))}.",
+        f"Compare with the fields of {record.__name__}: {', '.join(record.__struct_fields__)}.",
+    )
 
 
 def _refuse_constant(name: str) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.cli.output import progress_bar, table, write_report
+from edgepose.cli.output import coloured, progress_bar, show, show_bug, table, write_report
 from edgepose.errors import ConfigError
 
 
@@ -55,3 +55,38 @@ def test_progress_is_silent_unless_a_terminal_watches(capsys: pytest.CaptureFixt
     with progress_bar("label") as advance:
         advance(1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_report_holds_no_character_that_a_terminal_obeys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = {"name": "a\x1b[2J\x7f\x9b1m\u202eb", "plain": "ä"}
+    write_report(record, "-")
+    write_report(record, str(tmp_path / "r.json"), table(("name",), [("x\x1b[2J\ny",)]))
+    shown, written = capsys.readouterr().out, (tmp_path / "r.json").read_text()
+    for text in (shown, written):
+        assert not {"\x1b", "\x7f", "\x9b", "\u202e"} & set(text)
+    assert json.loads(written) == record
+    assert r"x\x1b[2J\ny" in shown
+
+
+def test_a_colour_of_ours_reaches_a_terminal_and_one_from_outside_does_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("click._compat.isatty", lambda _stream: True)
+    show(f"{coloured('ours', 'cyan')} \x1b[36mtheirs\x1b[0m \ue0000:cyan\ue000x\ue0000:\ue000")
+    assert capsys.readouterr().out == (
+        "\x1b[36mours\x1b[0m \\x1b[36mtheirs\\x1b[0m \ue0000:cyan\ue000x\ue0000:\ue000\n"
+    )
+
+
+def test_a_bug_is_shown_whole_with_nothing_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        {}["\x1b[2J rtsp://u:S3cret@h/live"]
+    except KeyError as problem:
+        show_bug(problem)
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "KeyError" in said
+    assert "\x1b" not in said
+    assert "S3cret" not in said

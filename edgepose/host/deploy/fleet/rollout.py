@@ -23,6 +23,7 @@ from edgepose.host.deploy.fleet.inventory import (
 from edgepose.host.deploy.ssh.host_key import default_known_hosts, remember_host_key
 from edgepose.host.deploy.ssh.remote_host import ssh_options
 from edgepose.sandbox.python_child import python_command
+from edgepose.spec.records import parse_json
 from edgepose.spec.rollout_report import HostOutcome, Outcome, RolloutReport
 from edgepose.spec.visible_text import visible
 from edgepose.spec.whole_file import open_appending, write_whole
@@ -170,8 +171,9 @@ def _installed(plan: RolloutPlan, hosts: list[FleetHost]) -> set[str]:
 
 def _record(plan: RolloutPlan, name: str) -> dict[str, Any] | None:
     try:
-        found = json.loads((plan.records / f"{name}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        # Written by a command that a device answered.
+        found = parse_json((plan.records / f"{name}.json").read_text(encoding="utf-8"), name)
+    except (OSError, ValueError, ConfigError):
         return None
     return found if isinstance(found, dict) else None
 

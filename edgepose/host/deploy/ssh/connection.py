@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from edgepose.host.deploy.ssh.address import SshAddress
 from edgepose.host.deploy.ssh.device_program import DeviceProgram
 from edgepose.host.deploy.ssh.device_store import probe_script
 from edgepose.host.deploy.ssh.host_key import default_known_hosts, remember_host_key
-from edgepose.host.deploy.ssh.remote_host import USUAL, RemoteHost, SshHost
+from edgepose.host.deploy.ssh.remote_host import MUCH, RemoteHost, SshHost
 from edgepose.host.deploy.ssh.ssh_failure import command_failure
 from edgepose.spec.device_probe import DeviceProbe
-from edgepose.spec.records import from_json
+from edgepose.spec.records import RecordType, decode_json
 
 LAUNCHER = "bin/edgepose-device"
 # A line of JSON, behind what login scripts greet with; it tries each Python there.
@@ -59,21 +59,33 @@ class Connection:
             )
         return self.program
 
-    def ask(
-        self, command: str, *arguments: str, stdin: Iterable[bytes] = (), limits: AnswerLimits = USUAL
-    ) -> dict[str, Any]:
+    def ask(self, command: str, *arguments: str) -> dict[str, Any]:
         """Asks the installed program about its root.
-
-        Args:
-            command: Its subcommand.
-            arguments: Further arguments.
-            stdin: Pieces of its standard input.
-            limits: What its answer may take.
 
         Raises:
             EdgeposeError: As ``DeviceProgram.ask``.
         """
-        return self.installed().ask([command, "--root", self.root, *arguments], stdin, limits)
+        return self.installed().ask([command, "--root", self.root, *arguments])
+
+    def ask_record(
+        self,
+        words: Sequence[str],
+        record: type[RecordType],
+        stdin: Iterable[bytes] = (),
+        limits: AnswerLimits = MUCH,
+    ) -> RecordType:
+        """Asks the installed program for a record about its root.
+
+        Args:
+            words: Its subcommand; ``--root`` is added.
+            record: What it reports.
+            stdin: Pieces of its standard input.
+            limits: What its answer may take.
+
+        Raises:
+            EdgeposeError: As ``DeviceProgram.ask_record``.
+        """
+        return self.installed().ask_record([*words, "--root", self.root], record, stdin, limits)
 
 
 @contextmanager
@@ -109,4 +121,4 @@ def read_probe(host: RemoteHost) -> DeviceProbe:
     lines = [line for line in done.stdout.decode(errors="replace").splitlines() if line.startswith("{")]
     if not lines:
         raise DeployError(f"{host.name} answered the probe with {done.stdout[:80]!r}, expected JSON.")
-    return from_json(lines[-1], DeviceProbe, f"The probe of {host.name}", DeployError)
+    return decode_json(lines[-1].encode(), DeviceProbe, f"The probe of {host.name}", DeployError)

@@ -17,8 +17,8 @@ from edgepose.errors import (
     TrustError,
 )
 from edgepose.host.bounded_process import AnswerLimits
-from edgepose.host.deploy.ssh.remote_host import USUAL, RemoteHost
-from edgepose.spec.records import parse_json
+from edgepose.host.deploy.ssh.remote_host import MUCH, USUAL, RemoteHost
+from edgepose.spec.records import RecordType, decode_json, parse_json
 
 _FAMILIES: dict[int, type[EdgeposeError]] = {
     family.exit_code: family
@@ -60,16 +60,41 @@ class DeviceProgram:
         Raises:
             EdgeposeError: Of the family that the device reported, or as ``RemoteHost.run`` raises.
         """
-        done = self.host.run([*self.command, *arguments, "--json", "-"], stdin, limits)
-        if done.code != 0:
-            raise reported_error(self.host.name, done.code, done.stderr)
-        found = parse_json(done.stdout, f"{self.host.name}'s answer to '{arguments[0]}'", DeployError)
+        answer = self._answer(arguments, stdin, limits)
+        found = parse_json(answer, f"{self.host.name}'s answer to '{arguments[0]}'", DeployError)
         if not isinstance(found, dict):
             raise DeployError(
-                f"{self.host.name} answered {done.stdout[:80]!r} to '{arguments[0]}', expected an object.",
+                f"{self.host.name} answered {answer[:80]!r} to '{arguments[0]}', expected an object.",
                 "Deploy again; if it stays so, report it.",
             )
         return found
+
+    def ask_record(
+        self,
+        arguments: Sequence[str],
+        record: type[RecordType],
+        stdin: Iterable[bytes] = (),
+        limits: AnswerLimits = MUCH,
+    ) -> RecordType:
+        """The same for an answer that is a record, which may be long.
+
+        Args:
+            arguments: The subcommand and its arguments.
+            record: What it reports.
+            stdin: Pieces of its standard input.
+            limits: What its answer may take.
+
+        Raises:
+            EdgeposeError: As ``ask``; DeployError where the answer is another record.
+        """
+        where = f"{self.host.name}'s answer to '{arguments[0]}'"
+        return decode_json(self._answer(arguments, stdin, limits), record, where, DeployError)
+
+    def _answer(self, arguments: Sequence[str], stdin: Iterable[bytes], limits: AnswerLimits) -> bytes:
+        done = self.host.run([*self.command, *arguments, "--json", "-"], stdin, limits)
+        if done.code != 0:
+            raise reported_error(self.host.name, done.code, done.stderr)
+        return done.stdout
 
 
 def reported_error(host: str, code: int, stderr: str) -> EdgeposeError:

@@ -20,11 +20,13 @@ _CONNECT_TIMEOUT_S = 15
 # A silent link counts as lost after 30 s.
 _ALIVE_INTERVAL_S = 10
 _ALIVE_COUNT = 3
-# A question to a device: slow boards import for ten seconds, and a journal has 10,000 lines at most.
-USUAL = AnswerLimits(bytes=16 * MIB, silence_s=180.0, total_s=600.0)
+# A question to a device: slow boards import for ten seconds.
+USUAL = AnswerLimits(bytes=MIB, silence_s=180.0, total_s=600.0)
+# The same where the answer may be 10,000 lines of a journal.
+MUCH = AnswerLimits(bytes=8 * MIB, silence_s=180.0, total_s=600.0)
 # What installs, measures or switches over there says nothing for as long as it takes: an engine is built in
 # up to 15 minutes (service_unit.py), and a slow card is written for several.
-LONG = AnswerLimits(bytes=16 * MIB, silence_s=1800.0, total_s=7200.0)
+LONG = AnswerLimits(bytes=MIB, silence_s=1800.0, total_s=7200.0)
 _CLOSING = AnswerLimits(bytes=MIB, silence_s=10.0, total_s=10.0)
 
 
