@@ -7,7 +7,7 @@ JOBS ?= 2
 RESULTS := build/test-results
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test proofs test-vm test-fast check lint format bench clean
+.PHONY: help setup demo test proofs test-vm test-fast check lint format bench lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,14 +15,19 @@ help:  ## Show this list
 setup: $(STAMP)  ## Make .venv and the locked side environment of onnx2tf
 	@$(BIN)/edgepose tools install onnx2tf
 
-$(STAMP): pyproject.toml requirements/constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "edgepose on the host needs Python 3.11 or later; set PYTHON=..." >&2; exit 1; }
+# Exactly the locked versions and files (docs/adr/0039-locks.md); pip check says whether they go together.
+$(STAMP): pyproject.toml $(wildcard requirements/host-*.txt)
+	@$(PYTHON) -c 'import os, sys; v = "%d.%d" % sys.version_info[:2]; \
+		sys.exit(0 if os.path.exists("requirements/host-" + v + ".txt") else "edgepose on the host is locked for Python " \
+		"$(patsubst requirements/host-%.txt,%,$(wildcard requirements/host-*.txt)), this is " + v + "; set PYTHON=...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing edgepose and its tools into $(VENV) (about 3 GB, two minutes) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint requirements/constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		--only-binary=:all: --requirement requirements/host-$$($(BIN)/python -c \
+		'import sys; print("%d.%d" % sys.version_info[:2])').txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check
 	@touch $(STAMP)
 
 demo: setup  ## Deploy the built-in model to a preview root here, run it on a drawn clip, write a report
@@ -53,6 +58,9 @@ format: $(STAMP)  ## Format the code
 
 bench: setup  ## Run the benchmarks; see benchmarks/README.md for the variables
 	$(BIN)/python benchmarks/run_all.py "$(BENCH_MODEL)" "$(BENCH_SPEC)" "$(BENCH_CALIBRATION)" "$(BENCH_VIDEO)"
+
+lock: $(STAMP)  ## Renew all locks: UPGRADE=all, UPGRADE=numpy,tuf; one device: TARGET=aarch64-3.14
+	$(BIN)/python requirements/renew_locks.py --upgrade "$(UPGRADE)" --target "$(TARGET)"
 
 clean:  ## Remove what make setup made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

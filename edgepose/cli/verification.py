@@ -84,14 +84,17 @@ def _summary(content: bytes) -> dict[str, Any]:
     """What a bill of materials lists; it was verified as a file, and is read with care all the same."""
     try:
         document = json.loads(content)
-        parts = [
-            (str(part["type"]), str(part["name"]), part.get("version")) for part in document["components"]
-        ]
+        parts = document["components"]
+        delivered = [one for part in parts for one in (part, *part.get("components", ()))]
+        packages = {
+            f"{one['name']} {one['version']}"
+            for one in delivered
+            if one["type"] == "library" and one.get("scope") != "excluded"
+        }
         form = f"{document['bomFormat']} {document['specVersion']}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise TrustError(f"The bill of materials in the bundle cannot be read: {problem!r}.") from problem
-    packages = [f"{name} {version}" for kind, name, version in parts if kind in {"library", "platform"}]
-    return {"file": SBOM_NAME, "format": form, "components": len(parts), "packages": packages}
+    return {"file": SBOM_NAME, "format": form, "components": len(delivered), "packages": sorted(packages)}
 
 
 def verified_by_home(bundle: Path, roots: tuple[bytes, ...]) -> CheckedBundle:

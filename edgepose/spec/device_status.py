@@ -131,6 +131,8 @@ class StatusReport(Record, frozen=True, kw_only=True):
         drift: What is known about drift of the active model; None where it never ran as a service.
         writable_by_service: Whether the user who runs the model could also change what is installed, so that
             only its signatures tell; None where nothing is there.
+        runtime_sbom: The bill of materials of the wheels and the code that answer; None where no deployment
+            over ssh brought them. The bundle's own bill lies in its slot.
     """
 
     schema: Literal["edgepose.status/1"] = "edgepose.status/1"
@@ -150,3 +152,4 @@ class StatusReport(Record, frozen=True, kw_only=True):
     trust: TrustReport | None = None
     drift: DriftStatus | None = None
     writable_by_service: bool | None = None
+    runtime_sbom: str | None = None

@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from edgepose.errors import DeployError, EdgeposeError, TrustError
+from edgepose.host.bundle.runtime_sbom import with_bill
+from edgepose.host.deploy.device_lock import find_lock
 from edgepose.host.deploy.ssh import remote_target
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.device_code import device_code
@@ -255,7 +257,8 @@ def test_new_code_takes_the_launchers_place_when_what_it_installed_is_active(
     new = code_with("edgepose/added.py", "")
     monkeypatch.setattr(remote_target, "device_code", lambda: new)
     install(used, bundles / "2.epb", profile)
-    assert hashlib.sha256(new).hexdigest() in launcher.read_text()
+    sent = with_bill(new, find_lock(profile, profile.hardware.python[0]))
+    assert hashlib.sha256(sent).hexdigest() in launcher.read_text()
     assert launcher.read_text() != before
     assert os.access(launcher, os.X_OK)
     assert status(used)["bundle_version"] == 2

@@ -13,10 +13,13 @@ from edgepose.device.install.state_file import read_state
 from edgepose.device.install.transitions import DeviceState, SlotContent
 from edgepose.device.install.var_folder import service_may_write
 from edgepose.errors import ConfigError, TrustError
-from edgepose.spec.bundle_manifest import BundleManifest
+from edgepose.spec.bundle_manifest import SBOM_NAME, BundleManifest
 from edgepose.spec.device_status import HealthReport, SlotName, StatusReport, TrustReport
 from edgepose.spec.drift_record import DriftStatus
 from edgepose.trust.anchor import TrustAnchor, root_fingerprint, root_version
+
+# Beside the package, where a deployment over ssh puts it; an installation by pip has none.
+_RUNTIME_SBOM = Path(__file__).resolve().parents[3] / SBOM_NAME
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def read_status(root: Path) -> StatusReport:
         trust=_trust_report(state.trust) if state.trust else None,
         drift=_drift(root, content.model_sha256) if content else None,
         writable_by_service=service_may_write(root),
+        runtime_sbom=str(_RUNTIME_SBOM) if _RUNTIME_SBOM.is_file() else None,
     )
 
 

@@ -27,6 +27,7 @@ from edgepose.host.bundle.golden import (
 from edgepose.host.bundle.golden_detections import detect_golden
 from edgepose.host.bundle.sbom import bundle_sbom
 from edgepose.host.bundle.signing import Sign, files_to_sign
+from edgepose.host.deploy.device_lock import locks_of
 from edgepose.inference.detector import PersonDetector
 from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD
 from edgepose.inference.open_model import open_backend
@@ -137,7 +138,7 @@ def build_bundle(request: BundleRequest) -> Path:
 def _with_sbom(
     manifest: BundleManifest, contents: dict[str, bytes]
 ) -> tuple[BundleManifest, dict[str, bytes]]:
-    contents = {**contents, SBOM_NAME: bundle_sbom(manifest)}
+    contents = {**contents, SBOM_NAME: bundle_sbom(manifest, locks_of(manifest.profile))}
     files = tuple(_listed(path, contents[path]) for path in sorted(contents))
     return msgspec.structs.replace(manifest, files=files), contents
 

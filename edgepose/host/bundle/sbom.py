@@ -1,4 +1,4 @@
-"""The bundle's bill of materials: CycloneDX 1.6 (ECMA-424), a function of the manifest alone.
+"""The bundle's bill of materials: CycloneDX 1.6 (ECMA-424), a function of the manifest and the locked wheels.
 
 No serial number and no time, so that the same inputs give the same bytes. The fields are those of
 https://cyclonedx.org/docs/1.6/json; a test holds the result against the official schema.
@@ -7,11 +7,13 @@ https://cyclonedx.org/docs/1.6/json; a test holds the result against the officia
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
 from edgepose import __version__
+from edgepose.host.bundle.runtime_sbom import SCHEMA, Part, runtime_part
+from edgepose.host.deploy.device_lock import DeviceLock
 from edgepose.spec.bundle_manifest import (
     SBOM_NAME,
     BundledFile,
@@ -23,16 +25,16 @@ from edgepose.spec.lineage import Lineage
 from edgepose.spec.records import to_json
 from edgepose.trust.digests import sha256_of_bytes
 
-Part = dict[str, Any]
 # Where the tools of a manifest's provenance live on PyPI; Python itself is no package.
 _PYPI_NAMES = {"numpy": "numpy", "opencv": "opencv-python-headless"}
 
 
-def bundle_sbom(manifest: BundleManifest) -> bytes:
+def bundle_sbom(manifest: BundleManifest, locks: Sequence[DeviceLock]) -> bytes:
     """Writes the bill of materials of a bundle.
 
     Args:
         manifest: The manifest, with or without the bill itself among its files.
+        locks: What the profile's device gets from the package index, by its Python.
     """
     models = [("model", manifest.model, manifest.provenance.model)]
     if manifest.detector is not None:
@@ -40,6 +42,7 @@ def bundle_sbom(manifest: BundleManifest) -> bytes:
     parts = [part for ref, model, lineage in models for part in _model_parts(ref, model, lineage, manifest)]
     named = {model.file for _, model, _ in models} | {SBOM_NAME}
     parts += [_file(file) for file in manifest.files if file.path not in named]
+    parts += [runtime_part(lock, manifest.profile) for lock in locks]
     parts += [_package(tool, version) for tool, version in manifest.provenance.tools.items()]
     bundle = {
         "type": "firmware",
@@ -48,7 +51,7 @@ def bundle_sbom(manifest: BundleManifest) -> bytes:
         "version": str(manifest.bundle_version),
     }
     document = {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "$schema": SCHEMA,
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
@@ -201,8 +204,14 @@ def _file(file: BundledFile) -> Part:
 
 
 def _package(tool: str, version: str) -> Part:
-    """What the bundle was checked with; the device has its own versions, at least the manifest's minimum."""
-    part: Part = {"type": "library", "bom-ref": f"package:{tool}", "name": tool, "version": version}
+    """What the bundle was checked with on the host; it is not delivered."""
+    part: Part = {
+        "type": "library",
+        "bom-ref": f"package:{tool}",
+        "name": tool,
+        "version": version,
+        "scope": "excluded",
+    }
     if tool == "python":
         return {**part, "type": "platform"}
     return {**part, "purl": f"pkg:pypi/{_PYPI_NAMES.get(tool, tool)}@{version}"}

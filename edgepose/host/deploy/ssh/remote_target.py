@@ -5,7 +5,7 @@ What is there afterwards, under ``/var/lib/edgepose`` for root and ``~/.local/sh
 ```
 root/                 the device root with its two slots
 runtimes/DIGEST/      the wheels of the runtime, unpacked
-code/DIGEST/          edgepose's device side
+code/DIGEST/          edgepose's device side, and the bill of materials of both: sbom.cdx.json
 bin/edgepose-device   starts the newest of both that passed its health check
 blobs/DIGEST          files of the newest bundle, so that the next one sends only what changed
 ```
@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import DeployError
+from edgepose.host.bundle.runtime_sbom import with_bill
+from edgepose.host.deploy.device_lock import DeviceLock, find_lock
 from edgepose.host.deploy.ssh.connection import LAUNCHER, Connection
 from edgepose.host.deploy.ssh.device_code import device_code
 from edgepose.host.deploy.ssh.device_program import DeviceProgram
@@ -29,11 +31,10 @@ from edgepose.host.deploy.ssh.device_store import DeviceStore, Sent
 from edgepose.host.deploy.ssh.fit import check_fits, chosen_python
 from edgepose.host.deploy.ssh.remote_host import LONG
 from edgepose.host.deploy.ssh.runtime_wheels import (
-    RuntimeLock,
     WheelTarget,
+    check_lock_serves,
     default_runtime_cache,
-    lock_runtime,
-    runtime_requirements,
+    fetch_wheels,
 )
 from edgepose.host.deploy.ssh.shipment import Shipment
 from edgepose.spec.device_probe import DevicePython
@@ -68,17 +69,21 @@ class RemoteTarget:
     sent: Sent = lambda _done, _total: None
     cache: Path = field(default_factory=default_runtime_cache)
     _profile: DeviceProfile | None = None
+    _lock: DeviceLock | None = None
     _next_version: int = 1
 
     def check(self, profile: DeviceProfile) -> None:
         """Refuses a device of no use, before any work and without changing it.
 
         Raises:
-            DeployError: The device is not the profile's, or cannot be asked.
+            DeployError: The device is not the profile's, no wheels are locked for it, or it cannot be asked.
             EdgeposeError: As the device's own check of its root raises.
         """
         check_fits(profile, self.connection.probe)
         self._profile = profile
+        target = self._wheel_target()
+        self._lock = find_lock(profile, target.python)
+        check_lock_serves(self._lock, target, profile.runtime.name)
         if self.connection.probe.root_exists:
             roots = [base64.b64encode(root).decode() for root in self.roots]
             answer = self.connection.program.ask(
@@ -99,8 +104,12 @@ class RemoteTarget:
             EdgeposeError: As the installer on the device raises.
         """
         python, base = self._python(), self.connection.probe.base
+        lock = self._lock
+        if lock is None:
+            raise DeployError("The device was not checked.")
         store = DeviceStore(self.connection.host, python.path, base)
-        shipment = Shipment(bundle.read_bytes(), *self._runtime(python, say), device_code())
+        wheels = fetch_wheels(lock, self._wheel_target(), self.cache, say)
+        shipment = Shipment(bundle.read_bytes(), lock, wheels, with_bill(device_code(), lock))
         self._send(store, shipment, say)
         words = ["install", f"{base}/{shipment.incoming}", "--root", self.connection.root]
         words += ["--allow-downgrade"] if allow_downgrade else []
@@ -123,12 +132,11 @@ class RemoteTarget:
             raise DeployError("The device was not checked.")
         return python
 
-    def _runtime(self, python: DevicePython, say: Say) -> tuple[RuntimeLock, Path]:
+    def _wheel_target(self) -> WheelTarget:
         probe = self.connection.probe
-        if self._profile is None or probe.glibc is None:
+        if probe.glibc is None:
             raise DeployError("The device was not checked.")
-        target = WheelTarget(probe.arch, probe.glibc, python.version)
-        return lock_runtime(runtime_requirements(self._profile, target), target, self.cache, say)
+        return WheelTarget(probe.arch, probe.glibc, self._python().version)
 
     def _lacks(self, name: str) -> bool:
         return name.rpartition("/")[2] not in self.connection.probe.runtimes

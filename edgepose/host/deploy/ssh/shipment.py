@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from edgepose.host.deploy.device_lock import DeviceLock
 from edgepose.host.deploy.ssh.bundle_segments import Segment, as_request, cut
 from edgepose.host.deploy.ssh.connection import LAUNCHER
 from edgepose.host.deploy.ssh.device_store import Blob
-from edgepose.host.deploy.ssh.runtime_wheels import RuntimeLock
 
 # As long as a deployment may take that another host has begun.
 _SPARE_S = 3600
@@ -30,7 +30,7 @@ class Shipment:
     """
 
     bundle: bytes
-    lock: RuntimeLock
+    lock: DeviceLock
     wheels: Path
     code: bytes
 
@@ -66,7 +66,8 @@ class Shipment:
             if part.sha256
         ]
         if lacks(self.runtime):
-            found += [Blob(one.sha256, one.size, self.wheels / one.file) for one in self.lock.wheels]
+            files = [(one.sha256, self.wheels / one.file) for one in self.lock.wheels]
+            found += [Blob(sha256, path.stat().st_size, path) for sha256, path in files]
         if lacks(self.program):
             found.append(Blob(self._code_sha256, len(self.code), self.code))
         return found

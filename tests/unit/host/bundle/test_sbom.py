@@ -13,6 +13,7 @@ from msgspec.structs import replace as with_fields
 from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.bundle.golden import golden_for_child
 from edgepose.host.bundle.sbom import bundle_sbom
+from edgepose.host.deploy.device_lock import locks_of
 from edgepose.inference.model_file import load_spec
 from edgepose.spec.bundle_manifest import BundleManifest, EvaluationSummary
 from edgepose.spec.lineage import CalibrationRecord, Lineage, ParentModel
@@ -112,8 +113,9 @@ def test_every_file_but_itself_and_every_tool_is_listed(bundle: Path, document: 
 
 def test_it_has_no_clock_and_no_chance_in_it(bundle: Path) -> None:
     manifest: BundleManifest = verify_bundle(bundle)
-    content = bundle_sbom(manifest)
-    assert content == bundle_sbom(manifest)
+    locks = locks_of(manifest.profile)
+    content = bundle_sbom(manifest, locks)
+    assert content == bundle_sbom(manifest, locks)
     listed = next(file for file in manifest.files if file.path == "sbom.cdx.json")
     assert listed.sha256 == sha256_of_bytes(content)
     assert not {"serialNumber", "timestamp"} & set(json.loads(content)) | set(

@@ -27,7 +27,6 @@ from edgepose.host.deploy.ssh.device_store import probe_script, store_script
 from edgepose.host.deploy.ssh.fit import check_fits, glibc_minor
 from edgepose.host.deploy.ssh.host_key import fingerprint_of
 from edgepose.host.deploy.ssh.remote_host import option_path
-from edgepose.host.deploy.ssh.runtime_wheels import WheelTarget, runtime_requirements
 from edgepose.host.deploy.ssh.ssh_failure import command_failure, ssh_failure
 from edgepose.spec.device_probe import DeviceProbe, DevicePython
 from edgepose.spec.device_profile import find_profile
@@ -169,16 +168,6 @@ def test_the_device_side_travels_without_the_host_side_and_always_as_the_same_by
     assert "edgepose/cli/device_main.py" in names
     assert "edgepose/_data/device_profiles/raspberrypi5.toml" in names
     assert not [name for name in names if name.startswith("edgepose/host/") or "__pycache__" in name]
-
-
-def test_requirements_are_those_of_the_device_and_not_of_this_machine() -> None:
-    pi = WheelTarget("aarch64", "2.36", "3.10")
-    wanted = runtime_requirements(find_profile("raspberrypi5"), pi)
-    assert any(name.startswith("tomli") for name in wanted)
-    assert any(name.startswith("ai-edge-litert==") for name in wanted)
-    assert not any(name.startswith(("tensorflow", "onnx")) for name in wanted)
-    assert pi.platforms[0] == "manylinux_2_36_aarch64"
-    assert pi.platforms[-1] == "manylinux2014_aarch64"
 
 
 def test_the_probe_describes_this_machine() -> None:
