@@ -51,6 +51,7 @@ MIN_PIP = 25
 # SPDX names of classifiers that leave no doubt (https://spdx.org/licenses).
 SPDX = {"Apache Software License": "Apache-2.0", "MIT License": "MIT"}
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;]+)", re.MULTILINE)
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 MAX_ROUNDS = 8
 MAX_LICENCE_CHARS = 60
 
@@ -337,7 +338,10 @@ def difference(before: str, after: str) -> str:
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-    return ", ".join(changes) or "the same versions, other files"
+    if not changes:
+        same = HASH.findall(before) == HASH.findall(after)
+        return "the same wheels, other comments" if same else "the same versions, other wheels"
+    return ", ".join(changes)
 
 
 if __name__ == "__main__":

@@ -13,17 +13,22 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
+import edgepose
 from edgepose.errors import DeployError, EdgeposeError, TrustError
 from edgepose.host.bundle.runtime_sbom import with_bill
+from edgepose.host.deploy import device_lock
 from edgepose.host.deploy.device_lock import find_lock
 from edgepose.host.deploy.ssh import remote_target
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.device_code import device_code
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
+from edgepose.host.deploy.ssh.runtime_wheels import default_runtime_cache
 from edgepose.spec.device_profile import DeviceProfile, find_profile
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.full_disk import small_disk
@@ -31,6 +36,7 @@ from tests.support.loopback_device import LoopbackDevice, copied_device, loopbac
 from tests.support.signed_bundles import Signer
 from tests.support.ssh_fixtures import install_over_ssh as install
 from tests.support.ssh_fixtures import ssh_bundles, ssh_profile, ssh_profile_path
+from tests.support.tiny_wheels import use_index, write_wheel
 
 __all__ = ["ssh_bundles", "ssh_profile", "ssh_profile_path"]
 
@@ -168,6 +174,70 @@ def test_what_is_installed_is_benchmarked_on_the_device(used: LoopbackDevice, tm
     other = call(models.path_of("pose", "float32"), "--samples", 20)
     assert other.returncode == 8
     assert "Deploy it first" in other.stderr
+
+
+def test_the_bill_on_the_device_lists_what_can_be_imported_there(used: LoopbackDevice) -> None:
+    bill = Path(str(status(used)["runtime_sbom"]))
+    # The base was copied from where it was deployed to.
+    bill = used.base / "code" / bill.parent.name / bill.name
+    parts = json.loads(bill.read_text())["components"]
+    own = next(part for part in parts if part["name"] == "edgepose")
+    assert own["version"] == edgepose.__version__
+    (runtime,) = (used.base / "runtimes").iterdir()
+    assert unlisted(runtime, parts) == set()
+    # A wheel that nobody listed, and one that is listed and not there.
+    write_wheel(used.folder, "stowaway", "1.0")
+    with zipfile.ZipFile(used.folder / "stowaway-1.0-py3-none-any.whl") as wheel:
+        wheel.extractall(runtime)
+    (about,) = runtime.glob("tqdm-*.dist-info")
+    shutil.rmtree(about)
+    version = next(part["version"] for part in parts if part["name"] == "tqdm")
+    assert unlisted(runtime, parts) == {("stowaway", "1.0"), ("tqdm", version)}
+
+
+def unlisted(runtime: Path, parts: list[dict[str, str]]) -> set[tuple[str, str]]:
+    """Distributions that are only in the folder or only in the bill."""
+    there = {
+        (canonicalize_name(found.metadata["Name"]), found.version)
+        for found in metadata.distributions(path=[str(runtime)])
+    }
+    return there ^ {(part["name"], part["version"]) for part in parts if part["type"] == "library"}
+
+
+def test_a_device_for_which_nothing_is_locked_is_refused_before_any_change(
+    device: LoopbackDevice,
+    bundles: Path,
+    profile: DeviceProfile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(device_lock, "packaged_folder", lambda _name: tmp_path / "none")
+    with pytest.raises(DeployError, match="No wheels are locked for") as caught:
+        install(device, bundles / "1.epb", profile)
+    assert caught.value.exit_code == 8
+    assert not device.base.exists()
+
+
+def test_a_swapped_wheel_never_reaches_the_device(
+    device: LoopbackDevice,
+    bundles: Path,
+    profile: DeviceProfile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = remote_target.find_lock(profile, profile.hardware.python[0])
+    first, *others = real.wheels
+    changed = (replace(first, sha256="0" * 64), *others)
+    monkeypatch.setattr(remote_target, "find_lock", lambda *_: replace(real, wheels=changed))
+    index = tmp_path / "index"
+    index.mkdir()
+    kept = default_runtime_cache() / real.digest
+    for wheel in kept.iterdir():
+        os.link(wheel, index / wheel.name)
+    use_index(index, monkeypatch)
+    with pytest.raises(TrustError, match=f"gave {first.name}"):
+        install(device, bundles / "1.epb", profile, cache=tmp_path / "cache")
+    assert not device.base.exists()
 
 
 def test_a_wrong_fingerprint_and_a_changed_host_key_are_refused(used: LoopbackDevice, tmp_path: Path) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from msgspec.structs import replace as with_fields
 
+from edgepose.cli.verification import verified_by_root
 from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.bundle.golden import golden_for_child
+from edgepose.host.bundle.runtime_sbom import runtime_part, with_bill
 from edgepose.host.bundle.sbom import bundle_sbom
 from edgepose.host.deploy.device_lock import locks_of
+from edgepose.host.deploy.ssh.device_code import device_code
 from edgepose.inference.model_file import load_spec
 from edgepose.spec.bundle_manifest import BundleManifest, EvaluationSummary
+from edgepose.spec.device_profile import find_profile
 from edgepose.spec.lineage import CalibrationRecord, Lineage, ParentModel
 from edgepose.spec.recipe import RECIPES
 from edgepose.spec.records import to_json
@@ -103,12 +110,64 @@ def test_the_model_component_names_parent_recipe_calibration_and_judgement_by_di
 
 def test_every_file_but_itself_and_every_tool_is_listed(bundle: Path, document: dict[str, Any]) -> None:
     manifest = verify_bundle(bundle)
+    assert all(
+        _part(document, f"package:{tool}")["scope"] == "excluded" for tool in manifest.provenance.tools
+    )
     digests = {part["hashes"][0]["content"] for part in document["components"] if "hashes" in part}
     assert {file.sha256 for file in manifest.files if file.path != "sbom.cdx.json"} <= digests
     named = {part["name"]: part["version"] for part in document["components"] if "version" in part}
     assert manifest.provenance.tools.items() <= named.items()
     refs = sorted(part["bom-ref"] for part in document["components"])
     assert document["dependencies"][0] == {"ref": "bundle", "dependsOn": refs}
+
+
+def test_every_wheel_that_the_device_gets_is_listed_with_version_licence_and_digest(
+    bundle: Path, document: dict[str, Any]
+) -> None:
+    profile = verify_bundle(bundle).profile
+    (lock,) = locks_of(profile)
+    (python,) = profile.hardware.python
+    group = _part(document, f"runtime:{profile.hardware.arch}-{python}-onnxruntime")
+    listed = {
+        (part["name"], part["version"], part["hashes"][0]["content"]): part for part in group["components"]
+    }
+    assert set(listed) == {(wheel.name, wheel.version, wheel.sha256) for wheel in lock.wheels}
+    assert {"tuf", "msgspec", "flatbuffers", "click", "numpy", "opencv-python-headless", "onnxruntime"} <= {
+        name for name, _, _ in listed
+    }
+    assert all("licenses" in part and part["purl"].startswith("pkg:pypi/") for part in listed.values())
+    shown = verified_by_root(bundle, None).sbom
+    assert shown is not None
+    assert shown["packages"] == sorted(f"{wheel.name} {wheel.version}" for wheel in lock.wheels)
+
+
+def test_the_runtime_of_a_boards_maker_is_named_and_not_listed_as_ours() -> None:
+    profile = find_profile("jetson-orin-nano")
+    for lock in locks_of(profile):
+        part = runtime_part(lock, profile)
+        assert {"name": "edgepose:runtime:of the board", "value": ANY} in part["properties"]
+        assert "onnxruntime" not in {one["name"] for one in part["components"]}
+    ours = find_profile("raspberrypi5")
+    assert len(runtime_part(locks_of(ours)[0], ours)["properties"]) == 1
+
+
+def test_the_bill_that_lies_on_a_device_is_valid_and_travels_with_the_code() -> None:
+    validation = pytest.importorskip("cyclonedx.validation.json")
+    schema = pytest.importorskip("cyclonedx.schema")
+    validator = validation.JsonStrictValidator(schema.SchemaVersion.V1_6)
+    lock = locks_of(find_profile("raspberrypi5"))[0]
+    code = device_code()
+    sent = with_bill(code, lock)
+    assert sent == with_bill(code, lock)
+    with zipfile.ZipFile(io.BytesIO(sent)) as archive:
+        content = archive.read("sbom.cdx.json")
+        assert set(archive.namelist()) == set(zipfile.ZipFile(io.BytesIO(code)).namelist()) | {
+            "sbom.cdx.json"
+        }
+    assert validator.validate_str(content.decode()) is None
+    own, *wheels = json.loads(content)["components"]
+    assert (own["name"], own["hashes"][0]["content"]) == ("edgepose", sha256_of_bytes(code))
+    assert [part["name"] for part in wheels] == [wheel.name for wheel in lock.wheels]
 
 
 def test_it_has_no_clock_and_no_chance_in_it(bundle: Path) -> None:
