@@ -222,6 +222,7 @@ def test_a_swapped_wheel_never_reaches_the_device(
     device: LoopbackDevice,
     bundles: Path,
     profile: DeviceProfile,
+    prepared: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -231,6 +232,7 @@ def test_a_swapped_wheel_never_reaches_the_device(
     monkeypatch.setattr(remote_target, "find_lock", lambda *_: replace(real, wheels=changed))
     index = tmp_path / "index"
     index.mkdir()
+    # Where the prepared device's wheels were fetched to.
     kept = default_runtime_cache() / real.digest
     for wheel in kept.iterdir():
         os.link(wheel, index / wheel.name)
