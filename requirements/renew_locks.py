@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from edgepose.host.deploy.device_lock import LockedWheel, format_lock, lock_name
+from edgepose.sandbox.python_child import run_python
 
 HERE = Path(__file__).resolve().parent
 HOST_PYTHONS = ("3.11", "3.12", "3.13")
@@ -276,12 +275,12 @@ def ask_pip(wanted: list[str], target: Target, pins: dict[str, str]) -> dict[str
             "".join(f"{name}=={version}\n" for name, version in pins.items()), encoding="ascii"
         )
         call = [
-            sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
+            "install", "--quiet", "--disable-pip-version-check", "--no-input",
             "--dry-run", "--ignore-installed", "--target", f"{work}/none", "--report", str(report),
             "--only-binary=:all:", "--implementation", "cp", "--python-version", target.python, *platforms,
             "--constraint", str(constraints), *wanted,
         ]  # fmt: skip
-        done = subprocess.run(call, capture_output=True, text=True, check=False, cwd=work, env=os.environ)
+        done = run_python("pip", call)
         if done.returncode:
             said = [
                 line
