@@ -15,6 +15,7 @@ from edgepose.host.bounded_process import AnswerLimits, BoundedCall, run_bounded
 from edgepose.host.deploy.device_lock import DeviceLock, LockedWheel
 from edgepose.host.deploy.ssh.fit import glibc_minor
 from edgepose.sandbox.python_child import python_command
+from edgepose.spec.whole_file import write_whole
 from edgepose.trust.digests import sha256_of_file
 
 # Whose very version was judged here; what computes there must be what was measured.
@@ -147,7 +148,7 @@ def _download(requirements: tuple[str, ...], target: WheelTarget, folder: Path) 
     platforms = [word for tag in target.platforms for word in ("--platform", tag)]
     with TemporaryDirectory(prefix="edgepose-lock-") as work:
         listed = Path(work) / "requirements.txt"
-        listed.write_text("\n".join(requirements) + "\n", encoding="ascii")
+        write_whole(listed, ["\n".join(requirements).encode()])
         call = [
             "download", "--quiet", "--disable-pip-version-check", "--no-input",
             "--no-deps", "--require-hashes", "--only-binary=:all:", "--implementation", "cp",
