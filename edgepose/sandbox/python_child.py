@@ -173,6 +173,7 @@ def start_words(
     *,
     cwd: str | Path = _NOWHERE,
     changes: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
     **streams: Any,
 ) -> subprocess.Popen[bytes]:
     """Starts a program of the system, or what ``python_command`` gave.
@@ -181,9 +182,11 @@ def start_words(
         words: Program and arguments; paths among them are absolute.
         cwd: Its working folder: the root, or a private one.
         changes: Changes to the environment.
+        environment: The whole environment instead.
         streams: Options of ``subprocess.Popen`` about streams, descriptors and sessions.
     """
-    return subprocess.Popen([str(word) for word in words], cwd=cwd, env=child_environment(changes), **streams)
+    whole = child_environment(changes) if environment is None else environment
+    return subprocess.Popen([str(word) for word in words], cwd=cwd, env=whole, **streams)
 
 
 def _working_folder() -> Path | None:

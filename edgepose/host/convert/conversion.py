@@ -27,6 +27,7 @@ from edgepose.host.convert.routes import (
 from edgepose.host.convert.tflite_finish import finish_tflite
 from edgepose.host.sources.artifact import ModelArtifact, open_artifact
 from edgepose.host.sources.inspect import inspect_model
+from edgepose.host.sources.locked_backend import LockedBackend
 from edgepose.host.sources.metadata import write_metadata
 from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD
 from edgepose.inference.open_model import open_backend
@@ -150,7 +151,7 @@ def _by_the_first_good_route(request: ConversionRequest, draft: Path) -> _Proven
         return result, *_finish(source, result, draft)
     fixed = fixed_onnx(source, draft)
     # A parent that cannot run, or gives NaN, is no reason to try another route.
-    refuse_non_finite_outputs(run_on_pictures(open_backend(fixed), source.spec.input))
+    refuse_non_finite_outputs(run_on_pictures(LockedBackend(fixed), source.spec.input))
     try:
         result = directly(source, fixed, draft)
         return result, *_finish(source, result, draft)
@@ -177,7 +178,7 @@ def _finish(
 
 
 def _parent_outputs(source: ModelArtifact, result: RouteResult) -> Outputs:
-    return run_on_pictures(open_backend(result.parent_file or source.path), source.spec.input)
+    return run_on_pictures(LockedBackend(result.parent_file or source.path), source.spec.input)
 
 
 def _spec_of_child(source: ModelArtifact, shape: tuple[int, ...]) -> ModelSpec:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
 from edgepose.host.convert.parity import Outputs, match_outputs
+from edgepose.host.sources.locked_backend import LockedBackend
 from edgepose.host.sources.locked_loader import LoaderTask, reason_of, run_locked
 from edgepose.host.tools.registry import tool_python
 from edgepose.inference.backend import Backend, run_once
-from edgepose.inference.open_model import open_backend
 
 _DRIVER = Path(__file__).with_name("onnx2tf_driver.py")
 _SAMPLE_NAME = "calibration_image_sample_data_20x128x128x3_float32.npy"
@@ -61,7 +61,7 @@ def refuse_other_values(onnx_file: Path, tflite_file: Path) -> None:
     Raises:
         ModelError: The TFLite file does not load or computes something else.
     """
-    parent, child = open_backend(onnx_file), open_backend(tflite_file)
+    parent, child = LockedBackend(onnx_file), LockedBackend(tflite_file)
     stored = np.random.default_rng(0).standard_normal((2, *parent.input.shape), dtype=np.float32)
     moved = stored
     if child.input.shape != parent.input.shape:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from edgepose.errors import MissingDependencyError, ModelError
+from edgepose.host.sources.locked_loader import LoaderTask, reason_of, run_locked
 from edgepose.host.sources.onnx_contents import load_onnx
 from edgepose.inference.preprocess import expected_shape
 from edgepose.spec.model_spec import InputSpec
+
+_FOLD_WORKER = "edgepose.host.convert.fold_worker"
 
 
 def fix_sizes(source: Path, spec: InputSpec, output: Path) -> None:
@@ -45,23 +49,28 @@ def fold_constants(source: Path, output: Path) -> None:
         ModelError: ONNX Runtime cannot load the model.
         MissingDependencyError: onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as problem:
+    fold_locked(source, output)
+    _name_open_outputs(output)
+
+
+def fold_locked(source: Path, output: Path) -> None:
+    """Has ONNX Runtime load a model and write it folded, in a process that is locked in.
+
+    Args:
+        source: A model without data beside it; it is only read.
+        output: File to write.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the model.
+        MissingDependencyError: onnxruntime is not installed, or the kernel locks no process in.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
         raise MissingDependencyError(
             "Folding an ONNX model needs onnxruntime.", "Run: pip install 'edgepose[convert]'"
-        ) from problem
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(output)
-    options.log_severity_level = 4
-    try:
-        onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    except Exception as problem:
-        # ONNX Runtime's exceptions share no base class but Exception.
-        reason = str(problem).strip().splitlines()[0].rsplit(" : ", 1)[-1].rstrip(".")
-        raise ModelError(f"The model cannot be loaded by ONNX Runtime: {reason}.") from problem
-    _name_open_outputs(output)
+        )
+    code, said = run_locked(LoaderTask(_FOLD_WORKER, [str(source.resolve())], source, outputs=(output,)))
+    if code:
+        raise ModelError(f"The model cannot be loaded by ONNX Runtime: {reason_of(code, said)}.")
 
 
 def _fix_sizes(value: object, spec: InputSpec, name: str) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, ModelError
+from edgepose.host.sources.locked_backend import LockedBackend
 from edgepose.inference.backend import Backend, real_outputs
-from edgepose.inference.open_model import RuntimeOptions, load_pose_spec, open_backend
+from edgepose.inference.open_model import RuntimeOptions, load_pose_spec
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.inference.preprocess import Image, Preprocessor
 from edgepose.pose.codecs.codec import choose_output
@@ -84,7 +85,7 @@ def open_teacher(
     """
     spec = load_pose_spec(path, spec_file)
     order = _student_order(spec.pose_skeleton, skeleton, path.name)
-    backend = open_backend(path, RuntimeOptions(threads=threads))
+    backend = LockedBackend(path, RuntimeOptions(threads=threads))
     sha256 = sha256_of_path(path)
     if isinstance(spec.codec, HeatmapCodecSpec) and spec.input.resize == "crop":
         return HeatmapTeacher(backend, spec, spec.codec, order, (path.name, sha256))

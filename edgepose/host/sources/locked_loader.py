@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO
 
 from edgepose.errors import MissingDependencyError, ModelError
 from edgepose.sandbox import locked_start
@@ -85,14 +86,28 @@ def run_locked(task: LoaderTask) -> tuple[int, str]:
             raise ModelError(
                 f"{task.model.name} kept its loader busy for more than {task.timeout_s:.0f} s."
             ) from problem
-        said.seek(max(said.seek(0, os.SEEK_END) - _SHOWN_BYTES, 0))
-        text = said.read().decode(errors="replace")
-    if done.returncode == locked_start.CANNOT_LOCK:
+        text = tail_of(said)
+    refuse_unlocked(done.returncode, text)
+    return done.returncode, text
+
+
+def tail_of(said: IO[bytes]) -> str:
+    """The end of what a loader said."""
+    said.seek(max(said.seek(0, os.SEEK_END) - _SHOWN_BYTES, 0))
+    return said.read().decode(errors="replace")
+
+
+def refuse_unlocked(code: int, said: str) -> None:
+    """Refuses to go on where a loader ended because it could not be locked in.
+
+    Raises:
+        MissingDependencyError: It did.
+    """
+    if code == locked_start.CANNOT_LOCK:
         raise MissingDependencyError(
-            f"A model file is read by a process that is locked in; this kernel locks none: {text.strip()}.",
+            f"A model file is read by a process that is locked in; this kernel locks none: {said.strip()}.",
             "Use a Linux kernel with CONFIG_SECCOMP_FILTER.",
         )
-    return done.returncode, text
 
 
 def reason_of(code: int, said: str) -> str:
