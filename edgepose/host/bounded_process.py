@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from edgepose.errors import DeployError
 from edgepose.sandbox.python_child import start_words
@@ -95,7 +95,7 @@ def run_bounded(call: BoundedCall) -> Answer:
         EdgeposeError: Of the call's family: the answer is too long, takes too long or has stopped.
         OSError: The program cannot be started.
     """
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     process = start_words(call.command, cwd=call.cwd, changes=call.changes, **pipes)
     with ExitStack() as ended:
         ended.callback(_end, process)
