@@ -5,9 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 RESULTS := build/test-results
+# Of make stress and make test-loaded.
+ROUNDS ?= 20
+BUSY ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test proofs test-vm test-fast check lint format bench lock clean
+.PHONY: help setup demo test proofs test-vm stress test-loaded test-fast check lint format bench lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +45,12 @@ proofs:  ## Did every test that SECURITY.md names run and pass in the last make 
 test-vm: setup  ## Power cuts, watchdog and camera in an emulated arm64 machine; as root, needs qemu-system-arm
 	$(BIN)/python -m pytest -m vm -v --junitxml=$(RESULTS)/vm.xml tests/integration/test_vm.py
 	$(BIN)/python -m tests.support.proofs_ran --vm $(RESULTS)/vm.xml
+
+stress: setup  ## Run the tests that wait for other processes 20 times beside four busy ones
+	$(BIN)/python -m tests.support.stress --rounds $(ROUNDS) --busy $(BUSY) -- -m "timing and not vm"
+
+test-loaded: setup  ## Run all tests three times beside four busy processes
+	$(BIN)/python -m tests.support.stress --rounds 3 --busy $(BUSY) -- -n $(JOBS) --dist loadgroup -m "not vm"
 
 test-fast: $(STAMP)  ## Run the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"

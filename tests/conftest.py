@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.support import leftovers
+from tests.support.full_disk import keep_mounts_private
 
 pytest_plugins = ["tests.support.fixtures", "tests.support.zoo.fixtures"]
 
@@ -22,6 +27,8 @@ def pytest_configure() -> None:
     settings.register_profile("edgepose", deadline=None)
     settings.load_profile("edgepose")
     os.environ["EDGEPOSE_KEYS_HOME"] = f"{os.devnull}/no-keys"
+    keep_mounts_private()
+    leftovers.adopt_orphans()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,6 +39,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared_data" in item.keywords:
             item.add_marker(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The last to be torn down: whatever a test started, mounted or put aside has ended and is gone."""
+    before, mounted = leftovers.descendants(os.getpid()), leftovers.mounts()
+    temporary = tmp_path_factory.mktemp("temporary")
+    os.environ["TMPDIR"] = str(temporary)
+    tempfile.tempdir = None
+    yield
+    assert leftovers.ended_but_for(before) == {}, "processes that no test has ended"
+    assert leftovers.mounts() <= mounted, "file systems that no test has unmounted"
+    assert list(temporary.iterdir()) == [], "temporary files that no test has removed"
 
 
 @pytest.fixture(scope="session")

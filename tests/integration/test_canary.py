@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,11 +23,11 @@ from tests.support.bundle_fixtures import bundle_folder
 from tests.support.canary import SIZE_WH, canary_picture, traces_in, write_canary_pictures
 from tests.support.constant_models import write_one_stage
 from tests.support.pictures import STANDING
+from tests.support.waiting import PATIENCE_S, until
 
 __all__ = ["bundle_folder"]
 
 _FRAMES = 1500
-_LIMIT_S = 60.0
 
 
 class Looker:
@@ -47,26 +46,20 @@ class Looker:
             end()
 
     def all(self) -> bytes:
-        self._thread.join(_LIMIT_S)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
         return self.heard
 
 
 def _socket_looker(path: Path) -> Looker:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    until = time.monotonic() + _LIMIT_S
-    while True:
-        try:
-            connection.connect(str(path))
-            break
-        except OSError:
-            assert time.monotonic() < until
-            time.sleep(0.02)
+    until(path.exists, "the socket of the run")
+    connection.connect(str(path))
     return Looker(lambda: connection.recv(1 << 16), connection.close)
 
 
 def _page_looker(port: int, path: str) -> Looker:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_LIMIT_S)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     connection.request("GET", path, headers={"Connection": "close"})
     answer = connection.getresponse()
     return Looker(lambda: answer.read1(1 << 16), answer.close, connection.close)
@@ -100,14 +93,16 @@ def test_no_pixel_is_in_what_a_run_writes_streams_and_shows(bundle_folder: Path,
         ) as process,
     ):  # fmt: skip
         reader = _socket_looker(place / "poses.sock")
-        until = time.monotonic() + _LIMIT_S
-        while (address := re.search(rb"http://127\.0\.0\.1:(\d+)/", said.read_bytes())) is None:
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        address = until(
+            lambda: re.search(rb"http://127\.0\.0\.1:(\d+)/", said.read_bytes()),
+            "the page's address",
+            last=said.read_bytes,
+        )
+        assert address is not None
         port = int(address[1])
         viewer = _page_looker(port, "/events")
         shown = b"".join(_page_looker(port, path).all() for path in ("/", "/page.js", "/page.css"))
-        assert process.wait(_LIMIT_S) == 0, said.read_text()
+        assert process.wait(PATIENCE_S) == 0, said.read_text()
     # What is searched is not empty, and everything that was asked for is there.
     streamed, watched = reader.all(), viewer.all()
     assert b'"schema":"edgepose.poses/1"' in streamed

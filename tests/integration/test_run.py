@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 
 from tests.support.constant_models import write_one_stage, write_top_down
 from tests.support.pictures import STANDING, write_pictures, write_video
+from tests.support.waiting import PATIENCE_S, until
 
 _PROGRAM = [sys.executable, "-m", "edgepose.cli.device_main"]
 _PEAKS = np.stack([np.arange(17) % 8 + 4, np.arange(17) // 2 + 3], axis=1)
@@ -24,7 +24,7 @@ _PEAKS = np.stack([np.arange(17) % 8 + 4, np.arange(17) // 2 + 3], axis=1)
 
 def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [*_PROGRAM, "run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 def _lines(text: str) -> list[dict[str, Any]]:
@@ -139,20 +139,22 @@ def _start_endless(model: Path, tmp_path: Path) -> tuple[subprocess.Popen[bytes]
     process = subprocess.Popen(
         [os.fspath(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    limit = time.monotonic() + 180
-    while not (poses.exists() and poses.read_bytes().count(b"\n") > 5):
-        assert time.monotonic() < limit
+
+    def has_begun() -> bool:
         assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
+        return poses.exists() and poses.read_bytes().count(b"\n") > 5
+
+    until(has_begun, "the first lines")
     return process, poses, drawn
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_ends_the_run_with_whole_files(top_down: Path, tmp_path: Path, number: int) -> None:
     process, poses, drawn = _start_endless(top_down, tmp_path)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     count = len(_lines(poses.read_text()))
     assert 5 < count < 4000
@@ -160,10 +162,11 @@ def test_a_stop_signal_ends_the_run_with_whole_files(top_down: Path, tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_a_kill_leaves_whole_lines_and_no_half_video(top_down: Path, tmp_path: Path) -> None:
     process, poses, drawn = _start_endless(top_down, tmp_path)
     process.kill()
-    process.communicate(timeout=120)
+    process.communicate(timeout=PATIENCE_S)
     assert len(_lines(poses.read_text())) > 5
     assert not drawn.exists()
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +16,13 @@ import pytest
 from edgepose.device.install.installer import install_bundle
 from edgepose.device.telemetry.reading import read_telemetry
 from tests.support.bundle_fixtures import bundle_folder
-from tests.support.captures import wait_until
 from tests.support.pictures import write_pictures
 from tests.support.rtsp_server import MISSING, RtspCamera, has_rtsp_server
+from tests.support.waiting import PATIENCE_S, until
 
 __all__ = ["bundle_folder"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
 needs_camera = pytest.mark.skipif(not has_rtsp_server(), reason=MISSING)
 
 
@@ -54,7 +53,7 @@ def running(source: object, root: Path, lines: int = 5) -> Iterator[subprocess.P
             return poses.exists() and poses.read_bytes().count(b"\n") >= lines
 
         try:
-            wait_until(has_begun, 120.0, "the first lines")
+            until(has_begun, "the first lines")
             yield process
         finally:
             process.kill()
@@ -95,11 +94,9 @@ def test_a_stop_signal_in_mid_frame_ends_a_live_run_well(camera: RtspCamera, roo
         members = family(process.pid)
         # Run, keeper, capture process, socket, page.
         assert len(members) == 5
-        start_s = time.monotonic()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
-    assert time.monotonic() - start_s < 55
     assert "Traceback" not in errors
     assert are_gone(members)
     frames = whole_lines(root.parent / "poses.jsonl")
@@ -114,14 +111,14 @@ def test_a_killed_live_run_leaves_no_process_and_whole_files(camera: RtspCamera,
         members = family(process.pid)
         assert len(members) == 5
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(30)
-        wait_until(lambda: are_gone(members), 20.0, "all processes are gone")
+        process.wait(PATIENCE_S)
+        until(lambda: are_gone(members), "all processes are gone")
     assert whole_lines(root.parent / "poses.jsonl") >= 40
     (root.parent / "poses.jsonl").unlink()
     # What was running is lost; the next run takes the place of the killed one, socket included.
     with running(camera.url, root) as process:
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     kinds = [event.kind for event in read_telemetry(root).events]
     assert kinds.count("run_started") == 2
@@ -140,7 +137,7 @@ def test_pictures_that_are_removed_while_they_are_read_end_the_run_with_one_line
         (folder / names[-1]).unlink()
         (folder / names[-2]).unlink()
         picture.unlink()
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3, errors
     assert "Traceback" not in errors
     assert sum("more" in line for line in errors.splitlines()) == 1, errors

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from edgepose.errors import ConfigError
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.pictures import write_pictures
 from tests.support.telemetry import filled_store
+from tests.support.waiting import PATIENCE_S, until
 
 __all__ = ["bundle_folder"]
 
@@ -44,7 +44,7 @@ def run(root: Path, pictures: Path, *more: object) -> subprocess.CompletedProces
     command = [sys.executable, "-m", "edgepose.cli.device_main", "run", pictures, "--root", root]
     done = subprocess.run(
         [*map(str, command), "--output", str(output), *map(str, more)],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(output.read_text().splitlines()) == _FRAMES
@@ -95,6 +95,7 @@ def test_telemetry_that_cannot_be_written_costs_no_pose_and_is_said_once(root: P
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.timing
 def test_a_locked_service_counts_and_streams(root: Path, tmp_path: Path) -> None:
     pictures, path = write_pictures(tmp_path / "many", 1), tmp_path / "poses.sock"
     (picture,) = pictures.iterdir()
@@ -107,16 +108,13 @@ def test_a_locked_service_counts_and_streams(root: Path, tmp_path: Path) -> None
         ) as process,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as reader,
     ):
-        until = time.monotonic() + 60
-        while not path.exists() and time.monotonic() < until:
-            assert process.poll() is None
-            time.sleep(0.01)
-        reader.settimeout(60)
+        until(lambda: path.exists() or process.poll() is not None, "the service's socket")
+        reader.settimeout(PATIENCE_S)
         reader.connect(str(path))
         streamed = b""
         while piece := reader.recv(1 << 16):
             streamed += piece
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert json.loads((root / "var" / "running.json").read_text())["sandbox"]["enforced"] is True
     lines = [json.loads(line) for line in streamed.splitlines()]
     assert len(lines) > 100

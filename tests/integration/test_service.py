@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from edgepose.device.service import ServicePermissions, ServiceRequest, run_serv
 from edgepose.errors import ConfigError, DeviceError
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.pictures import write_pictures
+from tests.support.waiting import PATIENCE_S, until
 
 __all__ = ["bundle_folder"]
 
@@ -36,7 +36,11 @@ def call(root: Path, source: object, *more: object) -> list[str]:
 def test_the_service_runs_to_its_end_locked_in(root: Path, tmp_path: Path) -> None:
     pictures, poses = write_pictures(tmp_path / "pictures", 3), tmp_path / "poses.jsonl"
     done = subprocess.run(
-        call(root, pictures, "--output", poses), capture_output=True, text=True, check=False, timeout=120
+        call(root, pictures, "--output", poses),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert len(poses.read_text().splitlines()) == 3
@@ -46,6 +50,7 @@ def test_the_service_runs_to_its_end_locked_in(root: Path, tmp_path: Path) -> No
     assert read_status(root).sandbox.enforced is False
 
 
+@pytest.mark.timing
 def test_every_thread_of_a_running_service_is_locked_and_status_says_so(root: Path, tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures", 1)
     (picture,) = pictures.iterdir()
@@ -53,11 +58,12 @@ def test_every_thread_of_a_running_service_is_locked_and_status_says_so(root: Pa
         (pictures / f"more{number:04}{picture.suffix}").symlink_to(picture)
     with subprocess.Popen(call(root, pictures), stderr=subprocess.DEVNULL) as process:
         try:
-            until = time.monotonic() + 60
-            while not read_status(root).sandbox.enforced and time.monotonic() < until:
-                assert process.poll() is None
-                time.sleep(0.02)
-            assert read_status(root).sandbox.enforced
+            until(
+                lambda: read_status(root).sandbox.enforced or process.poll() is not None,
+                "a locked service",
+                last=lambda: read_status(root).sandbox,
+            )
+            assert process.poll() is None
             modes = {
                 line
                 for task in Path(f"/proc/{process.pid}/task").iterdir()

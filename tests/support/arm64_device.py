@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.loopback_device import CLIENT_CONFIG, LoopbackDevice, free_port, make_keys, wait_for
+from tests.support.waiting import PATIENCE_S
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _PACKAGES = "python3-minimal,python3,openssh-server,libgomp1,libstdc++6,bash,dash,coreutils"
@@ -76,13 +77,15 @@ def arm64_device(folder: Path) -> Iterator[LoopbackDevice]:
             yield LoopbackDevice(folder, rootfs / "home" / "pi" / "edgepose", process)
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(PATIENCE_S)
     finally:
         subprocess.run(["umount", "-l", rootfs / "proc"], check=True)
 
 
 def _unpack(rootfs: Path) -> None:
-    call = ["mmdebstrap", "--quiet", "--variant=extract", "--arch=arm64", f"--include={_PACKAGES}", _SUITE]
+    # Whatever it mounts in the new system is gone with it.
+    call = ["unshare", "--mount", "mmdebstrap", "--quiet", "--variant=extract", "--arch=arm64"]
+    call += [f"--include={_PACKAGES}", _SUITE]
     done = subprocess.run([*call, rootfs], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no arm64 userland could be had: {done.stderr.strip().splitlines()[-1:]}")

@@ -130,6 +130,9 @@ def build_machine(folder: Path) -> Machine:
         return machine
     rootfs = folder / "rootfs"
     call = [
+        # Whatever it mounts in the new system is gone with it.
+        "unshare",
+        "--mount",
         "mmdebstrap",
         "--quiet",
         "--skip=check/qemu",

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from edgepose.device.capture.frame import Frame
 from edgepose.device.capture.supervised.supervised_source import SupervisedSource
+from tests.support.waiting import until
 
 
 def child_of(pid: int) -> int | None:
@@ -39,24 +36,22 @@ def is_alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def wait_until(condition: Callable[[], bool], limit_s: float, what: str) -> float:
-    """Waits, and says how long."""
-    begun = time.monotonic()
-    while not condition():
-        if time.monotonic() - begun > limit_s:
-            pytest.fail(f"after {limit_s:.0f} s still not: {what}")
-        time.sleep(0.02)
-    return time.monotonic() - begun
-
-
-def read_frame(source: SupervisedSource, limit_s: float = 20.0) -> Frame:
+def read_frame(source: SupervisedSource) -> Frame:
     """The next frame, however long the camera is gone."""
-    until = time.monotonic() + limit_s
-    while time.monotonic() < until:
+    return until(lambda: source.read(0.2), "a frame")
+
+
+def events_until(source: SupervisedSource, *kinds: str) -> list[str]:
+    """The kinds of all events until each of these has come with a frame, in whatever order."""
+    met: list[str] = []
+
+    def have_come() -> bool:
         frame = source.read(0.2)
-        if frame is not None:
-            return frame
-    pytest.fail(f"no frame within {limit_s:.0f} s")
+        met.extend(event.kind for event in (() if frame is None else frame.events))
+        return set(kinds) <= set(met)
+
+    until(have_come, f"events {', '.join(kinds)}", last=lambda: met)
+    return met
 
 
 def kill_capture(source: SupervisedSource, number: int = signal.SIGKILL) -> None:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from edgepose.host.deploy.ssh.address import SshAddress
+from tests.support.waiting import PATIENCE_S, until
 
 _SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 _CONFIG = """
@@ -110,7 +110,7 @@ def loopback_device(folder: Path, base: Path | None = None) -> Iterator[Loopback
         yield LoopbackDevice(folder, base, process, port)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -147,9 +147,10 @@ def free_port() -> int:
 
 def wait_for(port: int) -> None:
     """Waits until somebody listens on a port."""
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
+
+    def listens() -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.05)
-    pytest.fail("sshd did not start")
+            return True
+        return False
+
+    until(listens, f"an sshd on port {port}")

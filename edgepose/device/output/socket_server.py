@@ -195,16 +195,24 @@ def listening(path: Path) -> socket.socket:
             probe.connect(str(path))
             raise ValueError(f"Somebody listens at {path} already.")
         path.unlink()
+    # It gets its name once it listens: whoever waits for the path may connect at once. The name before that
+    # is as long, as the system allows only about 100 bytes.
+    unready = path.with_name(path.name[:-1] + ("_" if path.name.endswith("~") else "~"))
+    if unready.is_socket():
+        unready.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        listener.bind(str(path))
+        listener.bind(str(unready))
+        listener.listen(MAX_READERS)
+        # Unlike a rename, a link takes nobody's place.
+        path.hardlink_to(unready)
+        unready.unlink()
     except OSError:
         listener.close()
         raise
     finally:
         os.umask(before)
-    listener.listen(MAX_READERS)
     listener.settimeout(0)
     return listener
 

@@ -22,8 +22,9 @@ from edgepose.device.capture.supervised.shared_folder import SharedFolder
 from edgepose.device.capture.supervised.sharing import require_filtered, share_camera
 from edgepose.device.capture.supervised.supervised_source import SupervisedSource
 from edgepose.errors import ConfigError, DeviceError
-from tests.support.captures import child_of, is_alive, read_frame, wait_until
+from tests.support.captures import child_of, is_alive, read_frame
 from tests.support.rtsp_server import MISSING, RtspCamera, has_rtsp_server
+from tests.support.waiting import PATIENCE_S, until
 
 needs_camera = pytest.mark.skipif(not has_rtsp_server(), reason=MISSING)
 
@@ -67,42 +68,44 @@ def _read(unit: _Unit, said: list[str]) -> SupervisedSource:
 
 @needs_camera
 @pytest.mark.slow
+@pytest.mark.timing
 def test_either_side_may_be_started_again_and_frames_go_on(unit: _Unit) -> None:
     said: list[str] = []
     source = _read(unit, said)
     # Nobody is there yet: the reader waits.
     assert source.read(0.5) is None
     process = unit.start("--allow-network-camera")
-    held = read_frame(source, 30)
+    held = read_frame(source)
     copy = held.image.copy()
     assert held.size_wh == (320, 240)
     capture = child_of(process.pid)
     assert capture is not None
     unit.kill()
-    wait_until(lambda: not is_alive(capture), 5, "the capture process ended with its unit")
-    wait_until(lambda: source.read(0.2) is None and bool(said), 15, "the loss is said")
+    until(lambda: not is_alive(capture), "the capture process ended with its unit")
+    until(lambda: source.read(0.2) is None and said, "the loss is said")
     assert "is gone; it is waited for" in said[0]
     unit.start("--allow-network-camera")
-    frame = read_frame(source, 30)
+    frame = read_frame(source)
     assert [event.kind for event in frame.events] == ["lost"]
     assert (held.image == copy).all()
     source.close()
     # The other way round: a new reader, the same unit.
     again = _read(unit, said)
-    read_frame(again, 30)
+    read_frame(again)
     again.close()
 
 
 @needs_camera
 @pytest.mark.slow
+@pytest.mark.timing
 def test_while_nobody_reads_the_camera_is_closed_and_a_second_reader_is_refused(unit: _Unit) -> None:
     process = unit.start("--allow-network-camera")
     source = _read(unit, [])
-    read_frame(source, 30)
+    read_frame(source)
     with pytest.raises(DeviceError, match="another program reads it"):
         _read(unit, [])
     source.close()
-    wait_until(lambda: child_of(process.pid) is None, 5, "the camera is closed")
+    until(lambda: child_of(process.pid) is None, "the camera is closed")
 
 
 @needs_camera
@@ -124,7 +127,7 @@ def test_a_reader_that_comes_before_the_unit_has_seen_the_one_before_leave_gets_
 @needs_camera
 def test_a_unit_that_could_reach_others_is_refused_with_exit_code_9(unit: _Unit) -> None:
     process = unit.start()
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 9
     assert b"can reach other addresses than the camera's" in errors
     assert b"--allow-network-camera" in errors
@@ -132,15 +135,16 @@ def test_a_unit_that_could_reach_others_is_refused_with_exit_code_9(unit: _Unit)
 
 @needs_camera
 @pytest.mark.slow
+@pytest.mark.timing
 def test_the_capture_process_is_locked_once_the_camera_is_open(unit: _Unit) -> None:
     process = unit.start("--allow-network-camera")
     source = _read(unit, [])
-    read_frame(source, 30)
+    read_frame(source)
     capture = child_of(process.pid)
     # 2 is SECCOMP_MODE_FILTER, proc(5).
     assert "Seccomp:\t2" in Path(f"/proc/{capture}/status").read_text()
     os.kill(process.pid, signal.SIGTERM)
-    process.wait(10)
+    process.wait(PATIENCE_S)
     source.close()
 
 

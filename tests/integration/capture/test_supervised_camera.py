@@ -1,4 +1,7 @@
-"""A real RTSP camera that is unplugged, stands still, hangs and changes: recovered or reported in time."""
+"""A real RTSP camera that is unplugged, stands still, hangs and changes: recovered or reported.
+
+Within which times is decided by ``supervision.py`` and tested there, on a clock that no busy machine slows.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,26 @@ import pytest
 from edgepose.device.capture.source_address import parse_source
 from edgepose.device.capture.supervised.kept_process import CaptureOptions
 from edgepose.device.capture.supervised.supervised_source import SupervisedSource
-from edgepose.device.capture.supervised.supervision import CaptureLimits
 from edgepose.errors import DeviceError
-from tests.support.captures import capture_pid, child_of, kill_capture, read_frame, read_on, wait_until
+from tests.support.captures import (
+    capture_pid,
+    child_of,
+    events_until,
+    is_alive,
+    kill_capture,
+    read_frame,
+    read_on,
+)
 from tests.support.rtsp_server import MISSING, RtspCamera, has_rtsp_server
+from tests.support.waiting import growing_pauses, until
 
-pytestmark = [pytest.mark.skipif(not has_rtsp_server(), reason=MISSING), pytest.mark.slow]
-_LIMITS = CaptureLimits()
+pytestmark = [
+    pytest.mark.skipif(not has_rtsp_server(), reason=MISSING),
+    pytest.mark.slow,
+    pytest.mark.timing,
+]
+# A camera that comes back on a very busy machine is not given up meanwhile.
+_PATIENT = {"give_up_s": 600.0}
 
 
 @pytest.fixture(name="camera")
@@ -38,23 +54,13 @@ def _said() -> list[str]:
 
 @pytest.fixture(name="source")
 def _source(camera: RtspCamera, said: list[str]) -> Iterator[SupervisedSource]:
-    source = SupervisedSource(parse_source(camera.url), CaptureOptions(say=said.append))
+    source = SupervisedSource(parse_source(camera.url), CaptureOptions(say=said.append, limits_s=_PATIENT))
     yield source
     source.close()
 
 
-def _events_until(source: SupervisedSource, kind: str, limit_s: float) -> list[str]:
-    """The kinds of all events until one of this kind has come with a frame."""
-    kinds: list[str] = []
-    until = time.monotonic() + limit_s
-    while kind not in kinds:
-        assert time.monotonic() < until, f"{kind} has not come within {limit_s} s, only {kinds}"
-        frame = source.read(0.2)
-        kinds += [event.kind for event in frame.events] if frame is not None else []
-    return kinds
-
-
 def test_frames_come_new_in_order_and_with_the_time_of_their_capture(source: SupervisedSource) -> None:
+    before_ns = time.monotonic_ns()
     info = source.info
     assert info.live
     assert info.fps == pytest.approx(30, abs=1)
@@ -62,17 +68,21 @@ def test_frames_come_new_in_order_and_with_the_time_of_their_capture(source: Sup
     assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
     stamps = [frame.timestamp_ns for frame in frames]
     assert stamps == sorted(set(stamps))
-    assert time.monotonic_ns() - stamps[-1] < 1e9
+    assert before_ns < stamps[0]
+    assert stamps[-1] < time.monotonic_ns()
     assert frames[0].size_wh == (320, 240)
 
 
 def test_a_slow_reader_gets_the_present_and_the_count_of_what_it_missed(source: SupervisedSource) -> None:
-    read_frame(source)
-    time.sleep(1.0)
     frame = read_frame(source)
-    assert frame.dropped_before >= 20
-    # One picture of a 30 Hz camera and the way through the processes, on a busy machine.
-    assert time.monotonic_ns() - frame.timestamp_ns < 0.25e9
+    for pause_s in growing_pauses():
+        begun_ns = time.monotonic_ns()
+        time.sleep(pause_s)
+        frame = read_frame(source)
+        # A queue would give a picture of the pause's begin after any pause, and none would be missed.
+        if frame.dropped_before >= 20 and frame.timestamp_ns - begun_ns > 0.5e9 * pause_s:
+            return
+    pytest.fail(f"{frame.dropped_before} missed, and the picture is of {frame.timestamp_ns - begun_ns} ns")
 
 
 def test_an_unplugged_camera_is_said_at_once_and_back_when_it_is_plugged_in(
@@ -80,23 +90,18 @@ def test_an_unplugged_camera_is_said_at_once_and_back_when_it_is_plugged_in(
 ) -> None:
     read_frame(source)
     camera.unplug()
-    lost_s = wait_until(lambda: source.read(0.2) is None and bool(said), 15.0, "the loss is said")
-    assert lost_s < _LIMITS.silence_s + 5
+    until(lambda: source.read(0.2) is None and said, "the loss is said")
     assert "being opened again" in said[0]
     camera.plug()
-    assert _events_until(source, "recovered", 31.0) == ["lost", "recovered"]
+    assert events_until(source, "recovered") == ["lost", "recovered"]
     assert "delivers frames again, after" in said[-1]
 
 
-def test_a_killed_capture_process_is_started_again_within_five_seconds(
-    source: SupervisedSource, said: list[str]
-) -> None:
+def test_a_killed_capture_process_is_started_again(source: SupervisedSource, said: list[str]) -> None:
     read_frame(source)
     first = capture_pid(source)
-    begun = time.monotonic()
     kill_capture(source)
-    assert _events_until(source, "recovered", 15.0) == ["lost", "recovered"]
-    assert time.monotonic() - begun < 5
+    assert events_until(source, "recovered") == ["lost", "recovered"]
     assert capture_pid(source) != first
     assert "was killed by signal 9" in said[0]
 
@@ -106,7 +111,7 @@ def test_a_capture_process_that_hangs_is_killed_and_started_again(
 ) -> None:
     read_frame(source)
     kill_capture(source, signal.SIGSTOP)
-    _events_until(source, "recovered", _LIMITS.silence_s + 15)
+    events_until(source, "recovered")
     assert "delivers no frames" in said[0]
 
 
@@ -115,7 +120,7 @@ def test_pictures_that_are_held_survive_the_process_that_made_them(source: Super
         held = read_frame(source)
         before = held.image.copy()
         kill_capture(source)
-        _events_until(source, "recovered", 20.0)
+        events_until(source, "recovered")
         assert np.array_equal(held.image, before)
 
 
@@ -124,10 +129,10 @@ def test_a_frozen_camera_is_said_and_opened_again_once(camera: RtspCamera, said:
     camera.plug("white")
     options = CaptureOptions(say=said.append, limits_s={"frozen_s": 1.0})
     source = SupervisedSource(parse_source(camera.url), options)
-    kinds = _events_until(source, "recovered", 20.0)
+    kinds = events_until(source, "recovered")
     assert kinds == ["frozen", "lost", "recovered"]
     # It still shows the same: a white wall is no fault, and the picture goes on.
-    kinds = _events_until(source, "frozen", 20.0)
+    kinds = events_until(source, "frozen")
     assert kinds == ["frozen"]
     pid = capture_pid(source)
     for _ in range(60):
@@ -140,9 +145,9 @@ def test_a_moving_picture_is_not_called_frozen(camera: RtspCamera, said: list[st
     source = SupervisedSource(
         parse_source(camera.url), CaptureOptions(say=said.append, limits_s={"frozen_s": 1.0})
     )
-    begun = time.monotonic()
-    while time.monotonic() - begun < 4:
-        read_frame(source)
+    first = read_frame(source)
+    while read_frame(source).timestamp_ns - first.timestamp_ns < 4e9:
+        pass
     assert said == []
     source.close()
 
@@ -153,8 +158,8 @@ def test_a_camera_that_comes_back_with_another_size_goes_on(
     assert read_frame(source).size_wh == (320, 240)
     camera.unplug()
     camera.plug(size_wh=(640, 480))
-    kinds = _events_until(source, "size_changed", 31.0)
-    assert "recovered" in kinds or read_frame(source).events
+    # Which of the two is told first is a matter of which process was quicker.
+    events_until(source, "size_changed", "recovered")
     assert read_frame(source).size_wh == (640, 480)
     assert any("changed its size from 320x240 to 640x480" in line for line in said)
 
@@ -163,10 +168,8 @@ def test_a_camera_that_does_not_come_back_is_one_sentence(camera: RtspCamera) ->
     source = SupervisedSource(parse_source(camera.url), CaptureOptions(limits_s={"give_up_s": 3.0}))
     read_frame(source)
     camera.unplug()
-    begun = time.monotonic()
     with pytest.raises(DeviceError, match=r"127\.0\.0\.1"):
         read_on(source)
-    assert time.monotonic() - begun < 3.0 + _LIMITS.silence_s + 5
     source.close()
 
 
@@ -182,7 +185,7 @@ def test_a_camera_that_is_not_there_is_refused_at_once_and_waited_for_by_the_pat
     assert source.info.live
     assert source.read(2.0) is None
     camera.plug()
-    read_frame(source, 31.0)
+    read_frame(source)
     source.close()
 
 
@@ -214,7 +217,7 @@ def test_an_ended_camera_leaves_no_process(source: SupervisedSource) -> None:
     keeper, child = source.keeper_pid, capture_pid(source)
     source.close()
     assert child_of(keeper) is None
-    assert not Path(f"/proc/{child}").exists()
+    assert not is_alive(child)
     # The control: this process may still connect, so the lock was the other's alone.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -24,9 +24,11 @@ from tests.support.captures import (
     kill_capture,
     read_frame,
     read_on,
-    wait_until,
 )
 from tests.support.pictures import write_pictures, write_video
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.timing
 
 _FRAMES = 40
 _SHARED = Path("/dev/shm")  # noqa: S108 (looked into, not written)
@@ -116,9 +118,10 @@ def test_a_killed_keeper_ends_with_one_sentence_and_leaves_no_process(video: Pat
     read_frame(source)
     child = capture_pid(source)
     os.kill(source.keeper_pid, signal.SIGKILL)
+    # The capture process dies of its keeper's death; until then it may still deliver the whole file.
+    until(lambda: not is_alive(child), "the capture process is gone")
     with pytest.raises(DeviceError, match=r"watches over .*v\.mp4 was killed by signal 9"):
         read_on(source)
-    wait_until(lambda: not is_alive(child), 5.0, "the capture process is gone")
     source.close()
 
 
@@ -140,8 +143,8 @@ def test_a_killed_reader_leaves_neither_processes_nor_shared_memory(video: Path)
     program = (
         "import sys, time; from edgepose.device.capture.source_address import parse_source; "
         "from edgepose.device.capture.supervised.supervised_source import SupervisedSource; "
-        "s = SupervisedSource(parse_source(sys.argv[1])); f = s.read(9); print(s.keeper_pid, flush=True); "
-        "time.sleep(99)"
+        "s = SupervisedSource(parse_source(sys.argv[1])); f = s.read(99); print(s.keeper_pid, flush=True); "
+        "time.sleep(999)"
     )
     shared_before = set(_SHARED.iterdir())
     with subprocess.Popen(
@@ -152,7 +155,7 @@ def test_a_killed_reader_leaves_neither_processes_nor_shared_memory(video: Path)
         child = child_of(keeper)
         assert child is not None
         reader.kill()
-    wait_until(lambda: not is_alive(keeper) and not is_alive(child), 5.0, "both processes are gone")
+    until(lambda: not is_alive(keeper) and not is_alive(child), "both processes are gone")
     assert set(_SHARED.iterdir()) == shared_before
 
 

@@ -16,9 +16,11 @@ from edgepose.device.install.installer import Hooks, install_bundle, next_bundle
 from edgepose.device.install.layout import Layout
 from edgepose.device.install.state_file import read_state
 from edgepose.errors import ConfigError, DeployError, TrustError
+from tests.support import full_disk
 from tests.support.archives import manifest_of, read_members, with_manifest, write_members
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.cut_off import HEALTHY, SICK, always
+from tests.support.waiting import PATIENCE_S
 
 __all__ = ["bundle_folder"]
 
@@ -219,7 +221,7 @@ def test_a_second_installation_at_the_same_time_is_refused(bundle_folder: Path, 
     def wait(moment: str) -> None:
         if moment == "staged":
             reached.set()
-            assert go_on.wait(30)
+            assert go_on.wait(PATIENCE_S)
 
     first = threading.Thread(
         target=install_bundle,
@@ -227,7 +229,7 @@ def test_a_second_installation_at_the_same_time_is_refused(bundle_folder: Path, 
         kwargs={"hooks": Hooks(wait, always(HEALTHY))},
     )
     first.start()
-    assert reached.wait(30)
+    assert reached.wait(PATIENCE_S)
     try:
         with pytest.raises(DeployError, match="Another installation"):
             install_bundle(bundle_folder / "version2.epb", root, hooks=QUIET)
@@ -243,13 +245,8 @@ def _small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1.5 MiB: three times a bundle."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1536k", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"mounting a tmpfs is not permitted here: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with full_disk.small_disk(disk, "1536k"):
+        yield disk
 
 
 def fill(folder: Path, leave_bytes: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-import time
 from pathlib import Path
+
+import pytest
 
 from edgepose.device.drift.drift_files import DriftFiles
 from edgepose.device.live_page.following import DriftNews, show_page
 from edgepose.spec.drift_record import DriftEvent, DriftSize, DriftStatus, FeatureName
+from tests.support.waiting import PATIENCE_S, until
 
 
 def know(root: Path, *features: FeatureName, until: str | None = None) -> None:
@@ -49,6 +51,7 @@ def test_a_damaged_file_shows_no_drift(tmp_path: Path) -> None:
     assert told(news) == [("drift_ended", "brightness")]
 
 
+@pytest.mark.timing
 def test_the_page_shows_what_the_service_knows_about_drift(tmp_path: Path) -> None:
     know(tmp_path, "tilt")
     said: list[str] = []
@@ -56,26 +59,23 @@ def test_the_page_shows_what_the_service_knows_about_drift(tmp_path: Path) -> No
     show = (tmp_path / "poses.sock", tmp_path, 0, done.is_set, said.append)
     server = threading.Thread(target=show_page, args=show)
     server.start()
-    limit = time.monotonic() + 20
-    while not said:
-        assert time.monotonic() < limit
-        time.sleep(0.01)
+    until(lambda: said, "the page's address")
     try:
         port = int(said[0].rstrip("/").rpartition(":")[2])
-        assert _drift_on(port, limit) == [{"feature": "tilt", "size": 2.5}]
+        assert _drift_on(port) == [{"feature": "tilt", "size": 2.5}]
     finally:
         done.set()
-        server.join(20)
+        server.join(PATIENCE_S)
 
 
-def _drift_on(port: int, limit: float) -> list[dict[str, object]]:
+def _drift_on(port: int) -> list[dict[str, object]]:
     """What the page's figures say once they say something."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     connection.request("GET", "/events")
     answer = connection.getresponse()
     try:
-        while time.monotonic() < limit:
-            if answer.readline() == b"event: figures\n":
+        while line := answer.readline():
+            if line == b"event: figures\n":
                 figures = json.loads(answer.readline().removeprefix(b"data: "))
                 if figures["drift"]:
                     found: list[dict[str, object]] = figures["drift"]

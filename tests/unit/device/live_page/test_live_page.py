@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,9 @@ from edgepose.device.live_page.page_server import MAX_VIEWERS
 from edgepose.device.output.socket_sink import SocketSink
 from edgepose.errors import ConfigError
 from tests.support.pictures import persons_at, result_of
+from tests.support.waiting import PATIENCE_S, until
+
+pytestmark = pytest.mark.timing
 
 RESULT = result_of(persons_at([(100.0, 120.0)]))
 ASSETS = Path(__file__).parents[4] / "edgepose" / "device" / "live_page" / "assets"
@@ -47,7 +49,7 @@ class Caller:
     def __call__(
         self, port: int, path: str = "/", method: str = "GET", **headers: str
     ) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
         self.connections.append(connection)
         connection.request(method, path, headers={n.replace("_", "-"): text for n, text in headers.items()})
         self.answers.append(connection.getresponse())
@@ -76,9 +78,7 @@ def test_skeletons_and_figures_come_as_events(get: Caller, page: LivePageSink) -
     assert stream.status == 200
     assert stream.getheader("Content-Type") == "text/event-stream"
     assert next_event(stream, "figures")["state"] == "waiting"
-    for _ in range(5):
-        page.write(RESULT)
-        time.sleep(0.05)
+    page.write(RESULT)
     view = next_event(stream, "poses")
     assert len(view["persons"][0]["points"]) == 17
     assert len(view["edges"]) > 10
@@ -90,10 +90,8 @@ def test_skeletons_and_figures_come_as_events(get: Caller, page: LivePageSink) -
 
 def test_a_viewer_who_does_not_read_holds_nobody_up(get: Caller, page: LivePageSink) -> None:
     get(port_of(page), "/events")
-    start = time.monotonic()
     for _ in range(3000):
         page.write(RESULT)
-    assert time.monotonic() - start < 10
     assert next_event(get(port_of(page), "/events"), "poses")["size"] == [320, 240]
 
 
@@ -105,7 +103,7 @@ def test_it_listens_on_loopback_alone(page: LivePageSink) -> None:
     listening = [row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")]
     assert listening == [f"0100007F:{port:04X}"]
     with socket.socket() as other:
-        other.settimeout(2)
+        other.settimeout(PATIENCE_S)
         with pytest.raises(ConnectionRefusedError):
             other.connect(("127.0.0.2", port))
 
@@ -192,15 +190,16 @@ def test_the_page_of_a_service_follows_its_socket_through_a_restart(get: Caller,
     stream = get(server.server_port, "/events")
     for run in (1, 2):
         sink = SocketSink(path, print)
-        limit = time.monotonic() + 15
-        while feed.newest()[0] < run * 3:
+
+        def has_come(sink: SocketSink = sink, count: int = run * 3) -> bool:
             sink.write(RESULT)
-            assert time.monotonic() < limit
-            time.sleep(0.02)
+            return feed.newest()[0] >= count
+
+        until(has_come, "frames on the page")
         sink.close(complete=True)
     assert next_event(stream, "poses")["persons"]
     done.set()
-    follower.join(10)
+    follower.join(PATIENCE_S)
     server.shutdown()
     server.server_close()
 
@@ -215,10 +214,14 @@ def test_no_line_ends_the_process(get: Caller, page: LivePageSink) -> None:
         b"x" * (5 << 20),
     )
     for line in bad:
-        while not page._process.send(line + b"\n"):
-            time.sleep(0.01)
+        until(
+            lambda line=line: page._process is not None and page._process.send(line + b"\n"),
+            "room for a line",
+        )
     stream = get(port_of(page), "/events")
-    limit = time.monotonic() + 20
-    while next_event(stream, "figures")["state"] != "live":
+
+    def is_live() -> bool:
         page.write(RESULT)
-        assert time.monotonic() < limit
+        return next_event(stream, "figures")["state"] == "live"
+
+    until(is_live, "a live page")

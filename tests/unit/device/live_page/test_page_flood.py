@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +15,9 @@ from edgepose.device.live_page.page_request import MAX_REQUEST_BYTES, answer_to
 from edgepose.device.live_page.page_server import MAX_CONNECTIONS, MAX_VIEWERS, LiveFeed, PageServer
 from edgepose.device.output.jsonl_sink import pose_line
 from tests.support.pictures import persons_at, result_of
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.timing
 
 _GOOD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _EVENTS = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -80,14 +82,6 @@ def asked(server: PageServer, request: bytes) -> bytes:
         return everything(connection)
 
 
-def wait_until(true: object, limit_s: float = 20.0) -> None:
-    assert callable(true)
-    until = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("junk", _JUNK, ids=range(len(_JUNK)))
 def test_junk_gets_an_answer_with_the_headers_of_the_page_and_nothing_of_it_back(
     page: tuple[PageServer, LiveFeed], junk: bytes
@@ -132,7 +126,7 @@ def test_a_byte_now_and_then_does_not_keep_a_connection(
             return True
         return False
 
-    wait_until(is_closed)
+    until(is_closed, "the slow one is dropped")
     assert not page[0]._open
 
 
@@ -171,18 +165,20 @@ def test_silent_connections_drive_no_viewer_out(
 def test_a_viewer_that_takes_nothing_is_dropped_and_the_others_are_not(
     page: tuple[PageServer, LiveFeed], opened: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_server, "_SEND_LIMIT_S", 0.3)
+    monkeypatch.setattr(page_server, "_SEND_LIMIT_S", 2.0)
     server, feed = page
     crowd = pose_line(result_of(persons_at([(100.0 + step, 120.0) for step in range(90)])))
     lazy, eager = connected(server, opened), connected(server, opened)
     for viewer in (lazy, eager):
         viewer.sendall(_EVENTS)
         assert viewer.recv(15) == b"HTTP/1.1 200 OK"
-    until = time.monotonic() + 30
-    while len(server._viewers) == 2:
-        assert time.monotonic() < until
+
+    def is_dropped() -> bool:
         feed.take([crowd])
         assert eager.recv(1 << 20)
+        return len(server._viewers) < 2
+
+    until(is_dropped, "the lazy one is dropped")
     assert len(server._viewers) == 1
     seen = feed.newest()[0]
     feed.take([crowd])
@@ -198,4 +194,4 @@ def test_a_viewer_that_left_frees_its_place(
         viewer.sendall(_EVENTS)
         assert viewer.recv(15) == b"HTTP/1.1 200 OK"
         viewer.close()
-        wait_until(lambda: not page[0]._viewers)
+        until(lambda: not page[0]._viewers, "the place is free")

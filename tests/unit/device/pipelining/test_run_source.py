@@ -24,6 +24,7 @@ from edgepose.errors import ConfigError, DeviceError
 from edgepose.inference.open_model import open_pipeline
 from tests.support.constant_models import write_one_stage
 from tests.support.pictures import STANDING
+from tests.support.waiting import PATIENCE_S
 
 _WH = (64, 64)
 
@@ -190,14 +191,36 @@ def test_no_thread_stays_behind(model: Path) -> None:
     assert set(threading.enumerate()) <= before
 
 
-def test_slow_output_and_slow_input_overlap(model: Path) -> None:
-    def seconds(overlapped: bool) -> float:
-        start = time.monotonic()
-        _run(model, _Source(frames=20, frame_s=0.02), _Sink(slow_s=0.02), LoopControl(overlapped=overlapped))
-        return time.monotonic() - start
+@dataclass
+class _LookingSink(_Sink):
+    """Waits while it writes until the next picture has been read, and remembers whether it was."""
 
-    # 0.4 s of each; asleep, so that a busy machine does not matter much.
-    assert seconds(True) < 0.75 * seconds(False)
+    source: _Source = field(default_factory=_Source)
+    limit_s: float = PATIENCE_S
+    read_meanwhile: list[bool] = field(default_factory=list)
+
+    def write(self, result: FrameResult) -> None:
+        super().write(result)
+        if self.source.ended:
+            # After the last picture there is none to read.
+            return
+        limit = time.monotonic() + self.limit_s
+        while not (ahead := self.source.index > result.frame.index + 1) and time.monotonic() < limit:
+            time.sleep(0.001)
+        self.read_meanwhile.append(ahead)
+
+
+def test_pictures_are_read_while_results_are_written(model: Path) -> None:
+    source = _Source(frames=6)
+    sink = _LookingSink(source=source)
+    _run(model, source, sink)
+    assert sink.read_meanwhile
+    assert all(sink.read_meanwhile)
+    # The negative control: one after the other.
+    source = _Source(frames=6)
+    sink = _LookingSink(source=source, limit_s=0.02)
+    _run(model, source, sink, LoopControl(overlapped=False))
+    assert sink.read_meanwhile == [False] * 5
 
 
 def test_smoothed_results_carry_what_was_measured_too(model: Path) -> None:

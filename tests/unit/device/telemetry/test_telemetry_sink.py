@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import stat
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,16 +20,11 @@ from edgepose.device.telemetry.telemetry_sink import Clocks, TelemetryOptions, T
 from edgepose.spec.telemetry_record import RuntimeEvent
 from tests.support.full_disk import small_disk
 from tests.support.telemetry import START, frame_result, window
+from tests.support.waiting import until
 
+pytestmark = pytest.mark.timing
 NEVER_S = 3600.0
 SHORT_S = 0.05
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < limit
-        time.sleep(0.01)
 
 
 def test_a_run_is_a_window_with_its_figures(tmp_path: Path) -> None:
@@ -54,8 +48,8 @@ def test_a_run_is_a_window_with_its_figures(tmp_path: Path) -> None:
 def test_windows_end_by_time_also_while_no_frame_comes(tmp_path: Path) -> None:
     sink = TelemetrySink(tmp_path, print, TelemetryOptions(SHORT_S))
     sink.write(frame_result())
-    wait_until(TelemetryPlace(tmp_path).prometheus.exists)
-    wait_until(lambda: len(read_telemetry(tmp_path).windows) >= 3)
+    until(TelemetryPlace(tmp_path).prometheus.exists, "the first window")
+    until(lambda: len(read_telemetry(tmp_path).windows) >= 3, "three windows")
     sink.close(complete=True)
     frames = [minute.frames for minute in read_telemetry(tmp_path).windows]
     assert sum(frames) == 1
@@ -77,12 +71,12 @@ def test_a_lower_input_rate_is_an_event(tmp_path: Path) -> None:
 def test_a_clock_that_is_set_is_told_and_changes_no_duration(tmp_path: Path, jump: timedelta) -> None:
     times = iter([START, START, START, START + jump])
     last = START + jump
-    clocks = Clocks(now=lambda: next(times, last))
+    clocks = Clocks(now=lambda: next(times, last), monotonic_ns=itertools.count(0, 10**9).__next__)
     sink = TelemetrySink(tmp_path, print, TelemetryOptions(NEVER_S, clocks=clocks))
     sink.write(frame_result())
     sink.close(complete=True)
     report = read_telemetry(tmp_path)
-    assert report.windows[0].duration_s < 5
+    assert report.windows[0].duration_s == 1.0
     told = [event.value for event in report.events if event.kind == "clock_changed"]
     # Three seconds are what a time server adjusts: the negative control.
     assert told == ([] if abs(jump) < timedelta(minutes=1) else [pytest.approx(jump.total_seconds(), abs=2)])
@@ -94,14 +88,16 @@ def test_a_full_disk_pauses_telemetry_says_so_once_and_goes_on(tmp_path: Path) -
         ballast = tmp_path / "ballast"
         ballast.write_bytes(b"\0" * (160 << 10))
         sink = TelemetrySink(tmp_path, said.append, TelemetryOptions(SHORT_S, StoreLimits(512 << 10)))
-        wait_until(lambda: bool(said))
+        until(lambda: said, "that telemetry pauses")
         for _ in range(20):
             sink.write(frame_result())
-            time.sleep(0.01)
+        # It has tried again in vain, and says nothing more.
+        waiting = sink._recorder._waiting
+        until(lambda: len(waiting) >= 3, "more tries", last=lambda: len(waiting))
         assert len(said) == 1
         assert said[0].startswith("Telemetry pauses, poses go on: ")
         ballast.unlink()
-        wait_until(lambda: len(said) == 2)
+        until(lambda: len(said) == 2, "that telemetry goes on", last=lambda: said)
         sink.close(complete=True)
         report = read_telemetry(tmp_path)
     assert said[1] == "Telemetry goes on; 0 minutes were lost."
@@ -130,9 +126,9 @@ def test_a_database_damaged_while_it_is_open_is_renewed(tmp_path: Path) -> None:
 def test_a_deleted_database_comes_back(tmp_path: Path) -> None:
     sink = TelemetrySink(tmp_path, print, TelemetryOptions(SHORT_S))
     place = TelemetryPlace(tmp_path)
-    wait_until(place.prometheus.exists)
+    until(place.prometheus.exists, "the first window")
     place.database.unlink()
-    wait_until(lambda: place.database.exists() and place.database.stat().st_size > 0)
+    until(lambda: place.database.exists() and place.database.stat().st_size > 0, "a new database")
     sink.write(frame_result())
     sink.close(complete=True)
     assert sum(minute.frames for minute in read_telemetry(tmp_path).windows) == 1
@@ -141,11 +137,10 @@ def test_a_deleted_database_comes_back(tmp_path: Path) -> None:
 def test_of_two_runs_in_one_root_one_writes_and_the_other_says_why_not(tmp_path: Path) -> None:
     said: list[str] = []
     first = TelemetrySink(tmp_path, print, TelemetryOptions(NEVER_S))
-    wait_until(
-        lambda: TelemetryPlace(tmp_path).lock.exists() and TelemetryPlace(tmp_path).prometheus.exists()
-    )
+    place = TelemetryPlace(tmp_path)
+    until(lambda: place.lock.exists() and place.prometheus.exists(), "the first run writes")
     second = TelemetrySink(tmp_path, said.append, TelemetryOptions(NEVER_S))
-    wait_until(lambda: bool(said))
+    until(lambda: said, "that another run writes")
     second.write(frame_result())
     first.close(complete=True)
     second.close(complete=True)
@@ -154,7 +149,7 @@ def test_of_two_runs_in_one_root_one_writes_and_the_other_says_why_not(tmp_path:
 
 def test_a_flood_of_events_takes_no_more_memory(tmp_path: Path) -> None:
     sink = TelemetrySink(tmp_path, print, TelemetryOptions(NEVER_S))
-    wait_until(TelemetryPlace(tmp_path).prometheus.exists)
+    until(TelemetryPlace(tmp_path).prometheus.exists, "the first window")
     for _ in range(5000):
         sink.note(RuntimeEvent(kind="camera_frozen"))
     assert len(sink._events) == 1000
