@@ -14,8 +14,9 @@ from edgepose.device.live_page.live_page_sink import LivePageSink
 from edgepose.spec.telemetry_record import RuntimeEvent
 from tests.support.browser import REBOUND, Browser, headless_browser
 from tests.support.pictures import persons_at, result_of
+from tests.support.waiting import until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timing, pytest.mark.xdist_group("browser")]
 LIVE = "document.body !== null && document.body.dataset.state === 'live'"
 FRAME = "Number(document.getElementById('canvas').dataset.frame || -1)"
 
@@ -151,9 +152,12 @@ def test_it_fits_a_phone(browser: Browser, run: WalkingPersons, dark: bool) -> N
 def test_it_can_be_paused(browser: Browser, run: WalkingPersons) -> None:
     browser.ask("document.getElementById('pause').click(); 0")
     # A frame that was asked for before may still be drawn.
-    browser.ask("new Promise(done => setTimeout(done, 200))")
+    browser.wait_until_drawn()
     at = browser.ask(FRAME)
-    browser.ask("new Promise(done => setTimeout(done, 500))")
+    arrived = "Network.eventSourceMessageReceived"
+    before = len(browser.heard(arrived))
+    until(lambda: len(browser.heard(arrived)) > before + 15, "more poses in the browser")
+    browser.wait_until_drawn()
     assert browser.ask(FRAME) == at
     browser.wait_for("document.getElementById('state').textContent === 'Paused'")
     browser.ask("document.getElementById('pause').click(); 0")

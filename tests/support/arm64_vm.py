@@ -20,6 +20,7 @@ import pytest
 from edgepose.host.deploy.ssh.address import SshAddress
 from tests.support.arm64_device import require_emulation
 from tests.support.loopback_device import CLIENT_CONFIG, free_port, make_keys
+from tests.support.waiting import until
 
 _SUITE = "bookworm"
 _PACKAGES = (
@@ -27,7 +28,7 @@ _PACKAGES = (
 )
 _EARLY_MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "ext4")
 _DISK = "2200M"
-_BOOT_S = 240
+_BOOT_S = 1200
 _INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /new
 /bin/busybox mount -t proc proc /proc
@@ -191,17 +192,18 @@ def running(machine: Machine, folder: Path, disk: Path | None = None) -> Iterato
 
 
 def _wait_until_up(vm: RunningMachine) -> None:
-    until = time.monotonic() + _BOOT_S
-    while time.monotonic() < until:
-        if vm.process.poll() is not None:
-            break
+    def is_up() -> bool:
+        assert vm.process.poll() is None, console()
         with suppress(AssertionError, subprocess.TimeoutExpired):
-            vm.ssh("true", timeout_s=30)
-            return
+            vm.ssh("true", timeout_s=60)
+            return True
         time.sleep(1)
-    pytest.fail(
-        f"the machine did not come up:\n{(vm.folder / 'console.log').read_text(errors='replace')[-2000:]}"
-    )
+        return False
+
+    def console() -> str:
+        return (vm.folder / "console.log").read_text(errors="replace")[-2000:]
+
+    until(is_up, "an ssh server in the machine", last=console, limit_s=_BOOT_S)
 
 
 def _unpack_kernel(rootfs: Path) -> str:

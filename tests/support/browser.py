@@ -8,7 +8,6 @@ import os
 import select
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S, until
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_LIMIT_S = 60.0
 REBOUND = "rebound.example"
 
 
@@ -77,11 +77,11 @@ class Browser:
 
     def wait_for(self, expression: str) -> Any:
         """Until an expression is true."""
-        limit = time.monotonic() + _LIMIT_S
-        while not (value := self.ask(expression)):
-            assert time.monotonic() < limit, expression
-            time.sleep(0.05)
-        return value
+        return until(lambda: self.ask(expression), expression)
+
+    def wait_until_drawn(self) -> None:
+        """Until whatever the page has asked to draw is drawn: the second frame begins after the first."""
+        self.ask("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))")
 
     def screenshot(self, path: Path | None = None) -> bytes:
         content = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
@@ -96,7 +96,7 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            assert select.select([self._answers], [], [], _LIMIT_S)[0], "the browser says nothing"
+            assert select.select([self._answers], [], [], PATIENCE_S)[0], "the browser says nothing"
             piece = os.read(self._answers, 1 << 20)
             assert piece, "the browser ended"
             self._rest += piece
@@ -135,6 +135,7 @@ def headless_browser(profile: Path) -> Iterator[Browser]:
             stdout=log,
             stderr=log,
             close_fds=False,
+            env={**os.environ, "TMPDIR": str(profile.parent)},
             preexec_fn=pipes_at_3_and_4,  # noqa: PLW1509 (Chromium wants its pipes at these numbers)
         )
     os.close(command_read)
@@ -146,7 +147,7 @@ def headless_browser(profile: Path) -> Iterator[Browser]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -10,10 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from edgepose.host.distill.batches import BatchSettings, BatchSource
 from edgepose.host.distill.checkpoints import Checkpoint, CheckpointFolder
-from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
-from tests.support.distill_samples import TINY, sample_cache
 
 FINGERPRINT = {"data": 0}
 FIRST_STEPS = 2
@@ -21,6 +18,11 @@ RATE = 2e-3
 
 
 def main() -> None:
+    # Keras is not for those who read the constants above: every process of the tests collects every file.
+    from edgepose.host.distill.batches import BatchSettings, BatchSource
+    from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
+    from tests.support.distill_samples import TINY, sample_cache
+
     folder, steps, target = CheckpointFolder(Path(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3])
     configure_backend(5, None)
     trainer = Trainer(TINY, OptimizerSettings())
