@@ -7,4 +7,10 @@ Layers, imports only run downward (ARCHITECTURE.md): ``cli``; ``host`` and ``dev
 ``trust``; ``spec``; ``pose``; ``sandbox``; ``errors``.
 """
 
+import os
+
+# Wheels of ONNX Runtime carry a telemetry client (1DS) that asks the network for its maker's collector.
+# Here, because it must stand in the environment before any part, or any child, loads that library.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 __version__ = "0.1.0"

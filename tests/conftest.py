@@ -27,6 +27,8 @@ def pytest_configure() -> None:
     settings.register_profile("edgepose", deadline=None)
     settings.load_profile("edgepose")
     os.environ["EDGEPOSE_KEYS_HOME"] = f"{os.devnull}/no-keys"
+    # Some tests load ONNX Runtime before they load edgepose, which says the same.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     keep_mounts_private()
     leftovers.adopt_orphans()
 

@@ -124,6 +124,10 @@ class Server:
             slot.offset,
             frame.timestamp_ns,
         )
+        if not self._reported_ns:
+            # The keeper hears of the first frame before the reader gets it: a camera that is lost a moment
+            # later has delivered, and is opened again.
+            self._report_captured()
         write_record(self._ends.messages, message.packed())
         self._wanted -= 1
         if self._camera is not None and self._frozen.looks(frame.image, time.monotonic()):
@@ -135,6 +139,9 @@ class Server:
         if now_s - self._reported_s < _REPORT_EVERY_S:
             return True
         self._reported_s = now_s
+        return self._report_captured()
+
+    def _report_captured(self) -> bool:
         if self._camera is None:
             return True
         captured_ns = self._camera.newest_ns
