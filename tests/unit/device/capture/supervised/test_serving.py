@@ -56,7 +56,7 @@ def test_the_keeper_hears_of_the_first_frame_before_the_reader_has_it() -> None:
     pictures = WrittenPictures(memory)
     source = CameraSource(_OneFrame(), "played", pictures=pictures)
     server = Server(source, pictures, ends, frozen_s=3600.0)
-    # As if the loop had just told, in passing, that there is nothing to tell yet; next time it comes too late.
+    # As if the loop had just looked and found nothing to tell; the next time it looks is too late.
     server._reported_s = float("inf")
     os.write(asked, 2 * CaptureRequest(RequestKind.WANT, 1).packed())
     try:
