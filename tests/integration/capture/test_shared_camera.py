@@ -39,6 +39,7 @@ class _Unit:
     def start(self, *more: str) -> subprocess.Popen[bytes]:
         address = self.folder.with_suffix(".url")
         address.write_text(f"{self._camera.url}\n")
+        address.chmod(0o600)
         words = ["camera", "--address-file", str(address), "--share", str(self.folder), *more]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edgepose.cli.device_main", *words], stderr=subprocess.PIPE
