@@ -17,9 +17,7 @@ from edgepose.host.distill.students import STUDENT_SKELETON, StudentDesign, stud
 from edgepose.host.distill.targets import label_trust
 from edgepose.host.distill.teacher import open_teacher
 from edgepose.host.distill.teacher_conversion import runnable_teacher
-from edgepose.host.sources.locked_backend import LockedBackend
-from edgepose.inference.detector import PersonDetector
-from edgepose.inference.model_file import load_spec
+from edgepose.host.sources.locked_backend import open_locked_detector
 from edgepose.inference.open_model import RuntimeOptions
 from edgepose.spec.distillation_report import DistillationData, DistillationOptions
 from edgepose.spec.records import to_builtins
@@ -78,8 +76,7 @@ def prepare(request: DistillationRequest, observers: Observers) -> Prepared:
     detector = None
     if request.detector is not None:
         options = RuntimeOptions(threads=request.threads or 1)
-        spec_of_detector = load_spec(request.detector, request.detector_spec)
-        detector = PersonDetector(LockedBackend(request.detector, options), spec_of_detector)
+        detector = open_locked_detector(request.detector, request.detector_spec, options)
     data = collect_persons(request.sources, STUDENT_SKELETON, detector)
     labelled = int(sum(person.labelled.sum() for person in data.persons))
     if teacher is None and labelled == 0:

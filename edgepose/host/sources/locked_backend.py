@@ -35,6 +35,8 @@ from edgepose.host.sources.locked_loader import (
     tail_of,
 )
 from edgepose.inference.backend import BackendInfo, Tensor, TensorInfo
+from edgepose.inference.detector import PersonDetector
+from edgepose.inference.model_file import load_spec
 from edgepose.inference.open_model import RuntimeOptions
 from edgepose.sandbox.python_child import start_words
 
@@ -178,6 +180,21 @@ class LockedBackend:
         code, said = self._process.wait(), tail_of(self._said)
         refuse_unlocked(code, said)
         return ModelError(f"The loader of {self._name} ended: {reason_of(code, said)}.")
+
+
+def open_locked_detector(
+    path: Path,
+    spec_file: Path | None = None,
+    options: RuntimeOptions | None = None,
+    score_threshold: float | None = None,
+) -> PersonDetector:
+    """Opens a person detector as ``open_detector`` does, in a process that is locked in.
+
+    Raises:
+        EdgeposeError: As ``load_spec``, ``LockedBackend`` and ``PersonDetector`` raise.
+    """
+    spec = load_spec(path, spec_file)
+    return PersonDetector(LockedBackend(path, options), spec, score_threshold)
 
 
 def _end(process: subprocess.Popen[bytes], folder: TemporaryDirectory[str], said: IO[bytes]) -> None:

@@ -20,9 +20,10 @@ from edgepose.host.distill.request import DistillationRequest, Observers
 from edgepose.host.distill.students import StudentDesign, resized
 from edgepose.host.evaluate.box_accuracy import box_figures
 from edgepose.host.sources.inspect import inspect_model
+from edgepose.host.sources.locked_backend import open_locked_detector
 from edgepose.inference.backend import Backend
 from edgepose.inference.detector import PersonDetector
-from edgepose.inference.open_model import RuntimeOptions, open_detector
+from edgepose.inference.open_model import RuntimeOptions
 from edgepose.pose.codecs.center import CHANNELS
 from edgepose.spec.detector_distillation_report import (
     DetectorData,
@@ -182,7 +183,9 @@ def _prepare(request: DistillationRequest, observers: Observers) -> _Prepared:
     make_output(request)
     teacher, described = None, None
     if request.teacher is not None:
-        teacher = open_detector(request.teacher, request.teacher_spec, RuntimeOptions(request.threads or 1))
+        teacher = open_locked_detector(
+            request.teacher, request.teacher_spec, RuntimeOptions(request.threads or 1)
+        )
         described = DetectorTeacher(file_name=request.teacher.name, sha256=sha256_of_file(request.teacher))
     observers.say("asking the teacher where persons are" if teacher else "reading the labels")
     data = collect_pictures(request.sources, teacher, observers.reading)
@@ -215,7 +218,7 @@ def _measured_file(
 ) -> DetectorFigures | None:
     if model is None or labelled is None:
         return None
-    return _figures_of(open_detector(model, spec_file, score_threshold=_WEAKEST_SCORE), labelled)
+    return _figures_of(open_locked_detector(model, spec_file, score_threshold=_WEAKEST_SCORE), labelled)
 
 
 def _train(
