@@ -31,6 +31,7 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources @mount @debug @cpu-emulation @obsolete @swap @reboot @module @raw-io
 SystemCallFilter=~io_uring_setup io_uring_enter io_uring_register process_vm_readv process_vm_writev
 SystemCallFilter=sched_setaffinity sched_setscheduler mbind set_mempolicy seccomp
+SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self
 SystemCallErrorNumber=EPERM
 RestrictNamespaces=yes
 RestrictRealtime=yes
