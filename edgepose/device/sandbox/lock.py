@@ -128,7 +128,7 @@ def refuse_descriptors(kept: frozenset[int], scope: LockScope = LockScope.ALL) -
 def _restrict_files(writable: tuple[Path, ...], kinds: tuple[DeviceKind, ...], *, keeper: bool) -> str | None:
     """Landlock; why it does not hold in every thread, or None."""
     if not landlock_abi():
-        return "this kernel has none, or it is switched off"
+        return "the kernel has none, it is switched off, or it is forbidden to this process"
     # Its children look at themselves, and a camera that is plugged in again has a new file.
     access = FileAccess((Path("/"),), writable, (Path("/dev"),))
     try:
