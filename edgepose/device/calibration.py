@@ -28,12 +28,12 @@ from edgepose.errors import ConfigError, ModelError
 from edgepose.inference.activation_statistics import StatisticsCollector
 from edgepose.inference.backend import BackendInfo, Tensor
 from edgepose.inference.kept_tensors import KeptTensors, open_float_tensors
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.open_model import open_backend
 from edgepose.inference.range_record import to_tensor_ranges
 from edgepose.spec.activation_ranges import ActivationRanges, require_enough_crops
 from edgepose.spec.records import Record, to_json
 from edgepose.spec.whole_file import write_whole
-from edgepose.trust.digests import sha256_of_file
 
 BoxesFrom = Literal["detector", "followed", "whole_image"]
 
@@ -190,7 +190,7 @@ def _record(
     except ValueError as problem:
         raise ModelError(f"{models.model.name} cannot set ranges: {problem}.") from problem
     return ActivationRanges(
-        model_sha256=sha256_of_file(models.model),
+        model_sha256=sha256_of_model(models.model),
         model_name=models.spec.name,
         model_version=models.spec.version,
         runtime=info.runtime,

@@ -23,6 +23,7 @@ from edgepose.inference.endurance import (
     was_throttled,
 )
 from edgepose.inference.machine_watch import MachineWatch
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.open_model import RuntimeOptions
 from edgepose.inference.preprocess import Image
 from edgepose.inference.stage_timer import Stage
@@ -37,7 +38,6 @@ from edgepose.spec.benchmark_report import (
 )
 from edgepose.spec.device_profile import DeviceProfile
 from edgepose.spec.model_spec import ModelSpec
-from edgepose.trust.digests import sha256_of_file
 
 __all__ = ["MLPERF_DURATION_S", "MLPERF_SAMPLES", "BenchmarkRequest", "benchmark_model", "percentiles"]
 
@@ -184,7 +184,7 @@ def _backend(subject: BenchmarkSubject) -> BackendRecord:
 
 def _model(request: BenchmarkRequest, subject: BenchmarkSubject) -> BenchmarkedModel:
     return BenchmarkedModel(
-        sha256=sha256_of_file(request.model), name=subject.spec.name, paradigm=subject.spec.paradigm
+        sha256=sha256_of_model(request.model), name=subject.spec.name, paradigm=subject.spec.paradigm
     )
 
 

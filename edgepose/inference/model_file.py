@@ -5,6 +5,7 @@ Works without onnx, tensorflow or a runtime: a device reads its spec with the ba
 
 from __future__ import annotations
 
+import stat
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from edgepose.trust.digests import sha256_of_path
 
 ModelFormat = Literal["tflite", "onnx", "keras", "keras_h5", "saved_model"]
 
+# Offsets of flatbuffers and protobuf's own limit: no format here has larger files.
+MODEL_LIMIT_BYTES = 2 << 30
 _TFLITE_IDENTIFIER = b"TFL3"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ZIP_SIGNATURE = b"PK\x03\x04"
@@ -42,7 +45,7 @@ def detect_format(path: Path) -> ModelFormat:
         if (path / "saved_model.pb").is_file():
             return "saved_model"
         raise ModelError(f"{path} is a folder without saved_model.pb, so it is no SavedModel.")
-    data = _read(path)
+    data = read_model_bytes(path)
     if data[4:8] == _TFLITE_IDENTIFIER:
         return "tflite"
     if data.startswith(_HDF5_SIGNATURE):
@@ -62,9 +65,9 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     model_format = detect_format(path)
     if model_format == "onnx":
-        return _onnx_metadata(path, _read(path))
+        return _onnx_metadata(path, read_model_bytes(path))
     if model_format == "tflite":
-        return _tflite_metadata(path, _read(path))
+        return _tflite_metadata(path, read_model_bytes(path))
     return {}
 
 
@@ -93,8 +96,23 @@ def load_spec(path: Path, spec_file: Path | None = None) -> ModelSpec:
     )
 
 
-def _read(path: Path) -> bytes:
+def names_in(text: str) -> frozenset[str]:
+    """The words of a text: how the lists of allowed names are written."""
+    return frozenset(text.split())
+
+
+def read_model_bytes(path: Path) -> bytes:
+    """The content of a model's file.
+
+    Raises:
+        ModelError: It cannot be read, is no regular file, is empty or larger than any format allows.
+    """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MODEL_LIMIT_BYTES:
+            raise ModelError(
+                f"{path} is no regular file of at most {MODEL_LIMIT_BYTES >> 30} GiB, so no model to read."
+            )
         data = path.read_bytes()
     except OSError as problem:
         raise ModelError(f"Cannot read the model {path}: {problem.strerror}.") from problem

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.sources.locked_backend import LockedBackend
 from edgepose.inference.backend import Backend, real_outputs
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.open_model import RuntimeOptions, load_pose_spec
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.inference.preprocess import Image, Preprocessor
@@ -24,7 +25,6 @@ from edgepose.pose.codecs.heatmap import HeatmapCodec, decode_heatmaps
 from edgepose.pose.skeleton import Skeleton
 from edgepose.pose.transform import ImageTransform, crop_transform
 from edgepose.spec.model_spec import HeatmapCodecSpec, ModelSpec
-from edgepose.trust.digests import sha256_of_path
 
 Box = NDArray[np.floating]
 
@@ -86,7 +86,7 @@ def open_teacher(
     spec = load_pose_spec(path, spec_file)
     order = _student_order(spec.pose_skeleton, skeleton, path.name)
     backend = LockedBackend(path, RuntimeOptions(threads=threads))
-    sha256 = sha256_of_path(path)
+    sha256 = sha256_of_model(path)
     if isinstance(spec.codec, HeatmapCodecSpec) and spec.input.resize == "crop":
         return HeatmapTeacher(backend, spec, spec.codec, order, (path.name, sha256))
     return CoordinateTeacher(PosePipeline(backend, spec), order, path.name, sha256)

@@ -7,8 +7,8 @@ from pathlib import Path
 from edgepose.errors import EdgeposeError
 from edgepose.host.convert.conversion import ConversionRequest, Say, convert_model
 from edgepose.host.sources.artifact import open_artifact
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.model_file import detect_format
-from edgepose.trust.digests import sha256_of_path
 
 CONVERTED_NAME = "teacher.tflite"
 _CONVERTED = frozenset({"keras", "keras_h5", "saved_model"})
@@ -48,4 +48,4 @@ def _comes_from(converted: Path, teacher: Path) -> bool:
     except EdgeposeError:
         # Left by something else; it is written anew.
         return False
-    return lineage is not None and lineage.parents[-1].sha256 == sha256_of_path(teacher)
+    return lineage is not None and lineage.parents[-1].sha256 == sha256_of_model(teacher)

@@ -10,11 +10,11 @@ import numpy as np
 from edgepose.errors import ConfigError
 from edgepose.inference.activation_statistics import ChannelStatistics, collect_statistics
 from edgepose.inference.kept_tensors import open_float_tensors
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.open_model import open_backend
 from edgepose.inference.range_record import to_statistics
 from edgepose.spec.activation_ranges import ActivationRanges, require_enough_crops
 from edgepose.spec.records import read_json
-from edgepose.trust.digests import sha256_of_file
 
 _NAMED = 3
 
@@ -35,7 +35,7 @@ def read_ranges(path: Path, model: Path) -> dict[str, ChannelStatistics]:
         ModelError: The model is damaged or not float.
     """
     record = read_json(path, ActivationRanges)
-    digest = sha256_of_file(model)
+    digest = sha256_of_model(model)
     if record.model_sha256 != digest:
         raise ConfigError(
             f"{path} holds ranges of {record.model_name} {record.model_version} with sha256 "

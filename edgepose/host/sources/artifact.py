@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.host.sources.contents import read_contents
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.model_file import ModelFormat, detect_format, load_spec, read_metadata
 from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, lineage_from_json
 from edgepose.spec.model_spec import ModelSpec
-from edgepose.trust.digests import sha256_of_path
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def open_artifact(path: Path, spec_file: Path | None = None) -> ModelArtifact:
         format=model_format,
         precision=read_contents(path, model_format).precision,
         spec=spec,
-        sha256=sha256_of_path(path),
+        sha256=sha256_of_model(path),
         size_bytes=size_bytes_of(path),
         lineage=read_lineage(path),
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 from edgepose.errors import ConfigError
 from edgepose.host.sources.artifact import size_bytes_of
 from edgepose.host.sources.contents import read_contents
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.model_file import detect_format, load_spec, read_metadata
 from edgepose.inference.preprocess import expected_shape
 from edgepose.spec.model_report import ModelInspection, TensorReport
 from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec
-from edgepose.trust.digests import sha256_of_path
 
 
 def inspect_model(path: Path, spec_file: Path | None = None) -> ModelInspection:
@@ -34,7 +34,7 @@ def inspect_model(path: Path, spec_file: Path | None = None) -> ModelInspection:
         format=model_format,
         precision=contents.precision,
         size_bytes=size_bytes_of(path),
-        sha256=sha256_of_path(path),
+        sha256=sha256_of_model(path),
         inputs=contents.inputs,
         outputs=contents.outputs,
         ops=contents.ops,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ import numpy as np
 from edgepose.errors import MissingDependencyError, ModelError
 from edgepose.host.quantize.audit_onnx import audit_onnx
 from edgepose.host.sources.contents import ModelContents, precision_of
+from edgepose.inference.model_file import read_model_bytes
+from edgepose.inference.onnx_check import check_onnx
 from edgepose.spec.model_report import TensorReport
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+# Values of one tensor between two ops; 256 MiB in float32.
+_RESULT_LIMIT = 1 << 26
 _INTEGER_WEIGHTED = frozenset({"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"})
 
 
 def load_onnx(path: Path) -> Any:
-    """Loads and checks an ONNX file.
+    """Loads an ONNX file that was judged from its bytes before (``onnx_check``), and checks it.
 
     Returns:
         The ``onnx.ModelProto``.
@@ -34,6 +39,7 @@ def load_onnx(path: Path) -> Any:
         raise MissingDependencyError(
             "Reading an ONNX model's graph needs the onnx package.", "Run: pip install 'edgepose[convert]'"
         ) from problem
+    check_onnx(path, read_model_bytes(path))
     try:
         model = onnx.load(path)
         # The checker wants output shapes, which exporters may leave out and runtimes do not need.
@@ -41,16 +47,29 @@ def load_onnx(path: Path) -> Any:
         for value in complete.graph.output:
             value.type.tensor_type.shape.SetInParent()
         onnx.checker.check_model(complete)
+        _refuse_huge_results(path, complete)
     except (
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
         DecodeError,
         OSError,
-        UnicodeDecodeError,
+        ValueError,
+        RuntimeError,
     ) as problem:
         reason = " ".join(str(problem).split()).split(" ==> ")[0].rstrip(".")
         raise ModelError(f"{path.name} is not a valid ONNX model: {reason[:200]}.") from problem
     return model
+
+
+def _refuse_huge_results(path: Path, complete: Any) -> None:
+    """A file of a few bytes can ask for any amount of memory."""
+    for value in (*complete.graph.value_info, *complete.graph.output):
+        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.dim_value > 0]
+        if math.prod(sizes) > _RESULT_LIMIT:
+            raise ModelError(
+                f"{path.name} computes a tensor {value.name!r} of {math.prod(sizes):.2g} values; at most "
+                f"{_RESULT_LIMIT} are taken."
+            )
 
 
 def read_onnx_contents(path: Path) -> ModelContents:

@@ -16,9 +16,9 @@ import numpy as np
 from edgepose.errors import DeviceError, MissingDependencyError, ModelError
 from edgepose.inference.backend import BackendInfo, Tensor, TensorInfo
 from edgepose.inference.engine_cache import EngineIdentity, engine_folder, tensorrt_options
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.nvidia import gpu_identity, tensorrt_version
 from edgepose.spec.device_profile import Precision
-from edgepose.trust.digests import sha256_of_file
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -204,7 +204,7 @@ def _settings(
         return {}
     gpu = gpu_identity()
     identity = EngineIdentity(
-        model_sha256=sha256_of_file(path),
+        model_sha256=sha256_of_model(path),
         precision=precision or "float32",
         onnxruntime_version=runtime.__version__,
         tensorrt_version=tensorrt_version(),

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError
 from edgepose.host.data.audit.audited_person import AuditedPerson, part_names
 from edgepose.inference.image_file import read_image_rgb
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.open_model import open_pipeline
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.inference.preprocess import Image
 from edgepose.pose.poses import Poses
 from edgepose.spec.data_audit import LabelError, TeacherAgreement
-from edgepose.trust.digests import sha256_of_path
 
 Progress = Callable[[int, int], None]
 _MIN_CONFIDENCE = 0.4
@@ -91,7 +91,7 @@ def ask_teacher(
         if progress is not None:
             progress(done, len(by_file))
     agreement = TeacherAgreement(
-        model_sha256=sha256_of_path(teacher),
+        model_sha256=sha256_of_model(teacher),
         persons=len(similarities),
         mean_oks=float(np.mean(similarities)) if similarities else None,
         median_oks=float(np.median(similarities)) if similarities else None,

@@ -13,11 +13,11 @@ from edgepose.host.data.audit.range_stability import MAX_CROPS_EACH, range_stabi
 from edgepose.host.data.audit.request import AuditRequest
 from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.data.data_folder import DataFolder
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.model_file import load_spec
 from edgepose.inference.open_model import open_backend
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.spec.data_audit import PreprocessParity, RangeStability
-from edgepose.trust.digests import sha256_of_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def ask_model(
     labelled = any(image.person_boxes_xyxy_px for image in folder.images)
     looked_at = [] if labelled else sampled([picture for picture in pictures if not picture.is_flat])
     return ModelFindings(
-        parity=check_parity(backend, spec.input, crops, sha256_of_path(request.model)),
+        parity=check_parity(backend, spec.input, crops, sha256_of_model(request.model)),
         ranges=range_stability(request.model, backend, spec.input, crops, request.seed),
         persons=tuple(persons_seen(pipeline, looked_at)),
         looked_at=tuple(picture.path.name for picture in looked_at),

@@ -15,10 +15,10 @@ from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.quantize.representative import RepresentativeInputs
 from edgepose.host.quantize.tensor_errors import KeptTensors
 from edgepose.inference.backend import Backend
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.model_file import detect_format
 from edgepose.spec.data_audit import RangeStability, UnstableTensor
 from edgepose.spec.model_spec import InputSpec
-from edgepose.trust.digests import sha256_of_path
 
 MAX_CROPS_EACH = 32
 _SHOWN = 10
@@ -57,7 +57,7 @@ def range_stability(
         _ranges(_reader(model), RepresentativeInputs(spec, backend.input, [samples[i] for i in half]))
         for half in halves
     )
-    return _compared(first, second, (sha256_of_path(model), each, seed))
+    return _compared(first, second, (sha256_of_model(model), each, seed))
 
 
 def _reader(model: Path) -> KeptTensors:

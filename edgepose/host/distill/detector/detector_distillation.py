@@ -23,6 +23,7 @@ from edgepose.host.sources.inspect import inspect_model
 from edgepose.host.sources.locked_backend import open_locked_detector
 from edgepose.inference.backend import Backend
 from edgepose.inference.detector import PersonDetector
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.open_model import RuntimeOptions
 from edgepose.pose.codecs.center import CHANNELS
 from edgepose.spec.detector_distillation_report import (
@@ -186,7 +187,7 @@ def _prepare(request: DistillationRequest, observers: Observers) -> _Prepared:
         teacher = open_locked_detector(
             request.teacher, request.teacher_spec, RuntimeOptions(request.threads or 1)
         )
-        described = DetectorTeacher(file_name=request.teacher.name, sha256=sha256_of_file(request.teacher))
+        described = DetectorTeacher(file_name=request.teacher.name, sha256=sha256_of_model(request.teacher))
     observers.say("asking the teacher where persons are" if teacher else "reading the labels")
     data = collect_pictures(request.sources, teacher, observers.reading)
     observers.say(f"{data.persons} persons in {len(data.pictures)} pictures")

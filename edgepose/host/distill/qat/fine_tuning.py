@@ -34,6 +34,7 @@ from edgepose.host.quantize.verification import same_interface
 from edgepose.host.sources.artifact import open_artifact
 from edgepose.host.sources.inspect import inspect_model
 from edgepose.host.sources.metadata import write_metadata
+from edgepose.inference.model_digest import sha256_of_model
 from edgepose.inference.open_model import open_backend
 from edgepose.inference.pipeline import PosePipeline
 from edgepose.spec.distillation_report import QuantizationAwareTuning, RoundedFigures
@@ -41,7 +42,7 @@ from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, li
 from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
 from edgepose.spec.recipe import RECIPES, QuantizationRecipe
 from edgepose.spec.whole_file import write_whole
-from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
+from edgepose.trust.digests import sha256_of_bytes
 
 INT8_FILE_NAME = "model_int8.tflite"
 # Of the student's own rate: far enough to move weights by steps of int8, too little to unlearn.
@@ -248,7 +249,7 @@ def _metadata(
     before = open_artifact(task.model).lineage
     if before is None:
         raise ModelError(f"{task.model.name} has no lineage; expected one from its conversion.")
-    step = ParentModel(file_name=task.model.name, sha256=sha256_of_file(task.model), step=made_by[0])
+    step = ParentModel(file_name=task.model.name, sha256=sha256_of_model(task.model), step=made_by[0])
     lineage = Lineage(
         parents=(*before.parents, step),
         tools=before.tools,
