@@ -9,8 +9,10 @@ from pathlib import Path
 from edgepose.errors import ConfigError
 from edgepose.inference.backend import Backend
 from edgepose.inference.detector import PersonDetector
-from edgepose.inference.model_file import detect_format, load_spec
+from edgepose.inference.model_file import detect_format, load_spec, read_model_bytes
+from edgepose.inference.onnx_check import check_onnx
 from edgepose.inference.pipeline import PosePipeline
+from edgepose.inference.tflite_check import check_tflite
 from edgepose.spec.device_profile import Precision, RuntimeProfile
 from edgepose.spec.model_spec import ModelSpec
 
@@ -56,7 +58,7 @@ class RuntimeOptions:
 
 
 def open_backend(path: Path, options: RuntimeOptions | None = None) -> Backend:
-    """Loads a model file.
+    """Loads a model file that its bytes show to be data: a runtime follows what it is told.
 
     Raises:
         ConfigError: The format cannot be run; it has to be converted first.
@@ -67,11 +69,13 @@ def open_backend(path: Path, options: RuntimeOptions | None = None) -> Backend:
     options = options or RuntimeOptions()
     model_format = detect_format(path)
     if model_format == "tflite":
+        check_tflite(read_model_bytes(path), path.name)
         from edgepose.inference.backends.litert_backend import LiteRtBackend
 
         delegate = options.delegates[0] if options.delegates else "xnnpack"
         return LiteRtBackend(path, options.threads, delegate, options.delegate_library, options.reads)
     if model_format == "onnx":
+        check_onnx(path, read_model_bytes(path))
         from edgepose.inference.backends.onnxruntime_backend import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(

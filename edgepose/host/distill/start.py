@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
-from edgepose.host.sources.keras_config import refuse_code_in_keras
+from edgepose.host.sources.keras_intake import take_in
+from edgepose.inference.model_file import detect_format
 
 
 def weights_of(path: Path) -> list[NDArray[np.generic]]:
@@ -22,9 +24,14 @@ def weights_of(path: Path) -> list[NDArray[np.generic]]:
         ConfigError: The file is not there.
         ModelError: It is no Keras 3 model, or one that brings code of its own.
     """
-    refuse_code_in_keras(path)
+    if detect_format(path) != "keras":
+        raise ModelError(f"{path} is no .keras file.", "--start takes the model.keras of an earlier run.")
     try:
-        return list(keras.saving.load_model(path, compile=False).get_weights())
+        with TemporaryDirectory(prefix="edgepose-") as folder:
+            taken = take_in(path, Path(folder))
+            model = keras.saving.deserialize_keras_object(taken.config, safe_mode=True)
+            model.load_weights(taken.path)
+            return list(model.get_weights())
     except (OSError, ValueError, TypeError, KeyError) as problem:
         first = str(problem).strip().splitlines()[0]
         raise ModelError(

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgepose.errors import MissingDependencyError, ModelError
-from edgepose.host.sources.keras_config import refuse_code_in_keras
+from edgepose.host.sources.keras_intake import judge_bytes
 from edgepose.host.sources.locked_loader import LoaderTask, reason_of, run_locked
 
 _WORKER = "edgepose.host.sources.keras_worker"
@@ -42,7 +42,7 @@ def run_keras(
             f"{model.name} is a Keras or SavedModel and TensorFlow is not installed.",
             "Run: pip install 'edgepose[convert]'",
         )
-    refuse_code_in_keras(model)
+    judge_bytes(model)
     with TemporaryDirectory(prefix="edgepose-") as folder:
         answer = Path(folder) / "answer.json"
         task = LoaderTask(
@@ -60,6 +60,8 @@ def run_keras(
     if code != 0 or not content:
         raise ModelError(f"TensorFlow could not read {model.name}: {reason_of(code, said)}.")
     result: dict[str, Any] = json.loads(content)
+    if "refused" in result:
+        raise ModelError(result["refused"], result["hint"])
     if "error" in result:
         raise ModelError(f"{model.name} cannot be used: {result['error']}.")
     return result

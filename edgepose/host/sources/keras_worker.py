@@ -6,27 +6,32 @@ Arguments: describe MODEL ANSWER
 What it makes goes into open files: ANSWER, OUT.tflite and OUTPUTS.npz are descriptors. It runs locked in
 (ADR 0036).
 
-Nothing inside a model file is run: Keras files were judged by ``keras_config`` before they come here, Keras
-loads with ``safe_mode``, and a SavedModel with ops that reach beyond its numbers is refused.
+Nothing inside a model file is run. The file is copied into the process's own folder and judged whole here,
+by the process that loads it, and only what passed is given to TensorFlow: nobody can exchange the file in
+between, and no library of TensorFlow is loaded for a file that is refused (ADR 0034).
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from edgepose.errors import EdgeposeError
+from edgepose.host.sources.keras_intake import TakenModel, take_in
 from edgepose.sandbox.loader_lock import seal_writing
 
-OUTSIDE_OPS = frozenset(
-    {"PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles"}
-)
+# TensorFlow, once the file has been judged.
+tf: Any = None
+# Judging takes a second; HDF5's library may follow a harmed file in circles, and then the process ends.
+JUDGING_LIMIT_S = 120
 
 
 def main() -> None:
@@ -36,11 +41,17 @@ def main() -> None:
     try:
         # The spec's sizes stand in for those that the model leaves open.
         sizes = np.load(inputs[0], mmap_mode="r").shape[1:] if command == "convert" else None
+        signal.alarm(JUDGING_LIMIT_S)
+        taken = take_in(Path(model_path), Path.cwd())
+        signal.alarm(0)
         seal_writing()
-        function, answer = load(Path(model_path), sizes)
+        globals()["tf"] = importlib.import_module("tensorflow")
+        function, answer = load(taken, sizes)
         if command == "convert":
             convert(function, outputs[0])
             run(function, Path(inputs[0]), outputs[1])
+    except EdgeposeError as problem:
+        answer = {"refused": problem.message, "hint": problem.hint}
     except Exception as problem:  # noqa: BLE001 - Keras and TensorFlow raise anything; all of it is an answer
         line = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         answer = {"error": line.rstrip(".")[:300]}
@@ -48,16 +59,15 @@ def main() -> None:
         json.dump(answer, stream)
 
 
-def load(path: Path, sizes: tuple[int, ...] | None) -> tuple[Any, dict[str, Any]]:
+def load(taken: TakenModel, sizes: tuple[int, ...] | None) -> tuple[Any, dict[str, Any]]:
     """Loads a model as a concrete function with batch 1, and describes it.
 
     Args:
-        path: The model.
+        taken: The judged model.
         sizes: Input sizes without the batch; None keeps those of the model, open ones included.
     """
-    if path.is_dir():
-        refuse_outside_ops(path)
-        module = tf.saved_model.load(str(path))
+    if taken.format == "saved_model":
+        module = tf.saved_model.load(str(taken.path))
         if "serving_default" not in module.signatures:
             raise ValueError("the SavedModel has no signature 'serving_default'")
         signature = module.signatures["serving_default"]
@@ -73,7 +83,7 @@ def load(path: Path, sizes: tuple[int, ...] | None) -> tuple[Any, dict[str, Any]
         function = concrete(call, fixed(spec.shape, sizes), spec.dtype, name)
         function.keep_alive = module
         return function, describe(function, dict(ops))
-    model = load_keras(path)
+    model = load_keras(taken)
     tensor = model.inputs[0]
     if len(model.inputs) != 1:
         raise ValueError(f"the model has {len(model.inputs)} inputs, a pose model has one")
@@ -92,38 +102,21 @@ def load(path: Path, sizes: tuple[int, ...] | None) -> tuple[Any, dict[str, Any]
     return function, describe(function, dict(layers))
 
 
-def refuse_outside_ops(path: Path) -> None:
-    """Reads the graph without loading it: ops that run Python or touch other files are refused."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    stored = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    for meta in stored.meta_graphs:
-        functions = meta.graph_def.library.function
-        nodes = [*meta.graph_def.node, *(node for function in functions for node in function.node_def)]
-        outside = sorted({node.op for node in nodes} & OUTSIDE_OPS)
-        if outside:
-            raise ValueError(f"its graph has {', '.join(outside)}, which reaches outside the model")
-
-
-def load_keras(path: Path) -> Any:
-    """Loads with Keras 3, or with Keras 2 for files that only it can read."""
+def load_keras(taken: TakenModel) -> Any:
+    """Loads with Keras 3, or with Keras 2 for HDF5 files that only it can read; both get what passed."""
     import keras
 
-    # Keras 3 tells by suffix; the content decides here.
-    link = path
-    suffix = ".h5" if path.read_bytes()[:4] == b"\x89HDF" else ".keras"
-    if path.suffix != suffix:
-        link = Path.cwd() / f"model{suffix}"
-        link.symlink_to(path)
+    if taken.format == "keras":
+        model = keras.saving.deserialize_keras_object(taken.config, safe_mode=True)
+        model.load_weights(taken.path)
+        return model
     try:
-        return keras.models.load_model(link, compile=False, safe_mode=True)
-    except Exception:
-        if suffix == ".keras":
-            raise
+        return keras.models.load_model(taken.path, compile=False, safe_mode=True)
+    except Exception:  # noqa: BLE001 - whatever Keras 3 raises, Keras 2 may still know the file
         import tf_keras
 
         return tf_keras.models.load_model(
-            link, compile=False, custom_objects=legacy_objects(tf_keras), safe_mode=True
+            taken.path, compile=False, custom_objects=legacy_objects(tf_keras), safe_mode=True
         )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from edgepose.errors import MissingDependencyError, ModelError
 from edgepose.host.sources.contents import ModelContents, precision_of
+from edgepose.inference.model_file import read_model_bytes
+from edgepose.inference.tflite_check import check_tflite
 from edgepose.spec.model_report import TensorReport
 
 _WEIGHTED = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1, "CONV_3D": 1}
@@ -30,7 +32,8 @@ def read_tflite_contents(path: Path) -> ModelContents:
         raise MissingDependencyError(
             "Reading a TFLite model's graph needs ai-edge-litert.", "Run: pip install ai-edge-litert"
         ) from problem
-    data = path.read_bytes()
+    data = read_model_bytes(path)
+    check_tflite(data, path.name)
     try:
         graph = read_tflite(data)
         audit = audit_tflite_graph(graph)
