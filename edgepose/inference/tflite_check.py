@@ -3,7 +3,7 @@
 The structure is checked as FlatBuffers' own verifier does; then what the kernels take for granted: ops by
 name, as many inputs and outputs as an op has, tensors that are written before they are read, constants as
 long as their shape says, scales that can be divided by. An interpreter is written in C++ for files that a
-converter made, and follows a wrong index or a zero scale into a crash (docs/adr/0034-model-files-are-data.md).
+converter made, and follows a wrong index or a zero scale into a crash (docs/adr/0034).
 Slots and codes are those of TFLite's schema.fbs.
 """
 

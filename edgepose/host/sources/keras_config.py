@@ -181,6 +181,13 @@ def _judge_object(entry: dict[str, Any], name: str) -> None:
         kind, allowed = config, _FUNCTIONS
     else:
         allowed = _CLASSES
+    if module is not None and not (
+        isinstance(module, str) and (_MODULE.fullmatch(module) or (module, entry["class_name"]) == _BUILTIN)
+    ):
+        raise ModelError(
+            f"{name} needs {str(kind)[:80]!r} of {str(module)[:80]!r}, which is not part of Keras.",
+            "Export the model to ONNX or to a SavedModel.",
+        )
     if not isinstance(kind, str) or kind not in allowed:
         what = kind if isinstance(kind, str) else type(kind).__name__
         raise ModelError(
@@ -188,16 +195,12 @@ def _judge_object(entry: dict[str, Any], name: str) -> None:
             "edgepose never runs code of a model.",
             _ADVICE,
         )
-    if module is not None and not (
-        isinstance(module, str) and (_MODULE.fullmatch(module) or (module, entry["class_name"]) == _BUILTIN)
+    registered = entry.get("registered_name")
+    if registered is not None and not (
+        isinstance(registered, str) and registered in {kind, entry["class_name"]}
     ):
         raise ModelError(
-            f"{name} needs the class {str(module)[:80]!r}.{kind}, which is not part of Keras.",
-            "Export the model to ONNX or to a SavedModel.",
-        )
-    if entry.get("registered_name") not in {None, kind, entry["class_name"]}:
-        raise ModelError(
-            f"{name} has a {kind} by the name {str(entry['registered_name'])[:80]!r}, not a class of Keras.",
+            f"{name} has a {kind} by the name {str(registered)[:80]!r}, not a class of Keras.",
             _ADVICE,
         )
 

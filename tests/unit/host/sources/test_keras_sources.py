@@ -11,7 +11,8 @@ import h5py
 import pytest
 
 from edgepose.errors import ModelError
-from edgepose.host.sources.keras_config import refuse_code_in_keras
+from edgepose.host.sources.hdf5_check import read_hdf5_config
+from edgepose.host.sources.keras_archive import read_archive_config
 
 PLAIN = {"class_name": "Functional", "module": "keras", "config": {"layers": [{"class_name": "Conv2D"}]}}
 
@@ -30,6 +31,14 @@ def _write(path: Path, config: object) -> Path:
         with h5py.File(path, "w") as stored:
             stored.attrs["model_config"] = text
     return path
+
+
+def refuse_code_in_keras(path: Path) -> None:
+    """What stands before Keras, for either format."""
+    if path.suffix == ".keras":
+        read_archive_config(path)
+    else:
+        read_hdf5_config(path, path.name)
 
 
 both = pytest.mark.parametrize("name", ["model.keras", "model.h5"])
