@@ -331,7 +331,7 @@ def framework_sample(
     for name in formats:
         draws = [draw for draw in result.passed if draw[0] == name]
         chosen += generator.sample(draws, min(len(draws), count // len(formats)))
-    keras_worker = importlib.import_module("edgepose.host.sources.keras_worker")
+    keras_worker: Any = importlib.import_module("edgepose.host.sources.keras_worker")
     keras_worker.tf = importlib.import_module("tensorflow")
     for package in ("keras", "tf_keras"):
         importlib.import_module(package)

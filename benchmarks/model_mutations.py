@@ -18,7 +18,7 @@ _NAMES = (
     "Lambda", "TFOpLambda", "StringLookup", "TFSMLayer", "Dense", "Conv2D", "Add", "function", "__lambda__",
     "TimeDistributed", "Sequential", "__numpy__", "evil", "",
 )  # fmt: skip
-_VALUES = (
+_VALUES: tuple[Any, ...] = (
     None,
     True,
     -1,
