@@ -16,6 +16,7 @@ Each mutation runs in a forked child with limits of time, memory and file size, 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import importlib
 import json
 import os
@@ -94,6 +95,17 @@ class FuzzResult:
     wrote_outside: list[str] = field(default_factory=list)
     processes_left: list[str] = field(default_factory=list)
     passed: list[tuple[str, int]] = field(default_factory=list)
+
+    def add(self, other: dict[str, Any]) -> None:
+        """Takes in what another process found."""
+        for name, outcomes in other["outcomes"].items():
+            self.outcomes[name].update(outcomes)
+        for name, mutations in other["mutations"].items():
+            self.mutations[name].update(mutations)
+        self.unchanged += other["unchanged"]
+        self.passed += [(name, number) for name, number in other["passed"]]
+        for name in ("crashed", "hung", "wrote_outside", "processes_left"):
+            getattr(self, name).extend(other[name])
 
 
 def make_subjects(folder: Path, *, with_tensorflow: bool = True) -> Subjects:
@@ -190,15 +202,31 @@ def fuzz(subjects: Subjects, root: Path, count: int, seed: int) -> FuzzResult:
     each = {
         name: count // len(formats) + (index < count % len(formats)) for index, name in enumerate(formats)
     }
-    for name in formats:
-        judge = inspected if name in IN_PROCESS else judged
-        number = 0
-        while sum(result.outcomes[name].values()) < each[name]:
-            left = each[name] - sum(result.outcomes[name].values())
-            draws = [(name, number + step) for step in range(min(_BATCH, left))]
-            number += len(draws)
-            run_batch(judge, subjects, draws, seed, root, result)
+    with tempfile.TemporaryDirectory() as answers:
+        started = [
+            (name, _start(subjects, root / name, name, each[name], seed, Path(answers))) for name in formats
+        ]
+        for name, child in started:
+            os.waitpid(child, 0)
+            result.add(json.loads((Path(answers) / name).read_text(encoding="utf-8")))
     return result
+
+
+def _start(subjects: Subjects, root: Path, name: str, count: int, seed: int, answers: Path) -> int:
+    """Fuzzes one format in a process of its own."""
+    root.mkdir()
+    child = os.fork()
+    if child:
+        return child
+    result, number = FuzzResult(), 0
+    judge = inspected if name in IN_PROCESS else judged
+    while sum(result.outcomes[name].values()) < count:
+        left = count - sum(result.outcomes[name].values())
+        draws = [(name, number + step) for step in range(min(_BATCH, left))]
+        number += len(draws)
+        run_batch(judge, subjects, draws, seed, root, result)
+    (answers / name).write_text(json.dumps(vars(result)), encoding="utf-8")
+    os._exit(0)
 
 
 def run_batch(
@@ -245,6 +273,9 @@ def _child(
 ) -> None:
     """Never returns."""
     os.setsid()
+    faulthandler.disable()
+    # A handler in Python would wait for a library that goes round in circles.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)

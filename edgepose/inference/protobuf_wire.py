@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import overload
+from typing import TypeVar
+
+Data = TypeVar("Data", bytes, memoryview)
 
 
-@overload
-def protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]: ...
-
-
-@overload
-def protobuf_fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]: ...
-
-
-def protobuf_fields(data: bytes | memoryview) -> Iterator[tuple[int, int | bytes | memoryview]]:
+def protobuf_fields(data: Data) -> Iterator[tuple[int, int | Data]]:
     """Yields (field number, value) of one message, in the order of the bytes.
 
     A view gives views, so that walking down a large file copies nothing. What protobuf's own parsers read in

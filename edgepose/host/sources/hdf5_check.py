@@ -7,12 +7,18 @@ attributes. h5py parses the file, so this runs inside the locked process that lo
 
 from __future__ import annotations
 
+import mmap
+import struct
 from pathlib import Path
 from typing import Any
 
 from edgepose.errors import ModelError
 from edgepose.host.sources.keras_config import read_keras_config
 
+# "Level 1E - Global Heap" of the HDF5 specification, with lengths of 8 bytes as h5py writes them: signature,
+# version, size; then index, count, reserved and length of each object, index 0 for free space.
+_HEAP = b"GCOL"
+_HEAP_HEADER, _HEAP_OBJECT = struct.Struct("<4sIQ"), struct.Struct("<HHIQ")
 _MOST_OBJECTS = 100_000
 _DEEPEST = 64
 _MOST_ATTRIBUTES = 1024
@@ -61,11 +67,40 @@ def check_hdf5(path: Path, name: str) -> None:
     """
     import h5py
 
+    _check_heaps(path, name)
     try:
         with h5py.File(path, "r") as stored:
             _Judge(name).group(stored.id, 0)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, OverflowError, MemoryError) as problem:
         raise ModelError(f"{name} is an HDF5 file that is truncated or damaged.") from problem
+
+
+def _check_heaps(path: Path, name: str) -> None:
+    """Walks the heaps of texts as libhdf5 does, which goes round for ever at a free space of no size."""
+    with path.open("rb") as stream:
+        if not path.stat().st_size:
+            raise ModelError(f"{name} is an HDF5 file that is truncated or damaged.")
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            start = data.find(_HEAP)
+            while start >= 0:
+                if not _is_whole_heap(data, start):
+                    raise ModelError(f"{name} is an HDF5 file that is truncated or damaged in its texts.")
+                start = data.find(_HEAP, start + len(_HEAP))
+
+
+def _is_whole_heap(data: mmap.mmap, start: int) -> bool:
+    if start + _HEAP_HEADER.size > len(data):
+        return False
+    size = _HEAP_HEADER.unpack_from(data, start)[2]
+    end, position = start + size, start + _HEAP_HEADER.size
+    if not _HEAP_HEADER.size <= size <= len(data) - start:
+        return False
+    while position + _HEAP_OBJECT.size <= end:
+        number, _, _, length = _HEAP_OBJECT.unpack_from(data, position)
+        if number == 0:
+            return bool(length == end - position)
+        position += _HEAP_OBJECT.size + (length + 7) // 8 * 8
+    return position <= end
 
 
 class _Judge:

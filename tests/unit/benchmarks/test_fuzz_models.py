@@ -24,7 +24,7 @@ def _subjects(fuzzer: ModuleType, folder: Path) -> dict[str, list[Path]]:
     folder.mkdir()
     subjects: dict[str, list[Path]] = fuzzer.make_subjects(folder, with_tensorflow=False)
     subjects["keras"] = [keras_archive(folder / "model.keras")]
-    subjects["keras_h5"] = [keras_h5(folder / "model.h5", lambda stored: None)]
+    subjects["keras_h5"] = [keras_h5(folder / "model.h5", lambda _stored: None)]
     return subjects
 
 

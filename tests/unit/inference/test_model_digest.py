@@ -1,4 +1,4 @@
-"""A model's digest covers all that decides what it computes; data outside the file are read whole or not at all."""
+"""A model's digest covers all that decides what it computes; data outside are read whole or not at all."""
 
 from __future__ import annotations
 
