@@ -52,6 +52,8 @@ _EXCEPTIONS = {
     "host/quantize/quantization.py": _PRIVATE,
     "host/quantize/repair/float_model.py": _PRIVATE,
     "host/quantize/repair/judge.py": _PRIVATE,
+    "host/sources/keras_archive.py": _PRIVATE,
+    "host/sources/keras_intake.py": _PRIVATE,
     "host/sources/keras_worker.py": _PRIVATE,
     "host/sources/locked_loader.py": _PRIVATE,
     "host/synthetic/clip.py": _PRIVATE,
