@@ -316,13 +316,13 @@ def _try(judge: Judge, models: list[Path], draw: tuple[str, int], seed: int, fol
 
 def kind_of(message: str) -> str:
     """The kind of a refusal, told from its sentence."""
+    if any(words in message for words in ("not among", "not allow", "not part of Keras", "not a class")):
+        return "name not on the list"
     if any(
-        word in message
-        for word in ("damaged", "truncated", "no model that", "is no", "is empty", "not a valid")
+        words in message
+        for words in ("damaged", "truncated", "is no ", "no model that", "is empty", "not a valid")
     ):
         return "damaged"
-    if any(word in message for word in ("not among", "not allow", "not part of Keras", "not a class")):
-        return "name not on the list"
     return "out of bounds"
 
 
