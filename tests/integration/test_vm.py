@@ -154,8 +154,9 @@ def test_the_service_runs_with_the_camera_and_is_hardly_exposed(vm: RunningMachi
 
 def test_the_services_user_owns_what_it_writes_and_an_edited_slot_does_not_start(vm: RunningMachine) -> None:
     wait_for_service(vm)
-    places = f"{ROOT} {ROOT}/state.json {ROOT}/slots {ROOT}/slots/a/manifest.json {ROOT}/var {ROOT}/var/running.json"
-    assert vm.ssh(f"stat -c %U {places}").split() == ["root"] * 4 + ["edgepose"] * 2
+    names = ("", "state.json", "slots", "slots/a/manifest.json", "var", "var/running.json")
+    found = vm.ssh("stat -c %U " + " ".join(f"{ROOT}/{name}" for name in names)).split()
+    assert found == ["root"] * 4 + ["edgepose"] * 2
     as_service = "setpriv --reuid edgepose --regid edgepose --clear-groups sh -c"
     for act in (
         f"echo x >> {ROOT}/state.json",
