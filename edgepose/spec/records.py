@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from edgepose.errors import ConfigError, EdgeposeError
+from edgepose.spec.visible_text import visible_json
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):
@@ -124,7 +125,8 @@ def to_builtins(record: Record) -> dict[str, Any]:
 
 def to_json(record: Record, *, indent: int | None = None) -> str:
     """Writes a record as JSON with stable key order and a final newline only when indented."""
-    text = json.dumps(to_builtins(record), indent=indent, ensure_ascii=False, allow_nan=False)
+    # Names of files that are not UTF-8 are lone surrogates, which only JSON's own escapes can write.
+    text = visible_json(json.dumps(to_builtins(record), indent=indent, ensure_ascii=False, allow_nan=False))
     return text + "\n" if indent is not None else text
 
 

@@ -149,6 +149,32 @@ def test_the_service_runs_with_the_camera_and_is_hardly_exposed(vm: RunningMachi
         assert set(modes) == {"Seccomp:", "2"}
     status = json.loads(vm.ssh(f"{PROGRAM} status --root {ROOT} --json -"))
     assert status["sandbox"]["enforced"] is True
+    assert status["writable_by_service"] is False
+
+
+def test_the_services_user_owns_what_it_writes_and_an_edited_slot_does_not_start(vm: RunningMachine) -> None:
+    wait_for_service(vm)
+    names = ("", "state.json", "slots", "slots/a/manifest.json", "var", "var/running.json")
+    found = vm.ssh("stat -c %U " + " ".join(f"{ROOT}/{name}" for name in names)).split()
+    assert found == ["root"] * 4 + ["edgepose"] * 2
+    as_service = "setpriv --reuid edgepose --regid edgepose --clear-groups sh -c"
+    for act in (
+        f"echo x >> {ROOT}/state.json",
+        f"rm {ROOT}/slots/a/manifest.json",
+        f"mv {ROOT}/slots {ROOT}/x",
+    ):
+        assert vm.ssh(f"{as_service} '{act}' 2>&1; echo $?", check=False).endswith(("1\n", "2\n")), act
+    # The negative control: what is its own it may write.
+    vm.ssh(f"{as_service} 'touch {ROOT}/var/own && rm {ROOT}/var/own'")
+    model = vm.ssh(f"ls {ROOT}/slots/a/model.*").strip()
+    vm.ssh(f"cp -p {model} /root/kept && printf x | dd of={model} bs=1 seek=100 conv=notrunc && sync")
+    vm.ssh("systemctl restart edgepose; true", check=False)
+    assert "status=7" in vm.ssh("systemctl status edgepose --no-pager; true", check=False)
+    assert "are refused" in vm.ssh("journalctl -u edgepose --no-pager | tail -30")
+    vm.ssh(
+        f"cp -p /root/kept {model} && systemctl reset-failed edgepose; systemctl restart --no-block edgepose"
+    )
+    wait_for_service(vm)
 
 
 def test_packets_from_outside_show_nothing_but_ssh_and_a_planted_leak_is_seen(vm: RunningMachine) -> None:

@@ -164,16 +164,23 @@ class PageServer:
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._connected, sock=self._listener, limit=MAX_REQUEST_BYTES)
         events = asyncio.create_task(self._send_events())
-        await self._stopped.wait()
+        stopped = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait({events, stopped}, return_when=asyncio.FIRST_COMPLETED)
         server.close()
-        for writer in self._open:
-            writer.transport.abort()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(events, *left, return_exceptions=True)
+        events.cancel()
+        stopped.cancel()
+        # Cancelling what serves a connection would be told as an error by asyncio; its end is not.
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:
+            for viewer in self._viewers:
+                viewer.gone.set()
+            for writer in self._open:
+                writer.transport.abort()
+            await asyncio.wait(left, timeout=0.1)
         # The loop closes the connections in its next turn.
         await asyncio.sleep(0)
+        if not events.cancelled():
+            # Without events the page is of no use, and why must be seen.
+            events.result()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._open) >= MAX_CONNECTIONS and not self._make_room():

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import shutil
-import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgepose.errors import ConfigError, MissingDependencyError
+from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
 from edgepose.host.tools.registry import STAMP_NAME, Tool, find_tool, is_current, tool_folder
-from edgepose.sandbox.python_child import find_program, python_command, run_words, start_words
+from edgepose.sandbox.python_child import find_program, python_command
 from edgepose.trust.digests import sha256_of_file
 
 Progress = Callable[[int, int], None]
+# pip is silent while it fetches a wheel of several hundred MiB, and while it unpacks it.
+_LIMITS = AnswerLimits(bytes=16 * MIB, silence_s=3600.0)
+_KEPT_LINES, _LINE_CHARACTERS = 1000, 1000
 
 
 def install_tool(name: str, progress: Progress = lambda _done, _total: None) -> Path:
@@ -94,24 +97,28 @@ def _module(python: str, module: str) -> list[str]:
 
 
 def _run(command: list[str], what: str) -> None:
-    done = run_words(command)
-    if done.returncode:
-        raise _failed(what, done.stdout + done.stderr)
+    done = run_bounded(BoundedCall(command, command[0], _LIMITS, error=MissingDependencyError))
+    if done.code:
+        raise _failed(what, done.stdout.decode(errors="replace") + done.stderr)
 
 
 def _run_counting(command: list[str], total: int, progress: Progress, what: str) -> None:
     """Runs pip and counts the packages that it has fetched; installing them takes the last part."""
-    seen: list[str] = []
-    with (
-        start_words(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as pip,
-        io.TextIOWrapper(pip.stdout or io.BytesIO(), errors="replace") as lines,
-    ):
-        for line in lines:
-            seen.append(line)
-            fetched = sum(1 for entry in seen if entry.startswith("Collecting "))
-            progress(min(fetched, total - 1), total)
-    if pip.returncode:
-        raise _failed(what, "".join(seen))
+    # The end of a line, and the newest lines: an index may have pip print without end.
+    rest, fetched = "", 0
+    newest: deque[str] = deque(maxlen=_KEPT_LINES)
+
+    def take(piece: bytes) -> None:
+        nonlocal rest, fetched
+        *lines, rest = (rest + piece.decode(errors="replace")).split("\n")
+        rest = rest[-_LINE_CHARACTERS:]
+        newest.extend(line[:_LINE_CHARACTERS] for line in lines)
+        fetched += sum(line.startswith("Collecting ") for line in lines)
+        progress(min(fetched, total - 1), total)
+
+    done = run_bounded(BoundedCall(command, "pip", _LIMITS, on_output=take, error=MissingDependencyError))
+    if done.code:
+        raise _failed(what, "\n".join([*newest, rest, done.stderr]))
     progress(total, total)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import click
@@ -185,3 +186,22 @@ def test_every_error_family_has_its_own_exit_code() -> None:
     assert not {0, 1, 2} & set(codes)
     assert str(ModelError("What.", "Do.")) == "What. Do."
     assert str(ModelError("What.")) == "What."
+
+
+def test_names_in_a_model_and_of_its_file_are_shown_with_nothing_hidden(tmp_path: Path) -> None:
+    evil = "evil\x1b[2J\x1b]0;owned\x07\u202e"
+    layer = {"module": evil, "class_name": f"X{evil}", "config": {}}
+    config = {"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": [layer]}}
+    path = tmp_path / f"line\nerror: {evil}.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", b"x")
+    found = edgepose("models", "inspect", str(path))
+    assert found.returncode == 5, found.stderr
+    assert "\\x1b[2J" in found.stderr
+    assert not {"\x1b", "\x07", "\u202e"} & set(found.stderr)
+    # The name's second line is not taken for a line of the program's own.
+    assert [line for line in found.stderr.splitlines() if line.startswith("error: ")] == [
+        found.stderr.splitlines()[0]
+    ]

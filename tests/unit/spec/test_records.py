@@ -1,0 +1,42 @@
+"""Records from JSON: straight from bytes, or through Python's objects; nothing that JSON does not know."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgepose.errors import DeployError
+from edgepose.spec.records import Record, decode_json, from_json, to_json
+
+
+class Named(Record, frozen=True, kw_only=True):
+    name: str
+    size: float = 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"name": "a", "size": NaN}',
+        b'{"name": "a", "size": Infinity}',
+        b'{"name": "a", "size": ' + b"1" * 10_000 + b"}",
+        b'{"name": "a", "more": 1}',
+        b'{"name": ' + b"[" * 200_000,
+        b'{"name": "\xff"}',
+        b"[]",
+        b"",
+    ],
+)
+def test_what_is_no_record_is_refused_in_the_callers_family(text: bytes) -> None:
+    with pytest.raises(DeployError, match="The answer"):
+        decode_json(text, Named, "The answer", DeployError)
+    with pytest.raises(DeployError, match="The answer"):
+        from_json(text, Named, "The answer", DeployError)
+
+
+@pytest.mark.parametrize("name", ["ä", "a\x1b\x9b\u202e", b"caf\xe9".decode(errors="surrogateescape")])
+def test_any_name_is_written_and_read_again(name: str) -> None:
+    written = to_json(Named(name=name)).encode()
+    assert json.loads(written)["name"] == name
+    assert from_json(written, Named, "The answer").name == name
