@@ -105,11 +105,11 @@ def test_a_password_comes_by_standard_input(tmp_path: Path) -> None:
         ("work/r.json", "open('r.json', 'w').write('{}')"),
         (
             "child",
-            f"{_CHILD}, 'import time; time.sleep(1) #{{}}'])",
+            f"{_CHILD}, 'import time; time.sleep(2) #{{}}'])",
         ),
         (
             "child",
-            f"{_CHILD}, 'import time; time.sleep(1)'], env={{{{'X': '{{}}'}}}})",
+            f"{_CHILD}, 'import time; time.sleep(2)'], env={{{{'X': '{{}}'}}}})",
         ),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_planted_leak_is_found_by_the_same_search(tmp_path: Path, place: str, 
 
 
 def test_a_password_that_stays_on_the_command_line_is_found_by_the_same_search(tmp_path: Path) -> None:
-    seen = watch(tmp_path, [sys.executable, "-c", "import time; time.sleep(0.5)", CANARY])
+    seen = watch(tmp_path, [sys.executable, "-c", "import time; time.sleep(2)", CANARY])
     assert seen.places_of(CANARY.encode()) == {"process list"}
 
 
