@@ -289,9 +289,8 @@ def ask_pip(wanted: list[str], target: Target, pins: dict[str, str]) -> dict[str
                 for line in done.stderr.splitlines()
                 if line.startswith(("ERROR", "    ", "The conflict"))
             ]
-            raise LockError(
-                "\n".join([f"nothing fits {target.arch} with Python {target.python}:", *said[-12:], "See: make lock UPGRADE=NAME"])
-            )
+            head = f"nothing fits {target.arch} with Python {target.python}:"
+            raise LockError("\n".join([head, *said[-12:], "See: make lock UPGRADE=NAME"]))
         answer = json.loads(report.read_text(encoding="utf-8"))
     if int(answer["pip_version"].split(".")[0]) < MIN_PIP:
         raise LockError(f"needs pip {MIN_PIP} or later, found {answer['pip_version']}; run make setup")
