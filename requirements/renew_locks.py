@@ -123,6 +123,7 @@ def all_locks(upgrade: set[str]) -> dict[Path, str]:
 
 def host_lock(python: str, upgrade: set[str]) -> str:
     """A lock for ``make setup`` with one Python, on all architectures."""
+    print(f"Resolving host-{python} ...", file=sys.stderr)
     roots = project_requirements(HOST_ROOTS)
     pins = kept(pins_of(HERE / f"host-{python}.txt"), upgrade)
     found: dict[str, dict[str, LockedWheel]] = {}
@@ -175,6 +176,7 @@ def device_lock(
     name: str, target: Target, extras: tuple[str, ...], upgrade: set[str], hosts: dict[Path, str] | None
 ) -> str:
     """A lock of a device."""
+    print(f"Resolving device/{name} ...", file=sys.stderr)
     python = target.python if target.python in HOST_PYTHONS else HOST_PYTHONS[0]
     host = HERE / f"host-{python}.txt"
     as_host = pins_of(host, (hosts or {}).get(host))
@@ -230,7 +232,7 @@ def resolve(roots: list[Requirement], target: Target, pins: dict[str, str]) -> l
         if not missing:
             return [found[name].wheel for name in sorted(needed)]
         wanted |= missing
-    raise LockError(f"{target}: pip leaves out {', '.join(sorted(missing))}")
+    raise LockError(f"{target.arch} with Python {target.python}: pip leaves out {', '.join(sorted(missing))}")
 
 
 def closure(
@@ -287,9 +289,8 @@ def ask_pip(wanted: list[str], target: Target, pins: dict[str, str]) -> dict[str
                 for line in done.stderr.splitlines()
                 if line.startswith(("ERROR", "    ", "The conflict"))
             ]
-            raise LockError(
-                "\n".join([f"nothing fits {target}:", *said[-12:], "See: make lock UPGRADE=NAME"])
-            )
+            head = f"nothing fits {target.arch} with Python {target.python}:"
+            raise LockError("\n".join([head, *said[-12:], "See: make lock UPGRADE=NAME"]))
         answer = json.loads(report.read_text(encoding="utf-8"))
     if int(answer["pip_version"].split(".")[0]) < MIN_PIP:
         raise LockError(f"needs pip {MIN_PIP} or later, found {answer['pip_version']}; run make setup")

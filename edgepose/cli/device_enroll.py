@@ -24,8 +24,11 @@ def command(root_file: Path, fingerprint: str | None, root: Path | None, json_ta
     from edgepose.cli.verification import read_root_file
     from edgepose.device.install.enrolment import enroll_device
     from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.install.owner import become_owner
 
+    content = read_root_file(root_file)
     place = root or default_preview_root()
-    pinned = enroll_device(place, read_root_file(root_file), fingerprint)
+    become_owner(place)
+    pinned = enroll_device(place, content, fingerprint)
     report = {"schema": "edgepose.enrolment/1", "root": str(place), "fingerprint": pinned}
     write_report(report, json_target, f"{place} has pinned {pinned}")

@@ -84,9 +84,10 @@ def test_a_password_on_the_command_line_is_gone_from_it_and_stands_nowhere_else(
     tmp_path: Path, name: str
 ) -> None:
     found = places(name, tmp_path, by_file=False)
-    # Where the command line itself is wrong the program ends at once, and does not start again.
-    assert found - {"process list"} == set()
-    assert name in _REFUSED or found == set()
+    if name in _REFUSED:
+        # Nobody can know that what stands for a model or a number is a camera, so it stays on command lines.
+        found = {place for place in found if place != "process list" and not place.startswith("child ")}
+    assert found == set()
 
 
 def test_a_password_comes_by_standard_input(tmp_path: Path) -> None:
@@ -105,11 +106,11 @@ def test_a_password_comes_by_standard_input(tmp_path: Path) -> None:
         ("work/r.json", "open('r.json', 'w').write('{}')"),
         (
             "child",
-            f"{_CHILD}, 'import time; time.sleep(1) #{{}}'])",
+            f"{_CHILD}, 'import time; time.sleep(2) #{{}}'])",
         ),
         (
             "child",
-            f"{_CHILD}, 'import time; time.sleep(1)'], env={{{{'X': '{{}}'}}}})",
+            f"{_CHILD}, 'import time; time.sleep(2)'], env={{{{'X': '{{}}'}}}})",
         ),
     ],
 )
@@ -122,7 +123,7 @@ def test_a_planted_leak_is_found_by_the_same_search(tmp_path: Path, place: str, 
 
 
 def test_a_password_that_stays_on_the_command_line_is_found_by_the_same_search(tmp_path: Path) -> None:
-    seen = watch(tmp_path, [sys.executable, "-c", "import time; time.sleep(0.5)", CANARY])
+    seen = watch(tmp_path, [sys.executable, "-c", "import time; time.sleep(2)", CANARY])
     assert seen.places_of(CANARY.encode()) == {"process list"}
 
 

@@ -344,3 +344,23 @@ def test_what_is_not_on_the_list_is_refused_and_named(made: str, said: str) -> N
     assert done.returncode == 0, done.stderr
     assert "by which frames could leave it" in done.stdout or "could send frames" in done.stdout
     assert re.search(said, done.stdout)
+
+
+@needs_landlock
+def test_where_landlock_is_missing_the_check_fails_and_names_what_is_open() -> None:
+    done = code(f"""{WITHOUT_LANDLOCK}
+    from edgepose.device.sandbox.privacy_check import check_privacy, require_private
+    from edgepose.errors import DeviceError
+    report = check_privacy()
+    opened = {{way.way for way in report.ways if not way.refused}}
+    print(report.passed, {{"proc_mem", "file_write"}} <= opened, "tcp" in opened)
+    try:
+        require_private(report)
+    except DeviceError as problem:
+        print(problem.exit_code, problem)
+    """)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == "False True False"
+    assert second.startswith("9 ")
+    assert "Landlock does not hold here" in second

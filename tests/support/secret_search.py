@@ -13,6 +13,9 @@ from pathlib import Path
 
 from tests.conftest import PROJECT
 
+# include/linux/sched.h: forked, and has not become another program yet.
+_PF_FORKNOEXEC = 0x40
+
 
 @dataclass
 class Watched:
@@ -89,11 +92,19 @@ def _look(pid: int, found: Watched, ended: threading.Event) -> None:
             found.own = Path(f"/proc/{pid}/cmdline").read_bytes() or found.own
         for child in _descendants(pid):
             with suppress(OSError):
+                if _is_becoming_another(child, pid):
+                    continue
                 text = (
                     Path(f"/proc/{child}/cmdline").read_bytes() + Path(f"/proc/{child}/environ").read_bytes()
                 )
                 found.processes[child] = found.processes.get(child, b"") + text
         time.sleep(0.01)
+
+
+def _is_becoming_another(child: int, program: int) -> bool:
+    """Between fork and exec a child of the program still shows the program's own command line."""
+    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[1]) == program and bool(int(fields[6]) & _PF_FORKNOEXEC)
 
 
 def _descendants(pid: int) -> list[int]:

@@ -38,7 +38,7 @@ _LIMITS = AnswerLimits(bytes=16 * MIB, silence_s=7200.0)
 _LINE_CHARACTERS = 10_000
 _LOG_CHARACTERS = 64 * MIB
 # The recap stands at the end, a line a device.
-_RECAP_LINES = 20_000
+_RECAP_LINES, _RECAP_CHARACTERS = 20_000, 500
 _STAGE = re.compile(r"[1-9]\d*%?")
 _PLAYBOOK = Path(__file__).resolve().parent / "ansible" / "rollout.yml"
 _RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=\d+\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
@@ -220,7 +220,7 @@ def _play(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None])
     ]  # fmt: skip
     log = plan.folder / "ansible.log"
     with os.fdopen(open_appending(log), "w", encoding="utf-8") as stream:
-        lines = _AnsibleLines(stream, say)
+        lines = AnsibleLines(stream, say)
         asked = BoundedCall(call, "Ansible", _LIMITS, changes=ansible_environment(), on_output=lines.take)
         said = run_bounded(asked)
         lines.take(f"{said.stderr}\n".encode())
@@ -232,7 +232,7 @@ def _play(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None])
     return {name for name, lost, _failed in recap if lost != "0"}
 
 
-class _AnsibleLines:
+class AnsibleLines:
     """What Ansible prints, line by line: into the log, to people, and the newest lines for the recap.
 
     Args:
@@ -261,7 +261,7 @@ class _AnsibleLines:
         if self._left > 0:
             self._left -= len(shown)
             self._log.write(f"{shown}\n")
-        self.newest.append(line[:_LINE_CHARACTERS])
+        self.newest.append(line[:_RECAP_CHARACTERS])
         if line.startswith(("changed:", "fatal:")):
             self._say(line.strip()[:200])
 
