@@ -14,6 +14,7 @@ import pytest
 
 from edgepose.errors import EdgeposeError, ModelError
 from edgepose.host.sources import locked_backend
+from edgepose.host.sources.keras_process import read_arrays
 from edgepose.host.sources.locked_backend import LockedBackend
 from edgepose.inference.backend import run_once
 from edgepose.inference.open_model import RuntimeOptions, open_backend
@@ -124,3 +125,24 @@ def test_silence_has_an_end(
     monkeypatch.setattr(locked_backend, "_TIMEOUT_S", 0.2)
     with pytest.raises(ModelError, match="busy for more than"):
         backend.invoke()
+
+
+@pytest.mark.parametrize("kind", ["no archive", "packed", "objects"])
+def test_arrays_that_a_loader_should_not_have_written_are_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "arrays.npz"
+    if kind == "no archive":
+        path.write_bytes(b"PK\x03\x04")
+    elif kind == "packed":
+        np.savez_compressed(path, a=np.zeros(1 << 20))
+    else:
+        np.savez(path, a=np.array([print], dtype=object))
+    with pytest.raises(ModelError, match="loader of model"):
+        read_arrays(path, "model")
+
+
+def test_the_control_plain_arrays_are_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "arrays.npz", np.arange(3), np.arange(2))
+    assert [array.tolist() for array in read_arrays(tmp_path / "arrays.npz", "m").values()] == [
+        [0, 1, 2],
+        [0, 1],
+    ]

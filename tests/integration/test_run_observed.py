@@ -43,7 +43,7 @@ def run(root: Path, pictures: Path, *more: object) -> subprocess.CompletedProces
     output = root.parent / "poses.jsonl"
     command = [sys.executable, "-m", "edgepose.cli.device_main", "run", pictures, "--root", root]
     done = subprocess.run(
-        [*map(str, command), "--output", str(output), *map(str, more)],
+        [*map(str, command), "--output", str(output), "--force", *map(str, more)],
         capture_output=True, text=True, check=False, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -89,7 +89,9 @@ def test_a_damaged_database_costs_no_pose_and_is_said(root: Path, pictures: Path
 
 def test_telemetry_that_cannot_be_written_costs_no_pose_and_is_said_once(root: Path, pictures: Path) -> None:
     # Nobody, not even root, makes a folder where a file is.
-    TelemetryPlace(root).folder.write_bytes(b"in the way")
+    folder = TelemetryPlace(root).folder
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_bytes(b"in the way")
     done = run(root, pictures)
     assert done.stderr.count("Telemetry pauses, poses go on") == 1
     assert "Traceback" not in done.stderr

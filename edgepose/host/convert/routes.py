@@ -16,7 +16,7 @@ from edgepose.host.convert.onnx2tf_route import convert_with_onnx2tf
 from edgepose.host.convert.onnx_folding import fix_sizes, fold_constants
 from edgepose.host.convert.parity import Outputs
 from edgepose.host.sources.artifact import ModelArtifact
-from edgepose.host.sources.keras_process import run_keras
+from edgepose.host.sources.keras_process import read_arrays, run_keras
 
 Say = Callable[[str], None]
 
@@ -148,8 +148,7 @@ def _from_keras(source: ModelArtifact, draft: Path, inputs: NDArray[np.float32],
     stored, collected = draft.with_name("inputs.npy"), draft.with_name("outputs.npz")
     np.save(stored, inputs)
     described = run_keras("convert", source.path, (stored,), (draft, collected))
-    with np.load(collected) as archive:
-        outputs = {name: archive[name] for name in archive.files}
+    outputs = read_arrays(collected, source.path.name)
     tools = {"tensorflow": importlib.metadata.version("tensorflow")}
     return RouteResult(
         "tensorflow", described["inputs"][0]["name"], tools, unfinished=True, parent_outputs=outputs

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
-from edgepose.host.sources.keras_intake import take_in
+from edgepose.host.sources.keras_process import read_arrays, run_keras
 from edgepose.inference.model_file import detect_format
 
 
@@ -28,11 +27,10 @@ def weights_of(path: Path) -> list[NDArray[np.generic]]:
         raise ModelError(f"{path} is no .keras file.", "--start takes the model.keras of an earlier run.")
     try:
         with TemporaryDirectory(prefix="edgepose-") as folder:
-            taken = take_in(path, Path(folder))
-            model = keras.saving.deserialize_keras_object(taken.config, safe_mode=True)
-            model.load_weights(taken.path)
-            return list(model.get_weights())
-    except (OSError, ValueError, TypeError, KeyError) as problem:
+            stored = Path(folder) / "weights.npz"
+            run_keras("weights", path, outputs=(stored,))
+            return list(read_arrays(stored, path.name).values())
+    except ModelError as problem:
         first = str(problem).strip().splitlines()[0]
         raise ModelError(
             f"Keras cannot read {path}: {first}", "--start takes the model.keras of an earlier run."

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgepose.errors import MissingDependencyError, ModelError
 from edgepose.host.sources.keras_intake import judge_bytes
@@ -25,7 +29,7 @@ def run_keras(
     """Runs one command of the worker.
 
     Args:
-        command: ``describe`` or ``convert``.
+        command: ``describe``, ``convert`` or ``weights``.
         model: The Keras file or SavedModel.
         inputs: Files that it reads besides.
         outputs: Files that it fills besides its answer.
@@ -65,3 +69,23 @@ def run_keras(
     if "error" in result:
         raise ModelError(f"{model.name} cannot be used: {result['error']}.")
     return result
+
+
+def read_arrays(path: Path, name: str) -> dict[str, NDArray[Any]]:
+    """Reads arrays that a worker wrote; it may have been taken over by the model.
+
+    Args:
+        path: A file that it filled.
+        name: The model's.
+
+    Raises:
+        ModelError: They are not what ``numpy.savez`` writes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise ModelError(f"The loader of {name} wrote packed arrays, expected plain ones.")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {entry: arrays[entry] for entry in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as problem:
+        raise ModelError(f"The loader of {name} wrote no arrays: {problem}.") from problem

@@ -2,6 +2,7 @@
 
 Arguments: describe MODEL ANSWER
            convert MODEL INPUTS.npy ANSWER OUT.tflite OUTPUTS.npz
+           weights MODEL ANSWER WEIGHTS.npz
 
 What it makes goes into open files: ANSWER, OUT.tflite and OUTPUTS.npz are descriptors. It runs locked in
 (ADR 0036).
@@ -36,7 +37,7 @@ JUDGING_LIMIT_S = 120
 
 def main() -> None:
     """Writes an answer: what was asked for, or the reason why not."""
-    command, model_path, *inputs = sys.argv[1:3] if sys.argv[1] == "describe" else sys.argv[1:4]
+    command, model_path, *inputs = sys.argv[1:4] if sys.argv[1] == "convert" else sys.argv[1:3]
     answer_file, *outputs = map(int, sys.argv[3 + len(inputs) :])
     try:
         # The spec's sizes stand in for those that the model leaves open.
@@ -46,7 +47,11 @@ def main() -> None:
         signal.alarm(0)
         seal_writing()
         globals()["tf"] = importlib.import_module("tensorflow")
-        function, answer = load(taken, sizes)
+        answer: dict[str, Any] = {}
+        if command == "weights":
+            write_weights(load_keras(taken), outputs[0])
+        else:
+            function, answer = load(taken, sizes)
         if command == "convert":
             convert(function, outputs[0])
             run(function, Path(inputs[0]), outputs[1])
@@ -184,6 +189,12 @@ def convert(function: Any, output: int) -> None:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     with os.fdopen(output, "wb") as stream:
         stream.write(converter.convert())
+
+
+def write_weights(model: Any, output: int) -> None:
+    """Writes all weights in their order."""
+    with os.fdopen(output, "wb") as stream:
+        np.savez(stream, *model.get_weights())
 
 
 def run(function: Any, inputs: Path, output: int) -> None:

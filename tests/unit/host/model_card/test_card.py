@@ -61,7 +61,7 @@ class Folder:
         self, *arguments: object, models: tuple[Path, ...] | None = None, name: str = "CARD.md"
     ) -> Result:
         files = models or (self.model, self.int8)
-        call = ["card", *files, *arguments, "-o", self.path / name]
+        call = ["card", *files, *arguments, "-o", self.path / name, "--force"]
         return CliRunner().invoke(command, [str(argument) for argument in call])
 
     def write(self, name: str, record: msgspec.Struct) -> Path:

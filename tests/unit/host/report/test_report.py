@@ -53,7 +53,7 @@ class Folder:
         return target
 
     def run(self, *arguments: object) -> Result:
-        call = [*map(str, arguments), "-o", str(self.path / "report.html")]
+        call = [*map(str, arguments), "-o", str(self.path / "report.html"), "--force"]
         return CliRunner().invoke(command, call)
 
     def page(self, *arguments: object) -> Page:
