@@ -100,11 +100,10 @@ def test_a_truncated_file_is_refused_and_stays_as_it_was(tmp_path: Path, name: s
 
 def test_a_file_that_cannot_be_written_is_a_config_error(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "model.onnx")
-    (tmp_path / "link").mkdir()
-    blocked = tmp_path / "link" / ("m" * 250)
-    blocked.write_bytes(path.read_bytes())  # a temporary name beside it would be too long
-    with pytest.raises(ConfigError, match="Cannot write"):
-        write_metadata(blocked, {"edgepose": "x"})
+    with path.open("rb") as stream:
+        blocked = Path(f"/proc/self/fd/{stream.fileno()}")  # readable, and nothing can be made beside it
+        with pytest.raises(ConfigError, match="Cannot write"):
+            write_metadata(blocked, {"edgepose": "x"})
 
 
 def test_onnx_metadata_that_are_not_text_are_refused(tmp_path: Path) -> None:
