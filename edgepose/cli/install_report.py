@@ -32,8 +32,11 @@ def describe_status(root: Path, status: StatusReport) -> str:
         "signed": "yes" if status.signed else "no",
     }
     if status.writable_by_service is not None:
-        writable = "yes: the same user installs and runs" if status.writable_by_service else "no"
-        rows["writable"] = f"by the user who runs the model: {writable}"
+        rows["protected"] = (
+            "no: the user who runs the model installed it and can change it"
+            if status.writable_by_service
+            else "yes: the user who runs the model cannot change what is installed"
+        )
     if status.trust is not None:
         rows["pinned keys"] = f"root version {status.trust.root_version}, {status.trust.fingerprint}"
     if status.edgetpu is not None:
