@@ -53,7 +53,9 @@ def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     yield
     assert leftovers.ended_but_for(before) == {}, "processes that no test has ended"
     assert leftovers.mounts() <= mounted, "file systems that no test has unmounted"
-    assert list(temporary.iterdir()) == [], "temporary files that no test has removed"
+    # TensorFlow removes its own when the process ends.
+    left = [path for path in temporary.iterdir() if not path.name.startswith("__autograph_generated_file")]
+    assert left == [], "temporary files that no test has removed"
 
 
 @pytest.fixture(scope="session")

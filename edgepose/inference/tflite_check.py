@@ -46,6 +46,8 @@ _TENSOR_LIMIT_BYTES = 512 << 20
 _COMPUTED_LIMIT_BYTES = 2 << 30
 # Kernels turn quotients of scales into fixed-point numbers and stop the process where they do not fit.
 _SMALLEST_SCALE, _LARGEST_SCALE = 1e-12, 1e9
+# Those of stored weights and biases are only multiplied with; channels without a weight have next to none.
+_SMALLEST_STORED_SCALE = 0.0
 _DENSE, _SPARSE = 0, 1
 _VECTORS = {1: "<i4", 2: "<u2", 3: "u1"}
 
@@ -177,7 +179,7 @@ class _Judge:
         tensor = Tensor(
             shape,
             kind,
-            self._scales(table, shape, name),
+            self._scales(table, shape, name, is_stored=bool(self._lengths[buffer])),
             bool(self._lengths[buffer]),
             bool(table.number(5, "B")),
         )
@@ -194,7 +196,9 @@ class _Judge:
             tensor.values = stored.view("<i4" if kind == _INT32 else "<i8")
         return tensor
 
-    def _scales(self, table: Table, shape: tuple[int, ...], name: bytes) -> NDArray[np.float32]:
+    def _scales(
+        self, table: Table, shape: tuple[int, ...], name: bytes, *, is_stored: bool
+    ) -> NDArray[np.float32]:
         quantization = table.table(4)
         if quantization is None:
             return np.zeros(0, np.float32)
@@ -211,9 +215,12 @@ class _Judge:
             )
         if len(scales) and len(zero_points) != len(scales):
             raise self._refusal(f"has a tensor {name!r} with scales and no zero points")
-        usable = np.isfinite(scales) & (scales >= _SMALLEST_SCALE) & (scales <= _LARGEST_SCALE)
+        smallest = _SMALLEST_STORED_SCALE if is_stored else _SMALLEST_SCALE
+        usable = np.isfinite(scales) & (scales >= smallest) & (scales <= _LARGEST_SCALE)
         if not usable.all():
-            raise self._refusal(f"has a tensor {name!r} with a scale that nothing can be divided by")
+            raise self._refusal(
+                f"has a tensor {name!r} with the scale {scales[~usable][0]:.3g}, which kernels cannot use"
+            )
         self._zero_points(zero_points, table.number(1, "b"), name)
         return scales
 

@@ -18,8 +18,8 @@ CUSTOM = 32
 # Delegates and runtimes know these by name; a runtime without them refuses the file.
 CUSTOM_OPS = frozenset({"TFLite_Detection_PostProcess", "edgetpu-custom-op"})
 _LARGEST_STEP = 4096
-# Quotients of scales that XNNPACK takes (its create functions of quantized convolutions).
-_LEAST_STEP, _MOST_STEP = 2.0**-32, 256.0
+# From this quotient of scales on XNNPACK takes no quantized convolution (its create functions).
+_MOST_STEP = 256.0
 
 Given = Sequence["Tensor | None"]
 Options = Mapping[str, float]
@@ -104,12 +104,9 @@ def _scaled(image: Tensor, weights: Tensor, output: Tensor, channels: int) -> st
     integer = {3, 7, 9}
     if image.type in integer and not (len(image.scales) == len(output.scales) == 1 and len(weights.scales)):
         return "integers without a scale"
-    if image.type in integer:
-        # XNNPACK refuses others, and on the way back frees something twice.
-        steps = image.scales * weights.scales / output.scales
-        if steps.min() < _LEAST_STEP or steps.max() >= _MOST_STEP:
-            return "scales that no kernel can join"
-    return ""
+    # XNNPACK refuses larger ones, and on the way back frees something twice.
+    too_large = image.type in integer and (image.scales * weights.scales / output.scales).max() >= _MOST_STEP
+    return "scales that no kernel can join" if too_large else ""
 
 
 def _pool(inputs: Given, _outputs: Sequence[Tensor], options: Options) -> str:

@@ -57,7 +57,7 @@ def import_folders() -> list[str]:
     lies there.
     """
     own = _PACKAGE.parent
-    left_out = {Path(sys.argv[0]).parent.resolve() if sys.argv else None, _working_folder()} - {own}
+    left_out = {_program_folder(), _working_folder()} - {own}
     kept = [entry for entry in sys.path if entry.startswith("/") and Path(entry).resolve() not in left_out]
     return kept if own in map(Path.resolve, map(Path, kept)) else [str(own), *kept]
 
@@ -187,6 +187,14 @@ def start_words(
     """
     whole = child_environment(changes) if environment is None else environment
     return subprocess.Popen([str(word) for word in words], cwd=cwd, env=whole, **streams)
+
+
+def _program_folder() -> Path | None:
+    """Where the program that was typed lies; None where its name is relative to a folder that is gone."""
+    try:
+        return Path(sys.argv[0]).parent.resolve() if sys.argv else None
+    except OSError:
+        return None
 
 
 def _working_folder() -> Path | None:

@@ -32,6 +32,17 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs"})
 _MEMORY_MIB = 250
 
 
+# A process begins with the peak of the one that started it (exec keeps it), so a small one stands between.
+_MEASURED = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+with open(sys.argv[1], "w") as peak:
+    peak.write(str(usage.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 class Device:
     """A device that gives one answer to everything."""
 
@@ -56,23 +67,17 @@ def ask(folder: Path, programs: Path, *arguments: str, stdin: str = "") -> tuple
         "PYTHONPATH": str(PROJECT),
     }
     environment.pop("XDG_CONFIG_HOME", None)
-    with (folder / "output").open("w+b") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "edgepose", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=environment,
-        )
-        if process.stdin is not None:
-            process.stdin.write(stdin.encode())
-            process.stdin.close()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        text = output.read().decode()
-    return process.returncode, text, usage.ru_maxrss / 1024
+    peak = folder / "peak"
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURED, peak, sys.executable, "-m", "edgepose", *arguments],
+        input=stdin.encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=folder,
+        env=environment,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode(), int(peak.read_text()) / 1024
 
 
 def resident_mib() -> float:

@@ -155,7 +155,8 @@ def test_a_rotation_revokes_and_bundles_are_signed_again(
     gone = {key[:16] for role in before["roles"][:2] for key in role["key_ids"]}
     assert not any(key in path.name for key in gone for path in (home / "private").iterdir())
     assert edgepose("verify", target, home=home).returncode == 7
-    assert edgepose("keys", "sign", target, "-o", target, home=home).returncode == 0
+    assert edgepose("keys", "sign", target, "-o", target, home=home).returncode == 3
+    assert edgepose("keys", "sign", target, "-o", target, "--force", home=home).returncode == 0
     assert edgepose("verify", target, home=home).returncode == 0
 
 
@@ -186,9 +187,9 @@ def test_bundle_signs_where_there_are_keys_and_says_what_it_needs(home: Path, tm
     made = record(edgepose(*command, "--json", "-", home=home))
     assert (made["signed"], made["signature"]["pinned"]) == (True, True)
     assert made == record(edgepose("verify", tmp_path / "b.epb", "--json", "-", home=home))
-    silent = edgepose(*command, home=home, passphrase=None)
+    silent = edgepose(*command, "--force", home=home, passphrase=None)
     assert silent.returncode == 3
     assert "EDGEPOSE_KEYS_PASSPHRASE" in silent.stderr
-    unsigned = record(edgepose(*command, "--unsigned", "--json", "-", home=home, passphrase=None))
+    unsigned = record(edgepose(*command, "--unsigned", "--force", "--json", "-", home=home, passphrase=None))
     assert unsigned["signed"] is False
     assert edgepose(*command, "--keys", tmp_path / "none", home=home).returncode == 3

@@ -90,7 +90,10 @@ def _run(source: Path, model: Path, tmp_path: Path, *options: str) -> list[dict[
     output = tmp_path / "p.jsonl"
     command = [sys.executable, "-m", "edgepose.cli.device_main", "run", source, "--model", model]
     result = subprocess.run(
-        [*map(str, command), "--output", str(output), *options], capture_output=True, text=True, check=False
+        [*map(str, command), "--output", str(output), "--force", *options],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in output.read_text().splitlines()]

@@ -97,6 +97,29 @@ def test_the_interpreter_alone_runs_what_the_check_refuses(tmp_path: Path) -> No
             check_tflite(data, "m.tflite")
 
 
+def test_a_channel_without_a_weight_may_have_the_smallest_scale() -> None:
+    for scale, taken in ((0.0, True), (1e-40, True), (1.2e-38, True), (1e-11, True), (1e4, False)):
+        data = _with_weight_scale((BUILTIN / "edgepose-d_int8.tflite").read_bytes(), scale)
+        if taken:
+            check_tflite(data, "m.tflite")
+            assert _run(data) == "ran"
+        else:
+            with pytest.raises(ModelError, match="scales that no kernel can join"):
+                check_tflite(data, "m.tflite")
+
+
+def _with_weight_scale(model: bytes, scale: float) -> bytes:
+    """With another scale of the first channel's weights, and of its bias, in the second convolution."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    graph = read_tflite(model)
+    tensors, operator = graph.subgraphs[0].tensors, graph.subgraphs[0].operators[1]
+    image, weights, bias = (tensors[index].quantization for index in operator.inputs)
+    weights.scale = [scale, *weights.scale[1:]]
+    bias.scale = [float(image.scale[0]) * scale, *bias.scale[1:]]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(graph))
+
+
 def _reverse(graph: Any) -> None:
     graph.subgraphs[0].operators.reverse()
 
