@@ -23,8 +23,12 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Base of all records: frozen, keyword-only, unknown fields refused."""
 
 
-# What a pattern means no user reads in it.
+# What a pattern means no user reads in it; what was found where says more.
 _PATTERN = re.compile(r"Expected `str` matching regex '.*'", re.DOTALL)
+_PLACE = re.compile(r" - at `\$((?:\.\w+)+)`$")
+# A longer text from outside is not read a second time for a message.
+_MOST_READ_AGAIN_BYTES = 1 << 20
+_MOST_SHOWN = 60
 RecordType = TypeVar("RecordType", bound=Record)
 ErrorType = Callable[[str, str], EdgeposeError]
 
@@ -46,7 +50,7 @@ def from_builtins(
     try:
         return msgspec.convert(data, record, strict=True)
     except msgspec.ValidationError as problem:
-        raise _wrong_record(problem, record, where, error) from problem
+        raise _wrong_record(problem, record, where, error, data) from problem
 
 
 def from_json(
@@ -77,7 +81,8 @@ def decode_json(
     try:
         return msgspec.json.decode(text, type=record, strict=True)
     except msgspec.ValidationError as problem:
-        raise _wrong_record(problem, record, where, error) from problem
+        data = parse_json(text, where, error) if len(text) <= _MOST_READ_AGAIN_BYTES else None
+        raise _wrong_record(problem, record, where, error, data) from problem
     except RecursionError as problem:
         raise error(f"{where} is not valid JSON: nested too deeply.", "") from problem
     # DecodeError: no JSON. ValueError: a text in it is no UTF-8.
@@ -105,12 +110,26 @@ def parse_json(text: str | bytes, where: str, error: ErrorType = ConfigError) ->
 
 
 def _wrong_record(
-    problem: msgspec.ValidationError, record: type[Record], where: str, error: ErrorType
+    problem: msgspec.ValidationError, record: type[Record], where: str, error: ErrorType, data: object
 ) -> EdgeposeError:
+    said = str(problem)
+    place = _PLACE.search(said)
+    found = _found_at(data, place[1]) if place and _PATTERN.match(said) else None
+    expected = "Expected text of another form" + (f" than {found!r}" if found is not None else "")
     return error(
-        f"{where}: {_PATTERN.sub('Expected text of another form', str(problem))}.",
+        # A function, as what was found may hold what looks like a group.
+        f"{where}: {_PATTERN.sub(lambda _match: expected, said)}.",
         f"Compare with the fields of {record.__name__}: {', '.join(record.__struct_fields__)}.",
     )
+
+
+def _found_at(data: object, place: str) -> str | None:
+    """The text at a place like ``.model.sha256``, cut where it is long."""
+    for name in place.split(".")[1:]:
+        data = data.get(name) if isinstance(data, dict) else None
+    if not isinstance(data, str):
+        return None
+    return data if len(data) <= _MOST_SHOWN else data[:_MOST_SHOWN] + "..."
 
 
 def _refuse_constant(name: str) -> float:
