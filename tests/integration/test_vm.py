@@ -147,10 +147,12 @@ def processes_with_a_camera(vm: RunningMachine) -> dict[str, Seen]:
     )
     found = {}
     for line in shown.splitlines():
-        pid, cameras, model, *modes = line.split()
-        # One that ended meanwhile has no modes.
-        if modes:
-            found[pid] = Seen(cameras != "0", model != "0", frozenset(modes))
+        match line.split():
+            case [pid, cameras, model, *modes] if modes:
+                found[pid] = Seen(cameras != "0", model != "0", frozenset(modes))
+            case _:
+                # It ended meanwhile.
+                continue
     return found if any(seen.camera for seen in found.values()) else {}
 
 
