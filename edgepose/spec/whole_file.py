@@ -122,6 +122,8 @@ def open_appending(path: Path) -> int:
 def refuse_existing(path: Path, *, force: bool) -> None:
     """Nothing that is there is replaced without being asked for, and nothing but a file ever.
 
+    An empty file holds nothing that could be lost: it is how ``mktemp`` keeps a name.
+
     Args:
         path: What is to be written.
         force: Whether the user said so.
@@ -130,14 +132,15 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         ConfigError: Something is there.
     """
     try:
-        mode = path.lstat().st_mode
+        found = path.lstat()
     except OSError:
         # Nothing there; or it cannot be reached, which the writer says better.
         return
-    if not stat.S_ISREG(mode):
-        kind = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "no file"
+    if not stat.S_ISREG(found.st_mode):
+        is_folder = stat.S_ISDIR(found.st_mode)
+        kind = "a link" if stat.S_ISLNK(found.st_mode) else "a folder" if is_folder else "no file"
         raise ConfigError(f"Cannot write {path}: it is {kind}.", "Give the name of a file.")
-    if not force:
+    if not force and found.st_size:
         raise ConfigError(f"{path} is there already.", "Choose another name, or replace it with --force.")
 
 
@@ -156,7 +159,7 @@ def refuse_other_record(path: Path, schemas: Collection[str], *, force: bool) ->
     Raises:
         ConfigError: Something else is there.
     """
-    if not path.is_symlink() and path.is_file() and not force:
+    if not path.is_symlink() and path.is_file() and path.stat().st_size and not force:
         found = _schema_of(path)
         if found and (not schemas or _kind(found) in map(_kind, schemas)):
             return True
@@ -165,7 +168,7 @@ def refuse_other_record(path: Path, schemas: Collection[str], *, force: bool) ->
             f"{path} is there already and is {what}.", "Choose another name, or replace it with --force."
         )
     refuse_existing(path, force=force)
-    return path.is_file()
+    return path.is_file() and path.stat().st_size > 0
 
 
 def is_pipe_or_device(path: Path) -> bool:

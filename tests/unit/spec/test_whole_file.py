@@ -135,6 +135,9 @@ def test_lines_are_added_to_those_that_are_there(tmp_path: Path) -> None:
 
 def test_what_is_there_is_replaced_by_force_alone_and_only_where_it_is_a_file(tmp_path: Path) -> None:
     refuse_existing(tmp_path / "new", force=False)
+    (tmp_path / "kept_by_mktemp").touch()
+    refuse_existing(tmp_path / "kept_by_mktemp", force=False)
+    assert not refuse_other_record(tmp_path / "kept_by_mktemp", (), force=False)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ConfigError, match="is there already"):
         refuse_existing(tmp_path / "file", force=False)
@@ -149,7 +152,7 @@ def test_what_is_there_is_replaced_by_force_alone_and_only_where_it_is_a_file(tm
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", "[" * 100_000, '{"schema": 1}', '{"schema": "others.record/1"}', "a model", "[1]"]
+    "content", ["{}", "[" * 100_000, '{"schema": 1}', '{"schema": "others.record/1"}', "a model", "[1]"]
 )
 def test_what_is_no_record_of_edgepose_is_not_replaced_by_one(tmp_path: Path, content: str) -> None:
     path = tmp_path / "r.json"
