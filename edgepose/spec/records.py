@@ -81,7 +81,8 @@ def decode_json(
     try:
         return msgspec.json.decode(text, type=record, strict=True)
     except msgspec.ValidationError as problem:
-        data = parse_json(text, where, error) if len(text) <= _MOST_READ_AGAIN_BYTES else None
+        again = len(text) <= _MOST_READ_AGAIN_BYTES and _PATTERN.match(str(problem))
+        data = parse_json(text, where, error) if again else None
         raise _wrong_record(problem, record, where, error, data) from problem
     except RecursionError as problem:
         raise error(f"{where} is not valid JSON: nested too deeply.", "") from problem
