@@ -10,7 +10,8 @@ ROUNDS ?= 20
 BUSY ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test proofs test-vm stress test-loaded test-fast check lint format bench lock clean
+.PHONY: help setup demo test proofs test-vm stress test-loaded test-fast check lint format docs images dist-check bench \
+	lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +65,15 @@ check: $(STAMP)  ## Lint, types, import contracts
 format: $(STAMP)  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## Build the documentation site into build/site/html, strictly
+	$(BIN)/python -m docs.site.build_site
+
+images: $(STAMP)  ## Make the images of README and site: drawn people, the built-in model
+	$(BIN)/python -m docs.site.make_images
+
+dist-check: $(STAMP)  ## Build wheel and sdist, look into them, run the wheel in an empty environment
+	$(BIN)/python -m tests.support.dist_check dist
 
 bench: setup  ## Run the benchmarks; see benchmarks/README.md for the variables
 	$(BIN)/python benchmarks/run_all.py "$(BENCH_MODEL)" "$(BENCH_SPEC)" "$(BENCH_CALIBRATION)" "$(BENCH_VIDEO)"
