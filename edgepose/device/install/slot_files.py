@@ -70,7 +70,6 @@ def unpack(bundle_path: Path, folder: Path, reach: FaultPoint) -> VerifiedBundle
     for outer in (folder, folder.parent):
         outer.chmod(_FOLDER_MODE)
     flush_folder(folder)
-    flush_folder(folder.parent)
     return bundle
 
 

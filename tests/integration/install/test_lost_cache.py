@@ -6,6 +6,9 @@ flush that is missing, or comes after the rename that needs it, leaves a device 
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from edgepose.device.install.enrolment import enroll_device
 from edgepose.device.install.installed import installed_model
 from edgepose.device.install.installer import Hooks, install_bundle, rollback
 from edgepose.device.install.layout import Layout
+from edgepose.device.install.owner import hand_over
 from edgepose.device.install.slot_files import verify_slot
 from edgepose.device.install.state_file import read_state
 from edgepose.errors import ConfigError, EdgeposeError
@@ -190,6 +194,22 @@ def test_keys_that_moved_on_are_on_the_disk_before_the_state_that_follows_from_t
     for end in ENDS:
         assert followed[end] == sorted(followed[end])
         assert followed[end][-1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file to another user")
+def test_a_file_that_is_taken_over_is_whole_under_its_name(bundle_folder: Path, tmp_path: Path) -> None:
+    # Not below pytest's own folder, into which no other user may look.
+    place = Path(tempfile.mkdtemp(prefix="edgepose-taken-", dir="/var/tmp"))
+    try:
+        place.chmod(0o755)
+        root = place / "root"
+        install_bundle(bundle_folder / "version1.epb", root, hooks=QUIET)
+        os.chown(root / "state.json", 65534, 65534)
+        seen = versions_after_cuts(root, tmp_path / "cut", lambda: hand_over(root, "nobody"))
+        assert "rename" in {name for name, _ in seen["eager"]}
+        assert {version for _, version in seen["eager"]} == {1}
+    finally:
+        shutil.rmtree(place)
 
 
 def test_a_written_file_is_never_empty_under_its_name(tmp_path: Path) -> None:
