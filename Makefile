@@ -75,8 +75,8 @@ images: $(STAMP)  ## Make the images of README and site: drawn people, the built
 dist-check: $(STAMP)  ## Build wheel and sdist, look into them, run the wheel in an empty environment
 	$(BIN)/python -m tests.support.dist_check dist
 
-bench: setup  ## Run the benchmarks; see benchmarks/README.md for the variables
-	$(BIN)/python benchmarks/run_all.py "$(BENCH_MODEL)" "$(BENCH_SPEC)" "$(BENCH_CALIBRATION)" "$(BENCH_VIDEO)"
+bench: setup  ## List the benchmarks; NAME=tracking DATA=folder makes its record, and the page's figures, again
+	@$(BIN)/python benchmarks/bench.py $(NAME) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 lock: $(STAMP)  ## Renew all locks: UPGRADE=all, UPGRADE=numpy,tuf; one device: TARGET=aarch64-3.14
 	$(BIN)/python requirements/renew_locks.py --upgrade "$(UPGRADE)" --target "$(TARGET)"

@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--detector", type=Path)
     parser.add_argument("--detector-spec", type=Path)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--result", type=Path, default=RESULT)
+    parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     models = find_builtin_models()
     model = options.model or models.path_of("pose", "float32")
@@ -260,7 +260,7 @@ def main() -> None:
         "versions": {"edgepose": __version__, "python": platform.python_version(), "numpy": np.__version__},
     }
     text = json.dumps(result, indent=1)
-    options.result.write_text(f"{text}\n")
+    options.output.write_text(f"{text}\n")
     print(text)
 
 

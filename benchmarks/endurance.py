@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from process_memory import family, pss_mib
 
 from edgepose import __version__
 from edgepose.device.install.installed import read_status
@@ -49,24 +50,14 @@ def write_rounds(video: Path, frames: int, target: Path) -> None:
     writer.release()
 
 
-def family(process_id: int) -> Iterator[int]:
-    """A process and all that came from it."""
-    yield process_id
-    for task in Path(f"/proc/{process_id}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from family(int(child))
-
-
 def memory_mib(process_id: int) -> dict[str, float]:
     """PSS of each process of the service; those of one module together."""
     found: dict[str, float] = {}
     for member in family(process_id):
-        rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
-        kib = re.search(r"^Pss:\s+(\d+) kB$", rollup, re.MULTILINE)
         words = Path(f"/proc/{member}/cmdline").read_text().split("\0")
         module = next((word for word in words if word.startswith("edgepose.")), str(member))
         name = module.rpartition(".")[2]
-        found[name] = found.get(name, 0.0) + (int(kib[1]) / 1024 if kib else 0.0)
+        found[name] = found.get(name, 0.0) + pss_mib(member)
     return found
 
 

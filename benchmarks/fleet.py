@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,7 +34,8 @@ from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.loopback_device import LoopbackDevice, copied_device, loopback_device
 from tests.support.machine_profiles import profile_of_this_machine
 
-RESULTS = Path(__file__).resolve().parent / "results" / "fleet.json"
+RESULT = Path(__file__).resolve().parent / "results" / "fleet.json"
+_FIGURES = Path(__file__).resolve().parent.parent / "calibration_data" / "figures"
 
 
 def main() -> None:
@@ -42,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--devices", type=int, default=10)
     parser.add_argument("--chroot", action="store_true")
+    parser.add_argument("--output", type=Path, default=RESULT)
     given = parser.parse_args()
     count: int = given.devices
     with tempfile.TemporaryDirectory() as name:
@@ -51,17 +53,11 @@ def main() -> None:
         record = {
             "schema": "edgepose.measurement/1",
             "name": "fleet",
-            "command": f"python benchmarks/fleet.py --devices {count}{' --chroot' if given.chroot else ''}",
-            "machine": {
-                "arch": platform.machine(),
-                "cores": os.cpu_count(),
-                "python": platform.python_version(),
-            },
             **measure(folder, profile, count),
         }
         if given.chroot:
             record["emulated_arm64"] = emulated(folder / "arm64")
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    given.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(record, indent=1))
 
 
@@ -99,7 +95,7 @@ def measure(folder: Path, profile: DeviceProfile, count: int) -> dict[str, Any]:
     return {
         "one_device": single,
         "rollouts": fleets,
-        "seconds_per_further_device": round(per_device, 2),
+        "seconds_per_device": round(per_device, 2),
         "ten_thousand_on_paper_hours": round(per_device * 10_000 / 3600, 1),
     }
 
@@ -127,20 +123,20 @@ def emulated(folder: Path) -> dict[str, Any]:
 
 
 def converted(folder: Path) -> Path:
-    """Another model: the built-in one in float16."""
-    from edgepose.host.convert.conversion import ConversionRequest, convert_model
-    from edgepose.host.quantize.quantization import quantize_model
-    from edgepose.host.quantize.request import QuantizationRequest
-    from edgepose.host.sources.artifact import open_artifact
-    from edgepose.spec.recipe import RECIPES
-
-    source = open_artifact(find_builtin_models().path_of("pose", "float32"))
-    float32 = convert_model(
-        ConversionRequest(source, "tflite", folder / "f32.tflite", lambda _: None)
-    ).artifact
-    target = folder / "f16.tflite"
-    quantize_model(QuantizationRequest(float32, RECIPES["float16"], "tflite", target, compared_crops=0))
+    """Another model: the built-in one in float16, its agreement with the float one measured."""
+    model, float32, target = (folder / name for name in ("f32.onnx", "f32.tflite", "f16.tflite"))
+    model.write_bytes(find_builtin_models().path_of("pose", "float32").read_bytes())
+    _edgepose("convert", model, "--to", "tflite", "-o", float32)
+    _edgepose(
+        "quantize", float32, "--profile", "raspberrypi", "--recipe", "float16", "--calibration", _FIGURES,
+        "-o", target,
+    )  # fmt: skip
     return target
+
+
+def _edgepose(*words: object) -> None:
+    program = str(Path(sys.executable).parent / "edgepose")
+    subprocess.run([program, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
 def bundle(folder: Path, profile: DeviceProfile, model: Path, version: int) -> Path:

@@ -10,9 +10,10 @@ median over pairs:
   the ops of the landmark model that only unread outputs need (a mask, points in metres); ``all_ops`` says
   what the rest is worth with them;
 * a cold start: from the start of the process to the first pose in the file, files in the page cache;
-* a whole video as a user runs it, reading and writing included: peak memory, time and processor time. Here
-  edgepose is ``edgepose-device run``, which reads ahead and writes in threads of their own; MediaPipe is the
-  loop of its documentation.
+* a whole video as a user runs it, reading and writing included: time and processor time, and in runs of
+  their own the most memory that all processes of a side had together (PSS: a shared page counts once). Here
+  edgepose is ``edgepose-device run``, which reads the video in a process of its own, with another that
+  watches it; MediaPipe is the loop of its documentation, in one process.
 
 Agreement is the distance between the keypoints of both, in lengths of the person's torso. It is given
 twice: for ``edgepose-device run``, which smooths by the time of the video, and for the clock of
@@ -32,13 +33,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from process_memory import peak_pss_mib
+from side_environment import side_environment
 
 from edgepose import __version__
 from edgepose.trust.digests import sha256_of_path
@@ -48,6 +50,7 @@ PEER_VERSION = "0.10.21"
 _SIDE = Path(__file__).resolve().parent / "mediapipe_side.py"
 _BIN = Path(sys.executable).parent
 _POLL_S = 0.001
+_MEMORY_ROUNDS = 5
 # Of BlazePose's 33: shoulders and hips.
 _SHOULDERS, _HIPS = (11, 12), (23, 24)
 _SIDES = ("edgepose", "mediapipe")
@@ -61,15 +64,16 @@ Samples = dict[str, list[Figures]]
 def main() -> None:
     """Measures, prints and writes the result."""
     arguments = _arguments()
-    python = side_environment()
+    python = side_environment("mediapipe", PEER_VERSION)
     models = arguments.models or _wheel_models(python)
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(python, arguments.video, models, Path(folder))
         frames = _in_turn(bench.frame, arguments.rounds, (*_SIDES, _ALL_OPS))
         starts = _in_turn(bench.cold_start, arguments.rounds)
         videos = _in_turn(bench.whole_video, arguments.rounds)
+        memory = _in_turn(bench.memory, _MEMORY_ROUNDS)
         agreement = bench.agreement()
-    result = _result(arguments, models, [frames, starts, videos], agreement)
+    result = _result(arguments, models, [frames, starts, videos, memory], agreement)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps({k: result[k] for k in ("edgepose", "peer_result", "ratios", "agreement")}, indent=2))
@@ -102,7 +106,7 @@ class _Bench:
         return {"cold_start_ms": _until_written(command, output)}
 
     def whole_video(self, side: str) -> Figures:
-        """Peak memory and times of a whole video."""
+        """Times of a whole video."""
         output = self._lines(side)
         start_ns = time.monotonic_ns()
         printed, usage = _started(self._whole(side, output))
@@ -111,11 +115,15 @@ class _Bench:
         report = json.loads(printed)
         loop_ms = report["duration_s"] * 1e3 if side == "edgepose" else report["loop_ms"]
         return {
-            "peak_rss_mib": usage.ru_maxrss / 1024,
             "video_frame_ms": loop_ms / frames,
             "video_process_ms": wall_ms,
             "video_process_cpu_ms": (usage.ru_utime + usage.ru_stime) * 1e3,
         }
+
+    def memory(self, side: str) -> Figures:
+        """The most that all processes had together in a whole video."""
+        most_mib, processes = peak_pss_mib(self._whole(side, self._lines(f"{side}_memory")))
+        return {"peak_pss_mib": most_mib, "processes": processes}
 
     def agreement(self) -> dict[str, Any]:
         """Distances between the poses of both sides, from what the measured runs wrote."""
@@ -223,21 +231,6 @@ def _until_written(command: Sequence[str], output: Path) -> float:
         return (time.monotonic_ns() - start_ns) / 1e6
 
 
-def side_environment() -> Path:
-    """The Python of an environment with the peer, made where there is none yet."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "edgepose" / "tools" / f"mediapipe-{PEER_VERSION}"
-    python, finished = folder / "bin" / "python", folder / "finished"
-    if not finished.exists():
-        print(f"making {folder}", file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", f"mediapipe=={PEER_VERSION}"], check=True
-        )
-        finished.touch()
-    return python
-
-
 def _wheel_models(python: Path) -> list[Path]:
     where = "import importlib.util as u; print(u.find_spec('mediapipe').submodule_search_locations[0])"
     printed, _ = _started([str(python), "-I", "-c", where])
@@ -291,7 +284,7 @@ def _result(
             "load_average_1_min": round(os.getloadavg()[0], 1),
             "numpy": np.__version__,
             "opencv": cv2.__version__,
-            "peer": _peer_packages(side_environment()),
+            "peer": _peer_packages(side_environment("mediapipe", PEER_VERSION)),
         },
         "model_sha256": sha256_of_path(models[0]),
         "detector_sha256": sha256_of_path(models[1]),
@@ -312,7 +305,7 @@ def _ratios(measured: Sequence[Samples], side: str) -> dict[str, list[float]]:
     ratios = {}
     for samples in measured:
         for name in samples.get(side, [{}])[0]:
-            if "threads" not in name:
+            if "threads" not in name and name != "processes":
                 pairs = zip(samples[side], samples["mediapipe"], strict=True)
                 values = [own[name] / peer[name] for own, peer in pairs]
                 ratios[name] = [round(float(value), 4) for value in np.percentile(values, [25, 50, 75])]

@@ -12,9 +12,10 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "mediapipe.py"
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    """The script under a name of its own: a module called mediapipe is somebody else's."""
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script under a name of its own: a module called mediapipe is another's."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("mediapipe_comparison", SCRIPT)
     assert spec is not None
     assert spec.loader is not None

@@ -1,0 +1,108 @@
+"""Each published figure equals its record, and each record was made by the current version of its script."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PROJECT / "benchmarks"))
+
+
+@pytest.fixture
+def digests() -> ModuleType:
+    import script_digest
+
+    return script_digest
+
+
+@pytest.fixture
+def figures() -> ModuleType:
+    import figures
+
+    return figures
+
+
+def test_another_record_makes_a_page_old(figures: ModuleType, tmp_path: Path) -> None:
+    page = (
+        "half: <!--= one a/0/b .2f -->0.50<!--/-->, <!--= one c 1000*.0f -->4<!--/--> ms, "
+        "<!--= one d .0% -->9 %<!--/-->"
+    )
+    record = tmp_path / "one.json"
+    record.write_text('{"a": [{"b": 0.5}], "c": 0.004, "d": 0.09}', encoding="utf-8")
+    assert figures.with_current_figures(page, tmp_path) == page
+    record.write_text('{"a": [{"b": 0.51}], "c": 0.0041, "d": 0.1}', encoding="utf-8")
+    changed = figures.with_current_figures(page, tmp_path)
+    assert [old in changed for old in (">0.50<", ">4<", ">9 %<")] == [False, True, False]
+    record.write_text('{"a": [], "c": 1, "d": 0}', encoding="utf-8")
+    with pytest.raises(KeyError, match="a/0/b"):
+        figures.with_current_figures(page, tmp_path)
+    record.unlink()
+    with pytest.raises(KeyError, match="no record"):
+        figures.with_current_figures(page, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "loose", ["it takes 0.59 of it", "peak 147 MiB", "faster by 12 %", "1.06 ms", "(-0.094)"]
+)
+def test_a_figure_without_a_record_is_found(loose: str, figures: ModuleType) -> None:
+    assert figures.loose_figures(loose)
+    assert not figures.loose_figures(f"<!--= r p .2f -->{loose}<!--/-->")
+
+
+def test_versions_names_and_settings_are_no_figures(figures: ModuleType) -> None:
+    assert not figures.loose_figures(
+        "mediapipe 0.10.21, `min_oks=0.1`, [ADR](docs/1.5.md), 306 persons, int8"
+    )
+
+
+_SCRIPT = '''"""Words."""
+import os
+from edgepose.pose import boxes
+
+# A comment.
+ROUNDS = 3
+
+
+def main() -> None:
+    """More words."""
+    from numpy import array
+    print(array(ROUNDS))
+'''
+
+
+def test_a_digest_changes_with_the_measurement_and_not_with_words(digests: ModuleType) -> None:
+    def of(text: str, beside: str | None = None) -> str:
+        return digests.script_sha256("one", {"one": text, "other": beside}.get)
+
+    was = of(_SCRIPT)
+    assert of(_SCRIPT.replace("ROUNDS = 3", "ROUNDS = 4")) != was
+    for same in ("Words", "More words", "A comment", "from edgepose.pose import boxes", "import os"):
+        assert of(_SCRIPT.replace(same, "" if "import" in same else "Other")) == was
+    joined = _SCRIPT.replace("import os", "from other import x")
+    assert of(joined, "x = 1\n") != of(joined, "x = 2\n") != was
+
+
+def test_memory_is_that_of_all_processes(tmp_path: Path) -> None:
+    from process_memory import peak_pss_mib
+
+    script = tmp_path / "family.py"
+    script.write_text(
+        "import subprocess, sys, time\nheld = bytearray(40 << 20)\n"
+        "held[::4096] = b'x' * len(held[::4096])\n"
+        "if len(sys.argv) < 2:\n    subprocess.run([sys.executable, sys.argv[0], 'child'], check=True)\n"
+        "else:\n    time.sleep(0.3)\n",
+        encoding="utf-8",
+    )
+    alone_mib, alone = peak_pss_mib([sys.executable, str(script), "child"])
+    both_mib, both = peak_pss_mib([sys.executable, str(script)])
+    assert (alone, both) == (1, 2)
+    assert 40 < alone_mib < 80
+    assert both_mib > 80
