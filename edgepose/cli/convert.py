@@ -19,7 +19,7 @@ from edgepose.cli.output import say, write_report
 @spec_option
 @output_option
 @record_option("edgepose.conversion/1")
-def command(
+def convert_command(
     model: Path,
     target: Literal["tflite", "onnx"],
     spec_file: Path | None,

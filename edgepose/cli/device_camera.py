@@ -25,7 +25,7 @@ from edgepose.cli.options import PATH
     is_flag=True,
     help="Go on although nothing keeps this process from other addresses than the camera's.",
 )
-def command(
+def camera_command(
     source: str | None, camera_file: Path | None, address_file: Path | None, folder: Path, *, unfiltered: bool
 ) -> None:
     """Read the RTSP camera SOURCE for a service that has no network: shared:///DIR is its SOURCE.

@@ -12,7 +12,7 @@ from edgepose.cli.options import json_option, root_option
 @click.command(name="health", epilog="Example: edgepose-device health --json -")
 @root_option
 @json_option
-def command(root: Path | None, json_target: str | None) -> None:
+def health_command(root: Path | None, json_target: str | None) -> None:
     """Replay the golden frames through the installed model; an unhealthy one ends with exit code 9."""
     from edgepose.cli.device_report import describe_health
     from edgepose.cli.output import write_report

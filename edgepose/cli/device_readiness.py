@@ -18,7 +18,7 @@ from edgepose.errors import ConfigError
 @click.argument("profile_id", metavar="PROFILE")
 @root_option
 @json_option
-def command(profile_id: str, root: Path | None, json_target: str | None) -> None:
+def readiness_command(profile_id: str, root: Path | None, json_target: str | None) -> None:
     """Say whether this root takes a bundle for PROFILE, and which version it should have.
 
     Standard input may hold a JSON list of the signers' roots, base64; without any, a root that has pinned

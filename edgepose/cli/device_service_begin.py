@@ -12,7 +12,7 @@ from edgepose.cli.options import root_option
 @click.command(name="service-begin", epilog="Example: edgepose-device service-begin --user edgepose")
 @root_option
 @click.option("--user", default="edgepose", show_default=True, help="User of the service.")
-def command(root: Path | None, user: str) -> None:
+def service_begin_command(root: Path | None, user: str) -> None:
     """Decide which version the service will run; the service itself may not change what is installed.
 
     What a power cut left open is decided, what was staged on another machine is verified here, and a version

@@ -19,11 +19,11 @@ _folder_option = click.option(
 
 
 @click.group(name="units", epilog="Example: sudo edgepose-device units install v4l2:///dev/video0")
-def command() -> None:
+def units_command() -> None:
     """Install, show or remove the hardened systemd service."""
 
 
-@command.command(name="show", epilog="Example: edgepose-device units show v4l2:///dev/video0")
+@units_command.command(name="show", epilog="Example: edgepose-device units show v4l2:///dev/video0")
 @click.argument("source", required=False)
 @camera_file_option
 @root_option
@@ -37,7 +37,7 @@ def show(source: str | None, camera_file: Path | None, root: Path | None, user: 
     show_text("\n".join(text for _, text in plan.units), end="")
 
 
-@command.command(name="install", epilog="Example: sudo edgepose-device units install v4l2:///dev/video0")
+@units_command.command(name="install", epilog="Example: sudo edgepose-device units install v4l2:///dev/video0")
 @click.argument("source", required=False)
 @camera_file_option
 @root_option
@@ -67,7 +67,7 @@ def install(
         say(f"{unit.unit} is installed; look with: systemctl status {name}")
 
 
-@command.command(name="remove", epilog="Example: sudo edgepose-device units remove")
+@units_command.command(name="remove", epilog="Example: sudo edgepose-device units remove")
 @_folder_option
 def remove(systemd_dir: Path | None) -> None:
     """Stop the service and remove its unit."""
@@ -84,7 +84,7 @@ def remove(systemd_dir: Path | None) -> None:
         say(f"{camera.unit} is removed.")
 
 
-@command.command(name="restart", epilog="Example: sudo edgepose-device units restart")
+@units_command.command(name="restart", epilog="Example: sudo edgepose-device units restart")
 @json_option
 def restart(json_target: str | None) -> None:
     """Have a running service take the version that is active now."""

@@ -10,7 +10,7 @@ from edgepose.cli.output import table, write_report
 
 @click.command(name="doctor", epilog="Example: edgepose doctor --json -")
 @json_option
-def command(json_target: str | None) -> None:
+def doctor_command(json_target: str | None) -> None:
     """Show what is installed, which profiles and accelerators work here, and what is missing."""
     from edgepose.host.doctor import DoctorReport, examine
 

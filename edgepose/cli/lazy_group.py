@@ -9,11 +9,11 @@ import click
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live in modules, each of which names its click object ``command``.
+    """A group whose commands live in modules that are imported when a command is called.
 
     Args:
-        lazy: Command name to (module, one-line help). The help stands here so that listing the
-            commands imports none of them.
+        lazy: Command name to (where, one-line help); where is ``module`` for its ``command``, or
+            ``module:name``. The help stands here so that listing the commands imports none of them.
     """
 
     def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -28,8 +28,8 @@ class LazyGroup(click.Group):
         """Imports the command's module."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(self._lazy[cmd_name][0])
-        command: click.Command = module.command
+        module, _, name = self._lazy[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or "command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

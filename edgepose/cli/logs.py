@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @root_option
 @host_options
 @json_option
-def command(
+def logs_command(
     *,
     lines: int,
     root: Path | None,

@@ -16,14 +16,14 @@ _COMMANDS = {
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
     "evaluate": ("edgepose.cli.evaluate", "Measure accuracy on labelled images."),
     "benchmark": ("edgepose.cli.benchmark", "Measure latency, memory, heat and energy, here or on a device."),
-    "convert": ("edgepose.cli.convert", "Convert a model and prove that it stayed the same."),
+    "convert": ("edgepose.cli.convert:convert_command", "Convert a model and prove that it stayed the same."),
     "distill": ("edgepose.cli.distill_command", "Train a small student on a teacher's answers."),
     "quantize": ("edgepose.cli.quantize", "Quantize a model for a device profile."),
     "bundle": ("edgepose.cli.bundle", "Pack a model for a device profile into one file."),
     "verify": ("edgepose.cli.verify", "Check a bundle and show what it was made from."),
     "status": ("edgepose.cli.status", "Show what is installed in a device root."),
-    "rollback": ("edgepose.cli.rollback", "Return to the model installed before."),
-    "logs": ("edgepose.cli.logs", "Show what happened on a device."),
+    "rollback": ("edgepose.cli.rollback:rollback_command", "Return to the model installed before."),
+    "logs": ("edgepose.cli.logs:logs_command", "Show what happened on a device."),
     "telemetry": ("edgepose.cli.telemetry", "Show, export or delete what a device counted about itself."),
     "drift": ("edgepose.cli.drift", "Show what drifted on a device and what it asks for."),
     "page": ("edgepose.cli.device_page", "Show a running service in a browser: skeletons, never a picture."),
@@ -32,8 +32,8 @@ _COMMANDS = {
     "report": ("edgepose.cli.report", "Write one HTML page from records and pictures."),
     "profiles": ("edgepose.cli.profiles", "List device profiles; show one."),
     "data": ("edgepose.cli.data", "Audit a folder of images; draw one of nobody."),
-    "tools": ("edgepose.cli.tools", "Prepare side environments such as onnx2tf."),
-    "doctor": ("edgepose.cli.doctor", "Show what works here and what is missing."),
+    "tools": ("edgepose.cli.tools:tools_command", "Prepare side environments such as onnx2tf."),
+    "doctor": ("edgepose.cli.doctor:doctor_command", "Show what works here and what is missing."),
 }
 
 

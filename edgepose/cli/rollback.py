@@ -13,7 +13,7 @@ from edgepose.cli.options import host_options, json_option, require_one_place, r
 @root_option
 @host_options
 @json_option
-def command(
+def rollback_command(
     root: Path | None,
     host: str | None,
     host_fingerprint: str | None,

@@ -8,11 +8,11 @@ from edgepose.cli.output import progress_bar, say
 
 
 @click.group(name="tools", epilog="Example: edgepose tools install onnx2tf")
-def command() -> None:
+def tools_command() -> None:
     """Prepare the locked side environments of tools that cannot live beside the others."""
 
 
-@command.command(name="install", epilog="Example: edgepose tools install onnx2tf")
+@tools_command.command(name="install", epilog="Example: edgepose tools install onnx2tf")
 @click.argument("name", metavar="NAME")
 def install(name: str) -> None:
     """Install NAME (onnx2tf) from its lock file; does nothing when it is up to date."""

@@ -8,8 +8,6 @@ from pathlib import Path
 from edgepose.host.convert.direct import (
     import_conv,
     import_elementwise,
-    import_reduce,
-    import_resize,
     import_shape,
 )
 from edgepose.host.convert.direct.graph_ir import Graph, count_kinds
@@ -40,8 +38,8 @@ from edgepose.spec.whole_file import write_whole
 HANDLERS: dict[str, Handler] = {
     **import_conv.HANDLERS,
     **import_elementwise.HANDLERS,
-    **import_reduce.HANDLERS,
-    **import_resize.HANDLERS,
+    **import_shape.REDUCE_HANDLERS,
+    **import_conv.RESIZE_HANDLERS,
     **import_shape.HANDLERS,
 }
 

@@ -125,7 +125,7 @@ def arg_max(n: NodeImport) -> Value:
     return n.reshape(y, [1 if a == axis else size for a, size in enumerate(n.x.shape)])
 
 
-HANDLERS: dict[str, Handler] = {
+REDUCE_HANDLERS: dict[str, Handler] = {
     "ArgMax": arg_max,
     "Gemm": gemm,
     "GlobalMaxPool": global_max_pool,

@@ -117,4 +117,4 @@ def _scale(n: NodeImport, axis: int) -> float | None:
     return found if math.isfinite(found) and found > 0 else None
 
 
-HANDLERS: dict[str, Handler] = {"Resize": resize, "Upsample": resize}
+RESIZE_HANDLERS: dict[str, Handler] = {"Resize": resize, "Upsample": resize}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepose.host.quantize.qdq.scales import Scale
 from edgepose.host.quantize.repair.network import Network
-from edgepose.host.quantize.repair.onnx_network import read_network
+from edgepose.host.quantize.repair.onnx_network import read_network as read_onnx_network
 
 
 class OnnxModel:
@@ -31,7 +31,7 @@ class OnnxModel:
     @cached_property
     def network(self) -> Network:
         """What the model computes, step by step."""
-        return read_network(self._model)
+        return read_onnx_network(self._model)
 
     def changed(self, rounded: Mapping[str, Scale], constants: Mapping[str, NDArray[np.float32]]) -> bytes:
         """The file with tensors rounded and constants replaced.

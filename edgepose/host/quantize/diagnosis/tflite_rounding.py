@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgepose.host.quantize.qdq.scales import Scale
 from edgepose.host.quantize.repair.network import Network
-from edgepose.host.quantize.repair.tflite_network import read_network
+from edgepose.host.quantize.repair.tflite_network import read_network as read_tflite_network
 from edgepose.host.quantize.tflite_graph import read_tflite, tensor_name
 
 # BuiltinOperator and its version for float32 to int8 and back, in the TFLite schema.
@@ -33,7 +33,7 @@ class TfliteModel:
     @cached_property
     def network(self) -> Network:
         """What the model computes, step by step."""
-        return read_network(self._graph)
+        return read_tflite_network(self._graph)
 
     def changed(self, rounded: Mapping[str, Scale], constants: Mapping[str, NDArray[np.float32]]) -> bytes:
         """The file with tensors rounded and constants replaced.
