@@ -18,7 +18,9 @@ from edgepose.cli.options import PATH, json_option, root_option
 )
 @root_option
 @json_option
-def enroll_command(root_file: Path, fingerprint: str | None, root: Path | None, json_target: str | None) -> None:
+def enroll_command(
+    root_file: Path, fingerprint: str | None, root: Path | None, json_target: str | None
+) -> None:
     """Pin the keys of whoever signs for this device, once: from then on it takes only their bundles."""
     from edgepose.cli.output import write_report
     from edgepose.cli.verification import read_root_file

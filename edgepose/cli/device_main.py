@@ -18,15 +18,27 @@ _COMMANDS = {
     ),
     "units": ("edgepose.cli.device_units:units_command", "Install, show or remove the systemd service."),
     "install": ("edgepose.cli.device_install", "Install a bundle that lies here, and check its health."),
-    "camera": ("edgepose.cli.device_camera:camera_command", "Read a network camera for a service that has no network."),
-    "readiness": ("edgepose.cli.device_readiness:readiness_command", "Say whether this root can take a bundle."),
+    "camera": (
+        "edgepose.cli.device_camera:camera_command",
+        "Read a network camera for a service that has no network.",
+    ),
+    "readiness": (
+        "edgepose.cli.device_readiness:readiness_command",
+        "Say whether this root can take a bundle.",
+    ),
     "status": ("edgepose.cli.status", "Show what is installed in this device root."),
     "logs": ("edgepose.cli.logs:logs_command", "Show what happened here."),
     "drift": ("edgepose.cli.drift", "Show what drifted and what is asked for, or begin to learn anew."),
     "telemetry": ("edgepose.cli.telemetry", "Show, export or delete what this device counted about itself."),
     "page": ("edgepose.cli.device_page", "Show a running service in a browser: skeletons, never a picture."),
-    "verify": ("edgepose.cli.device_verify:verify_command", "Check the installed files, or a bundle, against the manifest."),
-    "enroll": ("edgepose.cli.device_enroll:enroll_command", "Pin the keys whose bundles this device takes, once."),
+    "verify": (
+        "edgepose.cli.device_verify:verify_command",
+        "Check the installed files, or a bundle, against the manifest.",
+    ),
+    "enroll": (
+        "edgepose.cli.device_enroll:enroll_command",
+        "Pin the keys whose bundles this device takes, once.",
+    ),
     "rollback": ("edgepose.cli.rollback:rollback_command", "Return to the model installed before."),
     "privacy-check": (
         "edgepose.cli.device_privacy_check",
@@ -34,7 +46,10 @@ _COMMANDS = {
     ),
     "calibrate": ("edgepose.cli.device_calibrate", "Set a float model's ranges here; export no picture."),
     "benchmark": ("edgepose.cli.device_benchmark", "Measure speed, heat and energy of the installed model."),
-    "health": ("edgepose.cli.device_health:health_command", "Replay the golden frames through the installed model."),
+    "health": (
+        "edgepose.cli.device_health:health_command",
+        "Replay the golden frames through the installed model.",
+    ),
 }
 
 

@@ -37,7 +37,9 @@ def show(source: str | None, camera_file: Path | None, root: Path | None, user: 
     show_text("\n".join(text for _, text in plan.units), end="")
 
 
-@units_command.command(name="install", epilog="Example: sudo edgepose-device units install v4l2:///dev/video0")
+@units_command.command(
+    name="install", epilog="Example: sudo edgepose-device units install v4l2:///dev/video0"
+)
 @click.argument("source", required=False)
 @camera_file_option
 @root_option

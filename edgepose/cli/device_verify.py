@@ -16,7 +16,9 @@ from edgepose.cli.options import PATH, json_option, root_option
     "--root-key", type=PATH, metavar="ROOT.json", help="Root that must have led to the bundle's signatures."
 )
 @json_option
-def verify_command(bundle: Path | None, root: Path | None, root_key: Path | None, json_target: str | None) -> None:
+def verify_command(
+    bundle: Path | None, root: Path | None, root_key: Path | None, json_target: str | None
+) -> None:
     """Check every file of the installed model against its manifest, or a bundle by the keys that this device
     has pinned.
     """  # noqa: D205

@@ -13,8 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edgepose.errors import ConfigError
-from edgepose.spec.bundle_manifest import Sha256
-from edgepose.spec.records import Record
+from edgepose.spec.records import Record, Sha256
 
 # A floor for privacy, our choice, not a proof; good ranges want more (the recipes draw 64 and up).
 FEWEST_CROPS = 16

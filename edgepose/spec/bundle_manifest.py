@@ -11,7 +11,7 @@ from edgepose.spec.device_profile import DeviceProfile, Precision
 from edgepose.spec.edgetpu_compilation import EdgeTpuCompilation
 from edgepose.spec.lineage import GoldenPose, Lineage
 from edgepose.spec.model_spec import ModelSpec
-from edgepose.spec.records import Record
+from edgepose.spec.records import Record, Sha256
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_DIGEST_NAME = "manifest.sha256"
@@ -23,7 +23,6 @@ MAX_PATH_LENGTH = 100
 
 _SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
-Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
