@@ -26,11 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose import __version__
-from edgepose.inference.model_file import load_spec
-from edgepose.inference.open_model import RuntimeOptions, open_backend
-from edgepose.inference.pipeline import PosePipeline
-from edgepose.inference.preprocess import Preprocessor
-from edgepose.inference.stage_timer import STAGES
+from edgepose.runtime.model_file import load_spec
+from edgepose.runtime.open_model import RuntimeOptions, open_backend
+from edgepose.runtime.pipeline import STAGES, PosePipeline
+from edgepose.runtime.preprocess import Preprocessor
 from edgepose.trust.digests import sha256_of_path
 
 RESULT = Path(__file__).resolve().parent / "results" / "bare_interpreter.json"

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from edgepose.inference.backend import Backend
-from edgepose.inference.open_model import open_backend
+from edgepose.runtime.backend import Backend
+from edgepose.runtime.open_model import open_backend
 from edgepose.trust.digests import sha256_of_file
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -18,9 +18,8 @@ from tuf.api.serialization.json import JSONSerializer
 
 from edgepose.host.keys.key_home import read_roots
 from edgepose.host.keys.private_keys import PrivateKeys
-from edgepose.spec.bundle_manifest import MANIFEST_NAME
-from edgepose.trust.bundle_archive import BLOCK_BYTES, padding_bytes
-from edgepose.trust.bundle_reader import digest_file_content
+from edgepose.records.bundle_manifest import MANIFEST_NAME
+from edgepose.trust.bundle_reader import BLOCK_BYTES, digest_file_content, padding_bytes
 
 # RFC 8032, section 5.1.
 _ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493

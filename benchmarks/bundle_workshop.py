@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edgepose.host.bundle.archive_writer import archive_pieces
-from edgepose.host.bundle.signing import files_to_sign, home_signer
+from edgepose.host.bundle.signing import archive_pieces, files_to_sign, home_signer
 from edgepose.host.keys.key_home import KeyHome
 from edgepose.host.keys.repository import init_keys, rotate_keys
 from edgepose.host.keys.role_documents import ROLES
-from edgepose.spec.bundle_manifest import (
+from edgepose.records.bundle_manifest import (
     BundledFile,
     BundledModel,
     BundleManifest,
@@ -21,10 +20,10 @@ from edgepose.spec.bundle_manifest import (
     GoldenSet,
     Provenance,
 )
-from edgepose.spec.device_profile import find_profile
-from edgepose.spec.model_spec import HeatmapCodecSpec, InputSpec, ModelSpec
+from edgepose.records.device_profile import find_profile
+from edgepose.records.model_spec import HeatmapCodecSpec, InputSpec, ModelSpec
 from edgepose.trust.anchor import TrustAnchor
-from edgepose.trust.bundle_archive import BLOCK_BYTES, END_OF_ARCHIVE, header_for, padding_bytes
+from edgepose.trust.bundle_reader import BLOCK_BYTES, END_OF_ARCHIVE, header_for, padding_bytes
 from edgepose.trust.digests import sha256_of_bytes
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)

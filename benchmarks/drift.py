@@ -26,17 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose import __version__
-from edgepose.device.drift.drift_choice import DriftOptions
-from edgepose.device.drift.drift_limits import DriftLimits
-from edgepose.device.drift.drift_watch import DriftWatch
-from edgepose.device.frame_estimator import FrameEstimator
-from edgepose.host.drift.reference import LEAST_SAMPLES, REFERENCED
+from edgepose.device.monitor.drift_sink import DriftOptions
+from edgepose.device.monitor.drift_watch import DriftLimits, DriftWatch
+from edgepose.device.run.frame_estimator import FrameEstimator
+from edgepose.host.bundle.drift_reference import LEAST_SAMPLES, REFERENCED
 from edgepose.host.synthetic.composition import draw_scene
-from edgepose.inference.drift_features import PoseSampler, Samples, no_samples, picture_samples
-from edgepose.inference.drift_measure import histogram
-from edgepose.inference.image_file import list_image_files, read_image_rgb
-from edgepose.inference.open_model import open_detector, open_pipeline
-from edgepose.spec.drift_record import DriftReference, DriftStatus
+from edgepose.records.drift_record import DriftReference, DriftStatus
+from edgepose.runtime.drift_features import PoseSampler, Samples, histogram, no_samples, picture_samples
+from edgepose.runtime.image_file import list_image_files, read_image_rgb
+from edgepose.runtime.open_model import open_detector, open_pipeline
 from edgepose.trust.builtin_models import find_builtin_models
 from edgepose.trust.digests import sha256_of_path
 

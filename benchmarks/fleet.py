@@ -29,7 +29,7 @@ from edgepose.host.deploy.fleet.inventory import read_inventory
 from edgepose.host.deploy.fleet.rollout import RolloutPlan, roll_out
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
-from edgepose.spec.device_profile import DeviceProfile, read_profile
+from edgepose.records.device_profile import DeviceProfile, read_profile
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.loopback_device import LoopbackDevice, copied_device, loopback_device
 from tests.support.machine_profiles import profile_of_this_machine
@@ -123,6 +123,7 @@ def emulated(folder: Path) -> dict[str, Any]:
 
 
 def converted(folder: Path) -> Path:
+<<<<<<< HEAD
     """Another model: the built-in one in float16, its agreement with the float one measured."""
     model, float32, target = (folder / name for name in ("f32.onnx", "f32.tflite", "f16.tflite"))
     model.write_bytes(find_builtin_models().path_of("pose", "float32").read_bytes())
@@ -131,6 +132,21 @@ def converted(folder: Path) -> Path:
         "quantize", float32, "--profile", "raspberrypi", "--recipe", "float16", "--calibration", _FIGURES,
         "-o", target,
     )  # fmt: skip
+=======
+    """Another model: the built-in one in float16."""
+    from edgepose.host.convert.conversion import ConversionRequest, convert_model
+    from edgepose.host.models.artifact import open_artifact
+    from edgepose.host.quantize.quantization import quantize_model
+    from edgepose.host.quantize.recipe_choice import QuantizationRequest
+    from edgepose.records.lineage import RECIPES
+
+    source = open_artifact(find_builtin_models().path_of("pose", "float32"))
+    float32 = convert_model(
+        ConversionRequest(source, "tflite", folder / "f32.tflite", lambda _: None)
+    ).artifact
+    target = folder / "f16.tflite"
+    quantize_model(QuantizationRequest(float32, RECIPES["float16"], "tflite", target, compared_crops=0))
+>>>>>>> f01d023 (Half the modules: files with one importer joined, spec is records, inference is runtime, sources is models)
     return target
 
 

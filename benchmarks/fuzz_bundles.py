@@ -23,7 +23,7 @@ from bundle_workshop import NOW, Workshop, make_workshop
 from edgepose.errors import TrustError
 from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_reader import read_bundle
-from edgepose.trust.judgement import judge_by
+from edgepose.trust.signed_bundle import judge_by
 
 _OUTPUT = Path(__file__).resolve().parent / "results" / "fuzz_bundles.json"
 

@@ -39,8 +39,8 @@ from typing import Any
 from model_mutations import harm_file
 
 from edgepose.errors import EdgeposeError, ModelError
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.host.sources.keras_intake import judge_bytes, take_in
+from edgepose.host.models.inspect import inspect_model
+from edgepose.host.models.keras_intake import judge_bytes, take_in
 
 _OUTPUT = Path(__file__).resolve().parent / "results" / "fuzz_models.json"
 _BUILTIN = Path(__file__).resolve().parents[1] / "builtin_models" / "edgepose-s_int8.tflite"
@@ -176,7 +176,7 @@ def judged(path: Path, folder: Path) -> str:
 
 def loaded(path: Path, folder: Path) -> str:
     """The loading process's own functions, with TensorFlow."""
-    from edgepose.host.sources import keras_worker
+    from edgepose.host.models import keras_worker
 
     os.chdir(folder)
     taken = take_in(path, folder)
@@ -362,7 +362,7 @@ def framework_sample(
     for name in formats:
         draws = [draw for draw in result.passed if draw[0] == name]
         chosen += generator.sample(draws, min(len(draws), count // len(formats)))
-    keras_worker: Any = importlib.import_module("edgepose.host.sources.keras_worker")
+    keras_worker: Any = importlib.import_module("edgepose.host.models.keras_worker")
     keras_worker.tf = importlib.import_module("tensorflow")
     for package in ("keras", "tf_keras"):
         importlib.import_module(package)

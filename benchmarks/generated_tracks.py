@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.synthetic.camera import Camera
-from edgepose.host.synthetic.clip import ClipRequest, sample_movers
-from edgepose.host.synthetic.motion import Mover
+from edgepose.host.synthetic.clip import ClipRequest, Mover, sample_movers
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import COCO17
 

@@ -12,25 +12,22 @@ from typing import Any, Literal
 
 import msgspec
 
-from edgepose.host.convert.conversion import ConversionRequest, convert_model
-from edgepose.host.convert.parity import match_outputs
-from edgepose.host.convert.pictures import run_on_pictures
+from edgepose.host.convert.conversion import ConversionRequest, convert_model, finish_tflite
+from edgepose.host.convert.parity import match_outputs, run_on_pictures
 from edgepose.host.convert.routes import by_onnx2tf, fixed_onnx
-from edgepose.host.convert.tflite_finish import finish_tflite
 from edgepose.host.data.calibration_set import CalibrationSet, calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
+from edgepose.host.models.artifact import ModelArtifact, open_artifact, write_metadata
 from edgepose.host.quantize.quantization import quantize_model
-from edgepose.host.quantize.representative import RepresentativeInputs
-from edgepose.host.quantize.request import QuantizationRequest
-from edgepose.host.quantize.verification import agreement_with_parent
-from edgepose.host.sources.artifact import ModelArtifact, open_artifact
-from edgepose.host.sources.metadata import write_metadata
-from edgepose.inference.model_file import load_spec
-from edgepose.inference.open_model import open_backend
-from edgepose.spec.device_profile import DeviceProfile
-from edgepose.spec.model_spec import SPEC_METADATA_KEY, spec_to_json
-from edgepose.spec.recipe import RECIPES
-from edgepose.spec.whole_file import write_whole
+from edgepose.host.quantize.recipe_choice import QuantizationRequest
+from edgepose.host.quantize.static_quantization import agreement_with_parent
+from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.files import write_whole
+from edgepose.records.lineage import RECIPES
+from edgepose.records.model_spec import SPEC_METADATA_KEY, spec_to_json
+from edgepose.runtime.model_file import load_spec
+from edgepose.runtime.open_model import open_backend
 
 
 @dataclass(frozen=True)

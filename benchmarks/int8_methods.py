@@ -57,17 +57,17 @@ from int8_table import (
 
 from edgepose import __version__
 from edgepose.errors import GateFailedError
-from edgepose.host.evaluate.bootstrap import RESAMPLES
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
-from edgepose.host.quantize.representative import RepresentativeInputs
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.inference.backend import Backend, run_once
-from edgepose.inference.model_file import load_spec
-from edgepose.inference.open_model import open_backend
-from edgepose.spec.device_profile import find_profile
-from edgepose.spec.evaluation_report import DeltaFigure
-from edgepose.spec.whole_file import write_whole
+from edgepose.host.evaluate.figures import RESAMPLES
+from edgepose.host.models.artifact import open_artifact
+from edgepose.host.models.inspect import inspect_model
+from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
+from edgepose.records.device_profile import find_profile
+from edgepose.records.evaluation_report import DeltaFigure
+from edgepose.records.files import write_whole
+from edgepose.runtime.backend import Backend, run_once
+from edgepose.runtime.model_file import load_spec
+from edgepose.runtime.open_model import open_backend
 from edgepose.trust.digests import sha256_of_path
 
 _PROJECT = Path(__file__).resolve().parent.parent
@@ -293,7 +293,7 @@ def _latency(name: str, times: Mapping[str, list[float]]) -> Latency:
 def _code_digest() -> str:
     """Digest of the code that makes and judges the files: cells of older code do not count."""
     digest = hashlib.sha256()
-    for folder in ("host", "inference", "pose", "spec"):
+    for folder in ("host", "runtime", "pose", "records"):
         for path in sorted((_PROJECT / "edgepose" / folder).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()

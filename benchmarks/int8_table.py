@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from edgepose.spec.evaluation_report import Interval
-from edgepose.spec.records import Record
+from edgepose.records.evaluation_report import Interval
+from edgepose.records.record import Record
 
 FLOAT_EDGEPOSE = "float32 (edgepose)"
 FLOAT_ONNX2TF = "float32 (onnx2tf)"

@@ -27,7 +27,7 @@ RESULT = Path(__file__).resolve().parent / "results" / "loader_lock.json"
 # The command itself; the control replaces what starts the loader by what starts any other child.
 _SHIPPED = "import sys; from edgepose.cli.main import main; main()"
 _UNLOCKED = """
-from edgepose.host.sources import locked_loader
+from edgepose.host.models import locked_loader
 from edgepose.sandbox.python_child import python_command
 locked_loader.locked_command = lambda task, numbers: python_command(task.what, [*task.arguments, *numbers])
 """

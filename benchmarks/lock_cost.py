@@ -25,13 +25,12 @@ from typing import Any
 import cv2
 
 from edgepose import __version__
-from edgepose.device.capture.frame import Frame
-from edgepose.device.capture.video_source import VideoSource
-from edgepose.device.estimator_choice import EstimatorChoice, open_estimator
-from edgepose.device.output.jsonl_sink import JsonlSink
-from edgepose.device.output.pose_sink import FrameResult
+from edgepose.device.capture.file_sources import VideoSource
+from edgepose.device.capture.frame_source import Frame
+from edgepose.device.output.pose_sink import FrameResult, JsonlSink
+from edgepose.device.run.estimator_choice import EstimatorChoice, open_estimator
 from edgepose.device.sandbox.lock import lock_process
-from edgepose.inference.stage_timer import STAGES
+from edgepose.runtime.pipeline import STAGES
 from edgepose.sandbox.landlock import landlock_abi
 from edgepose.sandbox.python_child import run_words, script_command
 from edgepose.trust.digests import sha256_of_file

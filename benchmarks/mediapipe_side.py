@@ -57,10 +57,10 @@ def _mediapipe() -> Estimate:
 
 
 def _edgepose(model: Path, detector: Path, *, all_ops: bool) -> Estimate:
-    from edgepose.device.blazepose.estimator import BlazePoseDetector, BlazePoseEstimator
-    from edgepose.device.estimator_choice import EstimatorChoice, open_estimator
-    from edgepose.inference.model_file import load_spec
-    from edgepose.inference.open_model import open_backend
+    from edgepose.device.run.blazepose import BlazePoseDetector, BlazePoseEstimator
+    from edgepose.device.run.estimator_choice import EstimatorChoice, open_estimator
+    from edgepose.runtime.model_file import load_spec
+    from edgepose.runtime.open_model import open_backend
 
     if all_ops:
         finder = BlazePoseDetector(open_backend(detector), load_spec(detector))

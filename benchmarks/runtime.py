@@ -37,20 +37,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose import __version__
-from edgepose.device.capture.frame import Frame
-from edgepose.device.capture.frame_source import SourceInfo
+from edgepose.device.capture.file_sources import VideoSource
+from edgepose.device.capture.frame_source import Frame, SourceInfo
 from edgepose.device.capture.source_address import parse_source
 from edgepose.device.capture.supervised.supervised_source import SupervisedSource
-from edgepose.device.capture.video_source import VideoSource
-from edgepose.device.frame_estimator import FrameEstimator
-from edgepose.device.output.jsonl_sink import JsonlSink
-from edgepose.device.pipelining.estimated import Estimated
-from edgepose.device.pipelining.result_stage import ResultStage
-from edgepose.device.runtime import LoopControl, run_source
-from edgepose.device.tracking.oks_tracker import OksTracker
-from edgepose.device.tracking.one_euro import PoseSmoother
-from edgepose.inference.open_model import RuntimeOptions, open_backend, open_pipeline
-from edgepose.inference.stage_timer import STAGES
+from edgepose.device.output.pose_sink import JsonlSink
+from edgepose.device.run.frame_estimator import FrameEstimator
+from edgepose.device.run.loop import LoopControl, run_source
+from edgepose.device.run.smoothing import PoseSmoother
+from edgepose.device.run.stages import Estimated, ResultStage
+from edgepose.device.run.tracking import OksTracker
+from edgepose.runtime.open_model import RuntimeOptions, open_backend, open_pipeline
+from edgepose.runtime.pipeline import STAGES
 from edgepose.trust.digests import sha256_of_path
 
 RESULT = Path(__file__).resolve().parent / "results" / "runtime.json"

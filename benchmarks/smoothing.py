@@ -24,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose import __version__
-from edgepose.device.frame_estimator import FrameEstimator
-from edgepose.device.tracking.one_euro import PoseSmoother, SmoothingOptions
+from edgepose.device.run.frame_estimator import FrameEstimator
+from edgepose.device.run.smoothing import PoseSmoother, SmoothingOptions
 from edgepose.host.synthetic.camera import Camera
 from edgepose.host.synthetic.clip import ClipRequest, film, sample_movers
-from edgepose.inference.open_model import open_pipeline
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import COCO17
+from edgepose.runtime.open_model import open_pipeline
 from edgepose.trust.digests import sha256_of_path
 
 RESULT = Path(__file__).resolve().parent / "results" / "smoothing.json"

@@ -32,16 +32,16 @@ from int8_files import Calibration, quantize_by_edgepose
 from edgepose import __version__
 from edgepose.host.data.coco import CocoDataset, read_coco
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
-from edgepose.host.sources.artifact import open_artifact
+from edgepose.host.models.artifact import open_artifact
 from edgepose.host.synthetic.composition import draw_scene
-from edgepose.host.synthetic.picture_set import PictureSetRequest, write_picture_set
-from edgepose.inference.detector import PersonDetector
-from edgepose.inference.image_file import read_image_rgb
-from edgepose.inference.open_model import open_detector
+from edgepose.host.synthetic.image_set import PictureSetRequest, write_picture_set
 from edgepose.pose.boxes import iou_matrix
-from edgepose.spec.device_profile import find_profile
-from edgepose.spec.evaluation_report import EvaluationReport
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.device_profile import find_profile
+from edgepose.records.evaluation_report import EvaluationReport
+from edgepose.records.files import write_whole
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.open_model import open_detector
+from edgepose.runtime.pipeline import PersonDetector
 from edgepose.trust.digests import sha256_of_path
 
 _PROJECT = Path(__file__).resolve().parent.parent

@@ -31,24 +31,21 @@ from typing import Any
 import cv2
 
 from edgepose import __version__
-from edgepose.device.capture.frame import Frame
-from edgepose.device.capture.video_source import VideoSource
-from edgepose.device.drift.drift_choice import DriftChoice, DriftOptions
-from edgepose.device.drift.open_drift import open_drift
-from edgepose.device.estimator_choice import EstimatorChoice, open_estimator
-from edgepose.device.frame_estimator import PoseEstimator
+from edgepose.device.capture.file_sources import VideoSource
+from edgepose.device.capture.frame_source import Frame
 from edgepose.device.install.installed import read_status
-from edgepose.device.output.jsonl_sink import JsonlSink
-from edgepose.device.output.pose_sink import FrameResult, PoseSink
-from edgepose.device.runtime import DETECT_EVERY, LoopControl, run_source
-from edgepose.device.telemetry.place import TelemetryPlace
-from edgepose.device.telemetry.recorder import Recorder
-from edgepose.device.telemetry.store import StoreLimits
-from edgepose.device.telemetry.telemetry_sink import TelemetrySink
-from edgepose.device.telemetry.window import Window
-from edgepose.device.tracking.oks_tracker import OksTracker
-from edgepose.device.tracking.one_euro import PoseSmoother
-from edgepose.inference.stage_timer import STAGES
+from edgepose.device.monitor.drift_sink import DriftChoice, DriftOptions, open_drift
+from edgepose.device.monitor.recorder import Recorder
+from edgepose.device.monitor.store import StoreLimits, TelemetryPlace
+from edgepose.device.monitor.telemetry_sink import TelemetrySink
+from edgepose.device.monitor.window import Window
+from edgepose.device.output.pose_sink import FrameResult, JsonlSink, PoseSink
+from edgepose.device.run.estimator_choice import EstimatorChoice, open_estimator
+from edgepose.device.run.frame_estimator import PoseEstimator
+from edgepose.device.run.loop import DETECT_EVERY, LoopControl, run_source
+from edgepose.device.run.smoothing import PoseSmoother
+from edgepose.device.run.tracking import OksTracker
+from edgepose.runtime.pipeline import STAGES
 
 RESULT = Path(__file__).resolve().parent / "results" / "telemetry_cost.json"
 _CAMERA_FPS = 30

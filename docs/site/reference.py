@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
-import msgspec
-
 import edgepose.spec
+import msgspec
+from edgepose.spec.records import Record
+
 from edgepose.cli.device_main import command as device_program
 from edgepose.cli.main import command as program
-from edgepose.spec.records import Record
 
 # Records that are written beside the shared ones, where what they say is found.
 _MORE_MODULES = ("edgepose.device.run_summary", "edgepose.host.report.poses_log")

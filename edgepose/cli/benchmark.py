@@ -22,7 +22,7 @@ from edgepose.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from edgepose.spec.benchmark_report import BenchmarkReport
+    from edgepose.records.benchmark_report import BenchmarkReport
 
 
 @click.command(
@@ -78,7 +78,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     if model is None and host is None:
         raise click.UsageError("Give MODEL, or --host for what is installed on a device.")
     address = source_of(source, camera_file)
-    from edgepose.cli.benchmark_report import describe_benchmark
+    from edgepose.cli.benchmark_options import describe_benchmark
     from edgepose.cli.output import say, write_report
 
     if host is not None:
@@ -91,9 +91,9 @@ def command(  # noqa: PLR0917 (one argument an option)
         )
     else:
         from edgepose.cli.benchmark_options import benchmark_here
-        from edgepose.device.estimator_choice import EstimatorChoice
-        from edgepose.inference.bundle_model import is_bundle
-        from edgepose.spec.device_profile import find_profile
+        from edgepose.device.run.estimator_choice import EstimatorChoice
+        from edgepose.records.device_profile import find_profile
+        from edgepose.runtime.bundle_model import is_bundle
 
         bundled = model is not None and is_bundle(model)
         choice = EstimatorChoice(
@@ -119,9 +119,9 @@ def command(  # noqa: PLR0917 (one argument an option)
 def _write_files(report: BenchmarkReport, markdown: Path | None, plot: Path | None) -> None:
     if markdown is None and plot is None:
         return
-    from edgepose.host.benchmark_page.markdown import benchmark_markdown
-    from edgepose.host.benchmark_page.thermal_plot import standalone_thermal_plot
-    from edgepose.spec.whole_file import write_whole
+    from edgepose.host.report.benchmark_page import benchmark_markdown
+    from edgepose.host.report.plots.thermal import standalone_thermal_plot
+    from edgepose.records.files import write_whole
 
     if plot is not None:
         write_whole(plot, [standalone_thermal_plot(report).encode()])

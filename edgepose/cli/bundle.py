@@ -53,11 +53,10 @@ def command(  # noqa: PLR0917 (one argument an option)
     model must reproduce the poses of its float parent, and the profile must allow its format and precision.
     """  # noqa: D205
     # OpenCV and the runtime take longer to import than `--help` may.
-    from edgepose.cli.bundle_report import describe_bundle
     from edgepose.cli.output import write_report
-    from edgepose.cli.verification import verified_by_root
+    from edgepose.cli.verification import describe_bundle, verified_by_root
     from edgepose.host.bundle.builder import BundleRequest, build_bundle
-    from edgepose.spec.device_profile import find_profile
+    from edgepose.records.device_profile import find_profile
 
     signing = open_signing(keys, unsigned=unsigned)
     profile = find_profile(profile_name)

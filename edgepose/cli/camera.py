@@ -40,7 +40,7 @@ def camera_of(source: str | None, camera_file: Path | None, option: str | None =
         UsageError: Nothing was named.
         ConfigError: It is of no use.
     """
-    from edgepose.device.capture.camera_file import read_camera
+    from edgepose.device.capture.source_address import read_camera
 
     address = read_camera(source, camera_file)
     if address is None:

@@ -1,12 +1,18 @@
-"""``edgepose deploy``."""
+"""``edgepose deploy``.
+
+A deployment to the devices of an inventory, with a table at its end.
+
+A deployment to a device behind ssh, with a bar for what is sent.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from edgepose.cli.options import (
     PATH,
@@ -20,12 +26,128 @@ from edgepose.cli.options import (
     root_option,
     spec_option,
 )
-from edgepose.cli.output import say, write_report
+from edgepose.cli.output import progress_bar, say, table, write_report
 from edgepose.cli.signing import open_signing, signing_options
+from edgepose.host.deploy.deployment import deploy, plan_deployment
+from edgepose.host.deploy.fleet.fleet_target import FleetTarget
+from edgepose.host.deploy.fleet.inventory import read_inventory
+from edgepose.host.deploy.fleet.rollout import RolloutPlan, require_complete, roll_out
+from edgepose.host.deploy.plan import DeployRequest
+from edgepose.host.deploy.ssh.connection import connect
+from edgepose.host.deploy.ssh.remote_host import SshAddress
+from edgepose.host.deploy.ssh.remote_target import RemoteTarget
+from edgepose.records.deployment_report import DeploymentReport, RolloutReport
+from edgepose.records.device_status import DeviceProbe
+
+
+@dataclass(frozen=True)
+class FleetCall:
+    """The options of ``deploy`` that are about fleets, by their names."""
+
+    inventory: Path
+    rollout: Path | None
+    stages: tuple[str, ...]
+    failure_limit: int
+    keys: Path | None
+
+
+def deploy_to_fleet(
+    request: DeployRequest,
+    call: FleetCall,
+    roots: tuple[bytes, ...],
+    json_target: str | None,
+    *,
+    dry_run: bool,
+) -> None:
+    """Prepares and judges once, then rolls out; an unfinished rollout goes on with its own bundle.
+
+    Raises:
+        EdgeposeError: As ``deploy`` and ``roll_out`` raise; DeployError where devices are left.
+    """
+    folder = call.rollout or Path(f"rollout-{request.profile.id}")
+    plan = RolloutPlan(
+        call.inventory, folder, call.stages, call.failure_limit, request.allow_downgrade, call.keys
+    )
+    hosts = read_inventory(call.inventory)
+    if dry_run:
+        steps = plan_deployment(request).plan
+        lines = [f"  {number}. {step}" for number, step in enumerate(steps[:-1], 1)]
+        say("\n".join([f"Plan for {len(hosts)} devices of {call.inventory}:", *lines]))
+        say(f"  {len(steps)}. roll out in stages of {', '.join(call.stages)}\nNothing was changed.")
+        return
+    if plan.bundle.is_file():
+        say(f"{folder} holds an unfinished rollout; it goes on with its bundle. Remove it to begin anew.")
+        report = roll_out(plan, hosts, say)
+    else:
+        target = FleetTarget(plan, hosts, roots, say)
+        deploy(request, target)
+        report = _done(target)
+    write_report(report, json_target, describe_rollout(report))
+    if report.complete:
+        plan.bundle.unlink()
+    require_complete(report)
+
+
+def describe_rollout(report: RolloutReport) -> str:
+    """One row a device."""
+    rows = [
+        (
+            one.host,
+            one.outcome.replace("_", " "),
+            one.bundle_version or "-",
+            "-" if one.seconds is None else f"{one.seconds:.1f}",
+            "-" if one.bytes_sent is None else f"{one.bytes_sent / 2**20:.2f}",
+            one.message or "-",
+        )
+        for one in report.hosts
+    ]
+    return table(("device", "outcome", "version", "seconds", "MiB sent", "why"), rows)
+
+
+def _done(target: FleetTarget) -> RolloutReport:
+    if target.report is None:
+        raise ValueError("the rollout did not run")
+    return target.report
+
+
+def deploy_to_host(
+    request: DeployRequest, address: SshAddress, roots: tuple[bytes, ...], *, dry_run: bool
+) -> DeploymentReport:
+    """Probes the device, refuses it or not, and deploys; a dry run only probes and plans.
+
+    Raises:
+        EdgeposeError: As ``connect``, ``RemoteTarget`` and ``deploy`` raise.
+    """
+    with connect(address) as connection, progress_bar("bytes sent") as progress:
+        say(describe_probe(connection.host.name, connection.probe))
+        target = RemoteTarget(connection, roots, say=say, sent=progress)
+        there = replace(request, root=Path(connection.root))
+        if not dry_run:
+            return deploy(there, target)
+        target.check(request.profile)
+        plan = plan_deployment(there)
+        steps = (*plan.plan[:-1], f"install on {connection.host.name}, version {target.next_version()}")
+        return msgspec.structs.replace(plan, plan=steps)
+
+
+def describe_probe(name: str, probe: DeviceProbe) -> str:
+    """A device in one line."""
+    pythons = ", ".join(python.version for python in probe.pythons) or "none"
+    parts = [
+        probe.board or probe.arch,
+        f"{probe.cpu_cores} cores",
+        f"{probe.memory_mib or '?'} MiB",
+        f"Python {pythons}",
+        f"{probe.disk_free_mib or '?'} MiB free",
+        f"cameras: {', '.join(probe.cameras) or 'none'}",
+    ]
+    parts += [f"accelerators: {', '.join(probe.accelerators)}"] if probe.accelerators else []
+    return f"{name}: {'; '.join(parts)}"
+
 
 if TYPE_CHECKING:
-    from edgepose.spec.deployment_report import DeploymentReport
-    from edgepose.spec.device_profile import Precision
+    from edgepose.records.deployment_report import DeploymentReport
+    from edgepose.records.device_profile import Precision
 
 
 @click.command(
@@ -93,11 +215,10 @@ def command(  # noqa: PLR0917 - one argument an option
     """
     from edgepose.cli.local_target import LocalTarget
     from edgepose.device.install.layout import default_preview_root
-    from edgepose.host.deploy.builtin import with_builtin_models
     from edgepose.host.deploy.deployment import deploy, plan_deployment
-    from edgepose.host.deploy.plan import DeployRequest
+    from edgepose.host.deploy.plan import DeployRequest, with_builtin_models
     from edgepose.host.quantize.recipe_choice import find_recipe
-    from edgepose.spec.device_profile import find_profile
+    from edgepose.records.device_profile import find_profile
     from edgepose.trust.builtin_models import find_builtin_models
 
     if (annotations is None) != (images is None):
@@ -131,14 +252,11 @@ def command(  # noqa: PLR0917 - one argument an option
         request = with_builtin_models(request, find_builtin_models())
     roots = signing.roots if signing else ()
     if inventory is not None:
-        from edgepose.cli.fleet_deploy import FleetCall, deploy_to_fleet
-
         fleet = FleetCall(inventory, rollout, tuple(stages.split(",")), failure_limit, keys)
         deploy_to_fleet(request, fleet, roots, json_target, dry_run=dry_run)
         return
     if host is not None:
-        from edgepose.cli.remote_deploy import deploy_to_host
-        from edgepose.host.deploy.ssh.address import SshAddress
+        from edgepose.host.deploy.ssh.remote_host import SshAddress
 
         report = deploy_to_host(
             request, SshAddress(host, host_fingerprint, ssh_config), roots, dry_run=dry_run
@@ -174,7 +292,7 @@ def _describe(report: DeploymentReport) -> str:
 
 
 def _place_of_project() -> tuple[str | None, Path | None, Path | None]:
-    from edgepose.spec.project_file import PROJECT_FILE, project_target
+    from edgepose.records.deployment_report import PROJECT_FILE, project_target
 
     target = project_target()
     if target is None:

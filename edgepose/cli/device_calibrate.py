@@ -81,7 +81,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     """
     from edgepose.cli.output import progress_bar, write_report
     from edgepose.device.calibration import CalibrationRequest, calibrate
-    from edgepose.device.estimator_choice import EstimatorChoice
+    from edgepose.device.run.estimator_choice import EstimatorChoice
     from edgepose.device.stop_signal import stop_requests
 
     address = camera_of(source, camera_file)

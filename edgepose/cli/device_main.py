@@ -5,49 +5,48 @@ from __future__ import annotations
 import click
 
 from edgepose import __version__
-from edgepose.cli.entry import run_program
-from edgepose.cli.lazy_group import LazyGroup
+from edgepose.cli.entry import LazyGroup, run_program
 from edgepose.cli.signing import take_passphrase
 
 _COMMANDS = {
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
     "service": ("edgepose.cli.device_service", "Run the installed model for good, as a service."),
     "service-begin": (
-        "edgepose.cli.device_service_begin:service_begin_command",
+        "edgepose.cli.device_service:service_begin_command",
         "Decide which version the service will run; the unit's own step.",
     ),
-    "units": ("edgepose.cli.device_units:units_command", "Install, show or remove the systemd service."),
+    "units": ("edgepose.cli.device_service:units_command", "Install, show or remove the systemd service."),
     "install": ("edgepose.cli.device_install", "Install a bundle that lies here, and check its health."),
     "camera": (
-        "edgepose.cli.device_camera:camera_command",
+        "edgepose.cli.device_service:camera_command",
         "Read a network camera for a service that has no network.",
     ),
     "readiness": (
-        "edgepose.cli.device_readiness:readiness_command",
+        "edgepose.cli.device_install:readiness_command",
         "Say whether this root can take a bundle.",
     ),
     "status": ("edgepose.cli.status", "Show what is installed in this device root."),
-    "logs": ("edgepose.cli.logs:logs_command", "Show what happened here."),
+    "logs": ("edgepose.cli.status:logs_command", "Show what happened here."),
     "drift": ("edgepose.cli.drift", "Show what drifted and what is asked for, or begin to learn anew."),
     "telemetry": ("edgepose.cli.telemetry", "Show, export or delete what this device counted about itself."),
-    "page": ("edgepose.cli.device_page", "Show a running service in a browser: skeletons, never a picture."),
+    "page": ("edgepose.cli.page", "Show a running service in a browser: skeletons, never a picture."),
     "verify": (
-        "edgepose.cli.device_verify:verify_command",
+        "edgepose.cli.device_install:verify_command",
         "Check the installed files, or a bundle, against the manifest.",
     ),
     "enroll": (
-        "edgepose.cli.device_enroll:enroll_command",
+        "edgepose.cli.device_install:enroll_command",
         "Pin the keys whose bundles this device takes, once.",
     ),
-    "rollback": ("edgepose.cli.rollback:rollback_command", "Return to the model installed before."),
+    "rollback": ("edgepose.cli.status:rollback_command", "Return to the model installed before."),
     "privacy-check": (
         "edgepose.cli.device_privacy_check",
         "Prove that frames cannot leave: try every way.",
     ),
     "calibrate": ("edgepose.cli.device_calibrate", "Set a float model's ranges here; export no picture."),
-    "benchmark": ("edgepose.cli.device_benchmark", "Measure speed, heat and energy of the installed model."),
+    "benchmark": ("edgepose.cli.benchmark_options", "Measure speed, heat and energy of the installed model."),
     "health": (
-        "edgepose.cli.device_health:health_command",
+        "edgepose.cli.device_install:health_command",
         "Replay the golden frames through the installed model.",
     ),
 }

@@ -1,13 +1,21 @@
-"""``edgepose-device service``: what the systemd unit runs."""
+"""``edgepose-device service``: what the systemd unit runs.
+
+``edgepose-device service-begin``: the step of root that the unit takes before the service.
+
+``edgepose-device units``: the service of systemd.
+
+``edgepose-device camera``: the unit of a network camera.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from edgepose.cli.camera import camera_file_option, camera_of
-from edgepose.cli.options import PATH, root_option, socket_option
+from edgepose.cli.options import PATH, json_option, root_option, socket_option
 
 
 @click.command(name="service", epilog="Example: edgepose-device service v4l2:///dev/video0")
@@ -75,11 +83,11 @@ def command(  # noqa: PLR0917 (one argument an option)
     the version before where the new one does not stay up.
     """
     from edgepose.cli.output import say
-    from edgepose.device.drift.drift_choice import DriftChoice, DriftOptions
-    from edgepose.device.drift.drift_limits import DriftLimits
     from edgepose.device.install.layout import default_preview_root
-    from edgepose.device.observers import ObserverChoice
-    from edgepose.device.service import ServicePermissions, ServiceRequest, run_service
+    from edgepose.device.monitor.drift_sink import DriftChoice, DriftOptions
+    from edgepose.device.monitor.drift_watch import DriftLimits
+    from edgepose.device.run.observers import ObserverChoice
+    from edgepose.device.run.service import ServicePermissions, ServiceRequest, run_service
     from edgepose.device.stop_signal import stop_requests
 
     place = root or default_preview_root()
@@ -94,3 +102,149 @@ def command(  # noqa: PLR0917 (one argument an option)
     with stop_requests() as stop:
         summary = run_service(request, stop, say)
     say(summary.describe())
+
+
+@click.command(name="service-begin", epilog="Example: edgepose-device service-begin --user edgepose")
+@root_option
+@click.option("--user", default="edgepose", show_default=True, help="User of the service.")
+def service_begin_command(root: Path | None, user: str) -> None:
+    """Decide which version the service will run; the service itself may not change what is installed.
+
+    What a power cut left open is decided, what was staged on another machine is verified here, and a version
+    that does not stay up makes way for the one before.
+    """
+    from edgepose.cli.output import say
+    from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.install.owner import become_owner, make_var_for
+    from edgepose.device.install.service_start import begin_service
+
+    place = root or default_preview_root()
+    make_var_for(place, user)
+    become_owner(place)
+    begin_service(place, say)
+
+
+_folder_option = click.option(
+    "--systemd-dir",
+    type=PATH,
+    metavar="DIR",
+    help="Folder of units, for a mounted card; the system's own else.",
+)
+
+
+@click.group(name="units", epilog="Example: sudo edgepose-device units install v4l2:///dev/video0")
+def units_command() -> None:
+    """Install, show or remove the hardened systemd service."""
+
+
+@units_command.command(name="show", epilog="Example: edgepose-device units show v4l2:///dev/video0")
+@click.argument("source", required=False)
+@camera_file_option
+@root_option
+@click.option("--user", default="edgepose", show_default=True, help="User of the service.")
+def show(source: str | None, camera_file: Path | None, root: Path | None, user: str) -> None:
+    """Print the unit, and that of a network camera; change nothing."""
+    from edgepose.cli.output import show as show_text
+    from edgepose.device.units.service_unit import plan_units
+
+    plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root))
+    show_text("\n".join(text for _, text in plan.units), end="")
+
+
+@units_command.command(
+    name="install", epilog="Example: sudo edgepose-device units install v4l2:///dev/video0"
+)
+@click.argument("source", required=False)
+@camera_file_option
+@root_option
+@click.option("--user", default="edgepose", show_default=True, help="User of the service.")
+@_folder_option
+def install(
+    source: str | None, camera_file: Path | None, root: Path | None, user: str, systemd_dir: Path | None
+) -> None:
+    """Write the unit whole, enable it and start it; the one before stays where systemd refuses it.
+
+    A network camera gets a unit of its own, which may reach that camera and nothing else. Its address with
+    the password comes from --camera-file: sudo logs command lines.
+    """
+    from edgepose.cli.output import say
+    from edgepose.device.units.installation import UnitPlace, install_unit, prepare_user, write_secret
+    from edgepose.device.units.service_unit import plan_units
+
+    place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
+    plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root))
+    if place.live:
+        prepare_user(user, _place(root), _program(root))
+    if plan.address is not None:
+        write_secret(place.file_system / plan.address_file, f"{plan.address.reveal()}\n")
+    for name, text in plan.units:
+        unit = UnitPlace(place.folder, place.live, name)
+        install_unit(text, unit)
+        say(f"{unit.unit} is installed; look with: systemctl status {name}")
+
+
+@units_command.command(name="remove", epilog="Example: sudo edgepose-device units remove")
+@_folder_option
+def remove(systemd_dir: Path | None) -> None:
+    """Stop the service and remove its unit."""
+    from edgepose.cli.output import say
+    from edgepose.device.units.installation import UnitPlace, remove_secret, remove_unit
+    from edgepose.device.units.service_unit import ADDRESS_PATH, CAMERA_UNIT
+
+    place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
+    say(f"{place.unit} is removed." if remove_unit(place) else f"There is no {place.unit}.")
+    camera = UnitPlace(place.folder, place.live, CAMERA_UNIT)
+    if remove_unit(camera):
+        remove_secret(place.file_system / ADDRESS_PATH)
+        say(f"{camera.unit} is removed.")
+
+
+@units_command.command(name="restart", epilog="Example: sudo edgepose-device units restart")
+@json_option
+def restart(json_target: str | None) -> None:
+    """Have a running service take the version that is active now."""
+    from edgepose.cli.output import write_report
+    from edgepose.device.units.installation import restart_where_running
+
+    done = restart_where_running()
+    text = "The service was restarted." if done else "There is no service here that this user may restart."
+    write_report({"schema": "edgepose.restart/1", "restarted": done}, json_target, text)
+
+
+def _place(root: Path | None) -> Path:
+    from edgepose.device.install.layout import default_preview_root
+
+    return (root or default_preview_root()).absolute()
+
+
+def _program(root: Path | None) -> Path:
+    # A device has a launcher beside its root; elsewhere it is the program that runs now.
+    launcher = _place(root).parent / "bin" / "edgepose-device"
+    return launcher if launcher.is_file() else Path(sys.argv[0]).absolute()
+
+
+@click.command(
+    name="camera",
+    epilog="Example: edgepose-device camera --camera-file camera.url --share /run/edgepose-camera",
+)
+@click.argument("source", required=False)
+@camera_file_option
+# Units that were installed before 0.13 say so.
+@click.option("--address-file", "address_file", type=PATH, hidden=True)
+@click.option("--share", "folder", type=PATH, required=True, metavar="DIR", help="Where readers meet it.")
+@click.option(
+    "--allow-network-camera",
+    "unfiltered",
+    is_flag=True,
+    help="Go on although nothing keeps this process from other addresses than the camera's.",
+)
+def camera_command(
+    source: str | None, camera_file: Path | None, address_file: Path | None, folder: Path, *, unfiltered: bool
+) -> None:
+    """Read the RTSP camera SOURCE for a service that has no network: shared:///DIR is its SOURCE.
+
+    This process may connect to the camera and to nothing else; it has no model and writes no telemetry.
+    """
+    from edgepose.device.capture.supervised.shared_camera import share_camera
+
+    share_camera(camera_of(source, camera_file or address_file), folder, unfiltered=unfiltered)

@@ -28,9 +28,8 @@ def show(
 ) -> None:
     """Show what drifts, by how much and since when."""
     from edgepose.cli.output import write_report
-    from edgepose.device.drift.drift_files import known_drift
-    from edgepose.device.drift.retraining import describe_drift
     from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.monitor.drift_files import describe_drift, known_drift
 
     require_one_place(host, root)
     if host is not None:
@@ -58,9 +57,8 @@ def request(
 ) -> None:
     """Show what a device asks for; its JSON is what edgepose distill --request takes."""
     from edgepose.cli.output import write_report
-    from edgepose.device.drift.drift_files import asked_for
-    from edgepose.device.drift.retraining import describe_request
     from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.monitor.drift_files import asked_for, describe_request
 
     require_one_place(host, root)
     if host is not None:
@@ -80,9 +78,9 @@ def reset(root: Path | None) -> None:
     A running service goes on with what it knows; restart it.
     """
     from edgepose.cli.output import say
-    from edgepose.device.drift.drift_files import DriftFiles
     from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import as_service
+    from edgepose.device.monitor.drift_files import DriftFiles
 
     place = root or default_preview_root()
     with as_service(place):

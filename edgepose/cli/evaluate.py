@@ -16,9 +16,13 @@ from edgepose.cli.options import (
     threads_option,
 )
 from edgepose.cli.output import progress_bar, say, table, write_report
-from edgepose.spec.detector_evaluation_report import DetectorEvaluationReport
-from edgepose.spec.device_profile import find_profile
-from edgepose.spec.evaluation_report import EvaluationReport, GateResult, MetricFigure
+from edgepose.records.device_profile import find_profile
+from edgepose.records.evaluation_report import (
+    DetectorEvaluationReport,
+    EvaluationReport,
+    GateResult,
+    MetricFigure,
+)
 
 
 @click.command(

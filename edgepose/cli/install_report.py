@@ -7,9 +7,9 @@ from typing import Any
 
 from edgepose.cli.output import table
 from edgepose.device.install.installer import InstallReport
-from edgepose.spec.device_status import HealthReport, StatusReport
-from edgepose.spec.drift_record import DriftStatus
-from edgepose.spec.records import to_builtins
+from edgepose.records.device_status import HealthReport, StatusReport
+from edgepose.records.drift_record import DriftStatus
+from edgepose.records.record import to_builtins
 
 _SHOWN_EVENTS = 10
 

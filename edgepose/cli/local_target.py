@@ -9,7 +9,7 @@ from typing import Any
 from edgepose.cli.install_report import describe_install
 from edgepose.device.install.installer import install_bundle
 from edgepose.device.install.readiness import check_keys, check_root
-from edgepose.spec.device_profile import DeviceProfile
+from edgepose.records.device_profile import DeviceProfile
 
 
 class LocalTarget:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from edgepose import __version__
-from edgepose.cli.entry import run_program
-from edgepose.cli.lazy_group import LazyGroup
+from edgepose.cli.entry import LazyGroup, run_program
 from edgepose.cli.signing import take_passphrase
 
 _COMMANDS = {
@@ -16,24 +15,24 @@ _COMMANDS = {
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
     "evaluate": ("edgepose.cli.evaluate", "Measure accuracy on labelled images."),
     "benchmark": ("edgepose.cli.benchmark", "Measure latency, memory, heat and energy, here or on a device."),
-    "convert": ("edgepose.cli.convert:convert_command", "Convert a model and prove that it stayed the same."),
-    "distill": ("edgepose.cli.distill_command", "Train a small student on a teacher's answers."),
+    "convert": ("edgepose.cli.models:convert_command", "Convert a model and prove that it stayed the same."),
+    "distill": ("edgepose.cli.distill", "Train a small student on a teacher's answers."),
     "quantize": ("edgepose.cli.quantize", "Quantize a model for a device profile."),
     "bundle": ("edgepose.cli.bundle", "Pack a model for a device profile into one file."),
-    "verify": ("edgepose.cli.verify", "Check a bundle and show what it was made from."),
+    "verify": ("edgepose.cli.verification", "Check a bundle and show what it was made from."),
     "status": ("edgepose.cli.status", "Show what is installed in a device root."),
-    "rollback": ("edgepose.cli.rollback:rollback_command", "Return to the model installed before."),
-    "logs": ("edgepose.cli.logs:logs_command", "Show what happened on a device."),
+    "rollback": ("edgepose.cli.status:rollback_command", "Return to the model installed before."),
+    "logs": ("edgepose.cli.status:logs_command", "Show what happened on a device."),
     "telemetry": ("edgepose.cli.telemetry", "Show, export or delete what a device counted about itself."),
     "drift": ("edgepose.cli.drift", "Show what drifted on a device and what it asks for."),
-    "page": ("edgepose.cli.device_page", "Show a running service in a browser: skeletons, never a picture."),
+    "page": ("edgepose.cli.page", "Show a running service in a browser: skeletons, never a picture."),
     "keys": ("edgepose.cli.keys", "Make, show and rotate the keys that sign bundles."),
     "models": ("edgepose.cli.models", "List ready specs; inspect a model file."),
     "report": ("edgepose.cli.report", "Write one HTML page from records and pictures."),
-    "profiles": ("edgepose.cli.profiles", "List device profiles; show one."),
+    "profiles": ("edgepose.cli.environment", "List device profiles; show one."),
     "data": ("edgepose.cli.data", "Audit a folder of images; draw one of nobody."),
-    "tools": ("edgepose.cli.tools:tools_command", "Prepare side environments such as onnx2tf."),
-    "doctor": ("edgepose.cli.doctor:doctor_command", "Show what works here and what is missing."),
+    "tools": ("edgepose.cli.environment:tools_command", "Prepare side environments such as onnx2tf."),
+    "doctor": ("edgepose.cli.environment:doctor_command", "Show what works here and what is missing."),
 }
 
 

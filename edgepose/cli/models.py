@@ -1,17 +1,20 @@
-"""``edgepose models``."""
+"""``edgepose models``.
+
+``edgepose convert``.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from edgepose.cli.options import PATH, json_option, output_option, spec_option
+from edgepose.cli.options import PATH, json_option, output_option, record_option, spec_option
 from edgepose.cli.output import say, table, write_report
-from edgepose.spec.model_spec import read_spec
-from edgepose.spec.records import to_builtins
-from edgepose.spec.shipped_specs import shipped_spec_paths
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.files import write_whole
+from edgepose.records.model_spec import read_spec, shipped_spec_paths
+from edgepose.records.record import to_builtins
 from edgepose.trust.builtin_models import find_builtin_models
 
 
@@ -51,7 +54,7 @@ def list_models(json_target: str | None) -> None:
 @json_option
 def inspect(model: Path, spec_file: Path | None, json_target: str | None) -> None:
     """Show a model's format, tensors, ops, what is float and what integer, and its spec."""
-    from edgepose.host.sources.inspect import describe_inspection, inspect_model
+    from edgepose.host.models.inspect import describe_inspection, inspect_model
 
     report = inspect_model(model, spec_file)
     write_report(report, json_target, describe_inspection(report))
@@ -110,3 +113,27 @@ def card(
     material = read_material(CardRequest(models, evaluations, benchmarks, distillations, notes))
     write_whole(output, [render_card(material).encode()])
     say(f"{output}: card of {', '.join(model.file_name for model in material.models)}")
+
+
+@click.command(
+    name="convert", epilog="Example: edgepose convert pose.onnx --to tflite --spec pose.toml -o pose.tflite"
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--to", "target", type=click.Choice(["tflite", "onnx"]), required=True, help="Format to write.")
+@spec_option
+@output_option
+@record_option("edgepose.conversion/1")
+def convert_command(
+    model: Path,
+    target: Literal["tflite", "onnx"],
+    spec_file: Path | None,
+    output: Path,
+    json_target: str | None,
+) -> None:
+    """Convert MODEL, fix its batch at 1, and prove that every output stayed the same."""
+    from edgepose.host.convert.conversion import ConversionRequest, convert_model
+    from edgepose.host.models.artifact import open_artifact
+
+    source = open_artifact(model, spec_file)
+    result = convert_model(ConversionRequest(source, target, output, report=say))
+    write_report(result.record, json_target, result.summary())

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from edgepose.spec.whole_file import is_pipe_or_device, refuse_existing, refuse_other_record
+from edgepose.records.files import is_pipe_or_device, refuse_existing, refuse_other_record
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Decorated], Decorated]

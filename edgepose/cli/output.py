@@ -21,10 +21,9 @@ import click
 
 from edgepose.cli.options import is_forced
 from edgepose.errors import EdgeposeError
-from edgepose.spec.records import Record, to_builtins
-from edgepose.spec.url_login import hide_logins
-from edgepose.spec.visible_text import shortened, visible, visible_json, visible_lines
-from edgepose.spec.whole_file import refuse_other_record, write_whole
+from edgepose.records.display_text import hide_logins, shortened, visible, visible_json, visible_lines
+from edgepose.records.files import refuse_other_record, write_whole
+from edgepose.records.record import Record, to_builtins
 
 Progress = Callable[[int, int], None]
 # A colour is marked by what no text from outside can know, and becomes an escape code after all others have

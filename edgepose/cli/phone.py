@@ -40,8 +40,7 @@ def command(
     from dataclasses import asdict
 
     from edgepose.cli.output import write_report
-    from edgepose.host.deploy.phone.adb import Phone
-    from edgepose.host.deploy.phone.app_folder import write_app_folder
+    from edgepose.host.deploy.phone.app_folder import Phone, write_app_folder
 
     if benchmark_model is not None and not push:
         raise click.UsageError("--benchmark-model needs --push.")

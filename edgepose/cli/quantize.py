@@ -21,10 +21,10 @@ from edgepose.cli.options import (
 from edgepose.cli.output import progress_bar, say, table, write_report
 
 if TYPE_CHECKING:
-    from edgepose.host.quantize.request import QuantizationResult
-    from edgepose.spec.device_profile import Precision
-    from edgepose.spec.quantization_report import QuantizationReport, TensorError
-    from edgepose.spec.recipe import QuantizationRecipe
+    from edgepose.host.quantize.recipe_choice import QuantizationResult
+    from edgepose.records.device_profile import Precision
+    from edgepose.records.lineage import QuantizationRecipe
+    from edgepose.records.quantization import QuantizationReport, TensorError
 
 _SHOWN_TENSORS = 20
 
@@ -93,17 +93,17 @@ def command(  # noqa: PLR0917 (one argument an option)
     """
     from dataclasses import replace
 
+    from edgepose.host.models.artifact import open_artifact
     from edgepose.host.quantize.quantization import quantize_model
     from edgepose.host.quantize.recipe_choice import (
+        QuantizationRequest,
         check_recipe_target,
         find_recipe,
         recipe_for,
         write_recipe,
     )
-    from edgepose.host.quantize.request import QuantizationRequest
-    from edgepose.host.sources.artifact import open_artifact
-    from edgepose.inference.open_model import open_detector
-    from edgepose.spec.device_profile import find_profile
+    from edgepose.records.device_profile import find_profile
+    from edgepose.runtime.open_model import open_detector
 
     if recipe is not None and precision is not None:
         raise click.UsageError("--recipe and --precision exclude each other.")

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgepose.cli.install_report import describe_status
 from edgepose.errors import DeployError, MissingDependencyError
-from edgepose.spec.benchmark_report import BenchmarkReport
-from edgepose.spec.device_logs import DeviceLogs
-from edgepose.spec.device_status import StatusReport
-from edgepose.spec.drift_record import DriftStatus, RetrainingRequest
-from edgepose.spec.telemetry_record import TelemetryReport
+from edgepose.records.benchmark_report import BenchmarkReport
+from edgepose.records.device_status import DeviceLogs, StatusReport
+from edgepose.records.drift_record import DriftStatus, RetrainingRequest
+from edgepose.records.telemetry_record import TelemetryReport
 
 if TYPE_CHECKING:
     from edgepose.device.capture.source_address import SourceAddress
@@ -177,7 +176,7 @@ def _benchmark_limits(duration_s: float | None) -> AnswerLimits:
 
 
 def _require_installed(host: str, model: Path, installed: str | None) -> None:
-    from edgepose.inference.bundle_model import model_file_of
+    from edgepose.runtime.bundle_model import model_file_of
     from edgepose.trust.digests import sha256_of_file
 
     with model_file_of(model) as file:
@@ -193,8 +192,8 @@ def _connected(
     host: str, fingerprint: str | None, ssh_config: Path | None
 ) -> AbstractContextManager[Connection]:
     try:
-        from edgepose.host.deploy.ssh.address import SshAddress
         from edgepose.host.deploy.ssh.connection import connect
+        from edgepose.host.deploy.ssh.remote_host import SshAddress
     except ImportError as problem:
         raise MissingDependencyError(
             "This is a device; --host is an option of edgepose on the host.", "Leave it out here."

@@ -1,14 +1,40 @@
-"""``edgepose report``."""
+"""``edgepose report``.
+
+Gives the host's report the device's eyes and pen: how `run` reads a source, and how it draws poses.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from edgepose.cli.options import PATH, output_option
 from edgepose.cli.output import say
-from edgepose.spec.whole_file import write_whole
+from edgepose.device.capture.open_source import open_source
+from edgepose.device.capture.source_address import SourceAddress
+from edgepose.device.output.video_sink import draw_poses
+from edgepose.host.report.pictures import SightRequest
+from edgepose.records.files import write_whole
+
+
+def sight_request(video: Path, poses: Path) -> SightRequest:
+    """What to show of a video file or a folder of images."""
+    return SightRequest(video, poses, _frames, draw_poses)
+
+
+def _frames(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    source = open_source(SourceAddress("path", str(path)))
+    try:
+        while not source.ended:
+            frame = source.read(0.0)
+            if frame is not None:
+                yield frame.index, frame.image
+    finally:
+        source.close()
 
 
 def _data_name(
@@ -58,7 +84,6 @@ def command(
     if (poses is None) != (video is None):
         raise click.UsageError("--poses and --video belong together.")
     # OpenCV takes longer to import than `--help` may.
-    from edgepose.cli.report_pictures import sight_request
     from edgepose.host.report.page import render_page
     from edgepose.host.report.pictures import take_pictures
     from edgepose.host.report.reading import ReportRequest, read_material

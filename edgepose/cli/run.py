@@ -108,12 +108,12 @@ def command(  # noqa: PLR0917 (one argument an option)
     address = camera_of(source, camera_file)
     # OpenCV and the runtime take longer to import than `--help` may.
     from edgepose.cli.output import progress_bar, say, write_report
-    from edgepose.device.capture.supervised.kept_process import CaptureOptions
-    from edgepose.device.estimator_choice import EstimatorChoice
-    from edgepose.device.install.var_folder import make_var
-    from edgepose.device.observers import ObserverChoice, drift_choice, open_observers, telemetry_root
-    from edgepose.device.runtime import RunRequest, run
-    from edgepose.device.sandbox.live_lock import folders_of_outputs, live_lock
+    from edgepose.device.capture.supervised.supervisor import CaptureOptions
+    from edgepose.device.install.layout import make_var
+    from edgepose.device.run.estimator_choice import EstimatorChoice
+    from edgepose.device.run.loop import RunRequest, run
+    from edgepose.device.run.observers import ObserverChoice, drift_choice, open_observers, telemetry_root
+    from edgepose.device.sandbox.lock import folders_of_outputs, live_lock
     from edgepose.device.stop_signal import stop_requests
 
     models = EstimatorChoice(model, spec_file, bundle, root, detector, detector_spec, threads)

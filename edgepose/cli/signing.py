@@ -13,7 +13,7 @@ import click
 
 from edgepose.cli.options import PATH, Option
 from edgepose.errors import ConfigError
-from edgepose.spec.secret_file import read_secret
+from edgepose.records.files import read_secret
 
 if TYPE_CHECKING:
     from edgepose.host.bundle.signing import Sign

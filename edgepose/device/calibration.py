@@ -3,6 +3,8 @@
 The frames go the very way of ``run`` (source, box, crop, preprocess, model, decode). A crop counts when the
 model accepts it as a person; its input tensor then goes through the float model once more, with all tensors
 kept, by the one function that the host calibrates with.
+
+The pose pipeline with a look at what it fed to its model.
 """
 
 from __future__ import annotations
@@ -15,25 +17,110 @@ from pathlib import Path
 from typing import Literal
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
-from edgepose.device.accepted_crops import AcceptedCrops
 from edgepose.device.capture.open_source import open_source
 from edgepose.device.capture.source_address import SourceAddress, parse_source
-from edgepose.device.estimator_choice import ChosenModels, EstimatorChoice, chosen_models
-from edgepose.device.frame_estimator import FrameEstimator
 from edgepose.device.output.pose_sink import FrameResult
-from edgepose.device.runtime import LoopControl, Progress, refuse_overwriting, run_source
-from edgepose.device.tracking.oks_tracker import OksTracker
+from edgepose.device.run.estimator_choice import ChosenModels, EstimatorChoice, chosen_models
+from edgepose.device.run.frame_estimator import FrameEstimator
+from edgepose.device.run.loop import LoopControl, Progress, refuse_overwriting, run_source
+from edgepose.device.run.tracking import OksTracker
 from edgepose.errors import ConfigError, ModelError
-from edgepose.inference.activation_statistics import StatisticsCollector
-from edgepose.inference.backend import BackendInfo, Tensor
-from edgepose.inference.kept_tensors import KeptTensors, open_float_tensors
-from edgepose.inference.model_digest import sha256_of_model
-from edgepose.inference.open_model import open_backend
-from edgepose.inference.range_record import to_tensor_ranges
-from edgepose.spec.activation_ranges import ActivationRanges, require_enough_crops
-from edgepose.spec.records import Record, to_json
-from edgepose.spec.whole_file import write_whole
+from edgepose.pose.poses import Poses
+from edgepose.records.files import write_whole
+from edgepose.records.model_spec import ModelSpec
+from edgepose.records.quantization import ActivationRanges, require_enough_crops
+from edgepose.records.record import Record, to_json
+from edgepose.runtime.activation_statistics import (
+    KeptTensors,
+    StatisticsCollector,
+    open_float_tensors,
+    to_tensor_ranges,
+)
+from edgepose.runtime.backend import Backend, BackendInfo, Tensor, TensorInfo
+from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.open_model import open_backend
+from edgepose.runtime.pipeline import PosePipeline, are_confident
+from edgepose.runtime.preprocess import Image
+
+
+class AcceptedCrops(PosePipeline):
+    """Keeps the input tensors of the last picture in which the model sees a person.
+
+    Args:
+        backend: The loaded pose model.
+        spec: Its spec.
+
+    Attributes:
+        accepted: Input tensors of the last picture's crops that reach ``min_pose_score``, in the order of the
+            boxes; the whole picture counts when anybody in it does.
+        not_accepted: Number of all others so far.
+
+    Raises:
+        ConfigError: The spec's codec gives no keypoints.
+        ModelError: Spec and model disagree.
+    """
+
+    def __init__(self, backend: Backend, spec: ModelSpec) -> None:
+        self._tap = _InputTap(backend)
+        super().__init__(self._tap, spec)
+        self.accepted: list[Tensor] = []
+        self.not_accepted = 0
+
+    def estimate(
+        self,
+        image: Image,
+        boxes_xyxy_px: NDArray[np.floating] | None = None,
+        box_scores: NDArray[np.floating] | None = None,
+    ) -> Poses:
+        """As the pipeline does.
+
+        Raises:
+            ModelError: The model failed or gives another output than its spec says.
+        """
+        self._tap.seen.clear()
+        poses = super().estimate(image, boxes_xyxy_px, box_scores)
+        persons = are_confident(poses, self.spec.min_pose_score)
+        counts = persons if self.spec.uses_person_boxes else np.array([persons.any()])
+        self.accepted = [values for values, counted in zip(self._tap.seen, counts, strict=True) if counted]
+        self.not_accepted += len(self._tap.seen) - len(self.accepted)
+        return poses
+
+
+class _InputTap:
+    """A backend that copies every input it is given."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.seen: list[Tensor] = []
+
+    @property
+    def info(self) -> BackendInfo:
+        return self._backend.info
+
+    @property
+    def input(self) -> TensorInfo:
+        return self._backend.input
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        return self._backend.outputs
+
+    def load_input(self, write: Callable[[Tensor], None]) -> None:
+        def write_and_copy(tensor: Tensor) -> None:
+            write(tensor)
+            self.seen.append(tensor.copy())
+
+        self._backend.load_input(write_and_copy)
+
+    def invoke(self) -> None:
+        self._backend.invoke()
+
+    def read_outputs(self) -> tuple[Tensor, ...]:
+        return self._backend.read_outputs()
+
 
 BoxesFrom = Literal["detector", "followed", "whole_image"]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgepose.errors import DeployError
+from edgepose.records.record import ErrorType
 from edgepose.sandbox.python_child import start_words
-from edgepose.spec.records import ErrorType
 
 MIB = 1 << 20
 _PIECE = 1 << 16

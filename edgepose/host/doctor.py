@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from edgepose.errors import MissingDependencyError
-from edgepose.host.tools.registry import tool_python
-from edgepose.inference import machine
-from edgepose.spec.device_profile import DeviceProfile, load_profiles
-from edgepose.spec.records import Record
+from edgepose.host.tools.installation import tool_python
+from edgepose.records.device_profile import DeviceProfile, load_profiles
+from edgepose.records.record import Record
+from edgepose.runtime import machine
 
 State = Literal["ok", "missing", "absent"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.pose.skeleton import Skeleton
+from edgepose.pose.skeletons import Skeleton
 
 
 @dataclass(frozen=True)

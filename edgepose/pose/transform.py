@@ -7,10 +7,13 @@ Two things must not be mixed up, half a pixel costs TinyPose-256 about 8 AP:
   convention of mmpose and PaddleDetection, whose labels are pixel indices). For letterbox and stretch
   the picture is resized about pixel centres, as ``cv2.resize`` does, while labels are only scaled (the
   convention of YOLO-type training code), so the sampling is shifted by half a pixel times scale - 1.
+
+A square of the picture that is turned so that the person stands upright in the model's input.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,3 +112,90 @@ def stretch_transform(image_wh: tuple[int, int], input_wh: tuple[int, int]) -> I
         input_wh=input_wh,
         resize_about_centres=True,
     )
+
+
+@dataclass(frozen=True)
+class RotatedCrop:
+    """A square region of the picture and the square input that it fills.
+
+    Pixel indices are mapped like coordinates, without a half pixel: the corners of the square land on 0 and
+    ``input_px``. That is how MediaPipe fills its tensors (``image_to_tensor_converter_opencv.cc`` maps the
+    region's corner points on those of the tensor).
+
+    Attributes:
+        centre_px: Centre of the square, x and y in image pixels.
+        side_px: Its side in image pixels.
+        rotation: Angle in radians by which the square is turned, clockwise as one sees it (y points down).
+        input_px: Side of the model's input in its own pixels.
+    """
+
+    centre_px: tuple[float, float]
+    side_px: float
+    rotation: float
+    input_px: int
+
+    def __post_init__(self) -> None:
+        values = (*self.centre_px, self.side_px, self.rotation)
+        if not all(map(math.isfinite, values)) or self.side_px <= 0:
+            raise ValueError(f"a crop needs finite values and a positive side, found {values}")
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(2, 3), image coordinates to input coordinates."""
+        scale = self.input_px / self.side_px
+        cos, sin = math.cos(self.rotation) * scale, math.sin(self.rotation) * scale
+        (x, y), half = self.centre_px, self.input_px / 2
+        return np.array([[cos, sin, half - cos * x - sin * y], [-sin, cos, half + sin * x - cos * y]])
+
+    @property
+    def sampling_matrix(self) -> NDArray[np.float64]:
+        """(2, 3), image pixel indices to input pixel indices, for the resizer."""
+        return self.matrix
+
+    def to_input(self, points_px: ArrayLike) -> NDArray[np.float64]:
+        """Maps points (..., 2) from image pixels to input pixels."""
+        matrix = self.matrix
+        return np.asarray(points_px, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+    def to_image(self, points_input_px: ArrayLike) -> NDArray[np.float64]:
+        """Maps points (..., 2) from input pixels to image pixels."""
+        scale = self.side_px / self.input_px
+        cos, sin = math.cos(self.rotation) * scale, math.sin(self.rotation) * scale
+        centred = np.asarray(points_input_px, dtype=np.float64) - self.input_px / 2
+        return np.asarray(centred @ np.array([[cos, sin], [-sin, cos]]) + self.centre_px)
+
+
+def whole_picture(image_wh: tuple[int, int], input_px: int) -> RotatedCrop:
+    """The smallest square around the whole picture, about its centre: a letterbox.
+
+    Args:
+        image_wh: Size of the picture in pixels.
+        input_px: Side of the model's input.
+    """
+    width, height = image_wh
+    return RotatedCrop((width / 2, height / 2), float(max(width, height)), 0.0, input_px)
+
+
+def upright_crop(
+    centre_px: tuple[float, float], above_px: tuple[float, float], box_scale: float, input_px: int
+) -> RotatedCrop | None:
+    """The square around a person that is told by two points.
+
+    MediaPipe's ``alignment_points_to_rects_calculator.cc`` (the side is twice the distance),
+    ``detections_to_rects_calculator.cc`` (the second point comes to lie straight above the first: target
+    angle 90 degrees in ``pose_landmarks_to_roi.pbtxt``) and ``rect_transformation_calculator.cc`` (scale).
+
+    Args:
+        centre_px: Middle of the person, in image pixels.
+        above_px: A point in the direction of the head, at the radius of the circle around the person.
+        box_scale: Growth of the square about its centre.
+        input_px: Side of the model's input.
+
+    Returns:
+        None where the points are less than half a pixel apart or not finite, so that there is no direction.
+    """
+    right, down = above_px[0] - centre_px[0], above_px[1] - centre_px[1]
+    radius_px = math.hypot(right, down)
+    if not (math.isfinite(radius_px) and radius_px >= 0.5):
+        return None
+    return RotatedCrop(centre_px, 2 * radius_px * box_scale, math.atan2(right, -down), input_px)

@@ -15,10 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepose.sandbox.filter_program import Condition, FilterPolicy, Rule
 from edgepose.sandbox.landlock import FileAccess, landlock_abi, make_ruleset, restrict_thread
 from edgepose.sandbox.policy import ordinary_policy
-from edgepose.sandbox.seccomp import control, load_filter
+from edgepose.sandbox.seccomp import Condition, FilterPolicy, Rule, control, load_filter
 
 # include/uapi/linux/prctl.h
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from edgepose.sandbox.filter_program import Condition, FilterPolicy, Rule
+from edgepose.sandbox.seccomp import Condition, FilterPolicy, Rule
 from edgepose.sandbox.syscalls import ORDINARY_CALLS
 
 _ALL_BITS = 0xFFFFFFFFFFFFFFFF

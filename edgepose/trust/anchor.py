@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import msgspec
 
-from edgepose.spec.records import Record
+from edgepose.records.record import Record
 from edgepose.trust.digests import sha256_of_bytes
 
 

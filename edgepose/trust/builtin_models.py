@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from edgepose.errors import ConfigError, ModelError
-from edgepose.spec.builtin_manifest import BuiltinManifest, BuiltinRole
-from edgepose.spec.packaged_data import packaged_folder
-from edgepose.spec.records import from_json
+from edgepose.records.bundle_manifest import BuiltinManifest, BuiltinRole
+from edgepose.records.files import packaged_folder
+from edgepose.records.record import from_json
 from edgepose.trust.digests import sha256_of_file
 
 FOLDER_NAME = "builtin_models"

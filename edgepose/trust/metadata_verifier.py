@@ -26,11 +26,16 @@ from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
 
 from edgepose.errors import TrustError
-from edgepose.spec.bundle_manifest import MANIFEST_NAME, path_problem
+from edgepose.records.bundle_manifest import MANIFEST_NAME, path_problem
 from edgepose.trust.anchor import TrustAnchor, parse_moment, reference_time, root_fingerprint
-from edgepose.trust.bundle_metadata import MAX_ROOTS, BundleMetadata
-from edgepose.trust.judgement import OlderMetadataError
-from edgepose.trust.signed_bundle import SignedBundle, SignedFile, SignedRole
+from edgepose.trust.signed_bundle import (
+    MAX_ROOTS,
+    BundleMetadata,
+    OlderMetadataError,
+    SignedBundle,
+    SignedFile,
+    SignedRole,
+)
 
 SIGNED_AT_FIELD = "x-edgepose-signed-at"
 # RFC 8032, section 5.1: the order of Ed25519's group. A verifier that takes s + order takes two signatures

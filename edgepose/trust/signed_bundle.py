@@ -1,10 +1,23 @@
-"""What verified metadata says about a bundle, and whether the bundle is that one."""
+"""What verified metadata says about a bundle, and whether the bundle is that one.
+
+The TUF metadata that a signed bundle carries, as bytes that nobody has believed yet.
+
+It stands in front of the manifest, so that a device knows whom to believe before it parses anything else::
+
+    metadata/1.root.json ... metadata/N.root.json
+    metadata/timestamp.json, metadata/snapshot.json, metadata/targets.json
+
+Whom a bundle reader believes: decided before anything but the metadata is read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
-from edgepose.spec.bundle_manifest import MANIFEST_NAME, BundleManifest
+from edgepose.errors import TrustError
+from edgepose.records.bundle_manifest import MANIFEST_NAME, METADATA_FOLDER, BundleManifest
 from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.digests import sha256_of_bytes
 
@@ -95,3 +108,92 @@ class SignedBundle:
                 f"for '{self.profile_id}'"
             )
         return None
+
+
+FIRST_ROOT_NAME = f"{METADATA_FOLDER}1.root.json"
+LEAF_NAMES = tuple(f"{METADATA_FOLDER}{role}.json" for role in ("timestamp", "snapshot", "targets"))
+# A root of ten keys has 6 KiB, and targets of 64 files 20 KiB.
+MAX_METADATA_BYTES = 256 << 10
+# As many as python-tuf follows by default.
+MAX_ROOTS = 256
+
+
+def root_name(version: int) -> str:
+    """The member that holds a version of root."""
+    return f"{METADATA_FOLDER}{version}.root.json"
+
+
+@dataclass(frozen=True)
+class BundleMetadata:
+    """What a bundle says about who signed it; not verified.
+
+    Attributes:
+        roots: All versions of root from the first on, each as in its file.
+        timestamp: The timestamp role's file.
+        snapshot: The snapshot role's file.
+        targets: The targets role's file.
+    """
+
+    roots: tuple[bytes, ...]
+    timestamp: bytes
+    snapshot: bytes
+    targets: bytes
+
+    def members(self) -> list[tuple[str, bytes]]:
+        """Names and contents in the order of the archive."""
+        roots = [(root_name(number), content) for number, content in enumerate(self.roots, 1)]
+        leaves = (self.timestamp, self.snapshot, self.targets)
+        return [*roots, *zip(LEAF_NAMES, leaves, strict=True)]
+
+
+class OlderMetadataError(TrustError):
+    """The metadata is older than what this device has verified before."""
+
+
+# A version that is installed goes on running when its signature has run out, and without a clock.
+_NEVER_EXPIRED = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+Judge = Callable[[BundleMetadata | None], SignedBundle | None]
+
+
+def judge_by(anchor: TrustAnchor | None, clock: datetime, *, allow_downgrade: bool = False) -> Judge:
+    """A judge of bundles.
+
+    Args:
+        anchor: What is pinned. None takes unsigned bundles, and signed ones that agree with themselves; the
+            verdict then says ``pinned: False``.
+        clock: What the clock says.
+        allow_downgrade: Whether a bundle may be older than what was verified before.
+    """
+
+    def judge(metadata: BundleMetadata | None) -> SignedBundle | None:
+        if metadata is None:
+            if anchor is None:
+                return None
+            raise TrustError(
+                "The bundle is not signed, and this device takes only bundles signed by its pinned keys.",
+                "Build it with the keys: edgepose bundle MODEL --profile ID --sign -o FILE.epb",
+            )
+        # python-tuf takes longer to import than a command that verifies nothing may.
+        from edgepose.trust.metadata_verifier import MetadataVerifier
+
+        return MetadataVerifier(anchor, clock, allow_downgrade).verify(metadata)
+
+    return judge
+
+
+def judge_installed(root: str | None, metadata: BundleMetadata) -> SignedBundle:
+    """Who signed what is installed already: signatures, thresholds and the chain of roots, but no dates.
+
+    Args:
+        root: The pinned root. None checks that the metadata agrees with itself, for what was admitted under
+            another root.
+        metadata: As it was kept beside the files.
+
+    Raises:
+        TrustError: Anything about it is not as it must be.
+    """
+    from edgepose.trust.metadata_verifier import MetadataVerifier
+
+    anchor = TrustAnchor(root=root) if root is not None else None
+    return MetadataVerifier(anchor, _NEVER_EXPIRED).verify(metadata)

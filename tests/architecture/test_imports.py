@@ -14,7 +14,7 @@ from tests.conftest import PROJECT
 
 PACKAGE = PROJECT / "edgepose"
 FRAMEWORKS = ("tensorflow", "torch", "onnx", "keras", "tf_keras", "ai_edge_quantizer")
-DEVICE_SIDE = ("pose", "spec", "trust", "inference", "device")
+DEVICE_SIDE = ("pose", "records", "trust", "runtime", "device")
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -108,7 +108,7 @@ def test_the_device_side_imports_without_any_framework(layer: str) -> None:
 def test_the_core_imports_without_any_runtime() -> None:
     """A runtime is only imported when a model is opened on it."""
     runtimes = ("onnxruntime", "ai_edge_litert", "tflite_runtime")
-    modules = [name for layer in ("pose", "spec", "trust", "inference") for name in modules_below(layer)]
+    modules = [name for layer in ("pose", "records", "trust", "runtime") for name in modules_below(layer)]
     result = python(BLOCKER.format(blocked=(*FRAMEWORKS, *runtimes), modules=modules))
     assert result.stdout.strip() == f"imported {len(modules)}", result.stderr[-2000:]
 
@@ -141,7 +141,7 @@ def test_a_module_says_what_it_is_and_stays_readable(path: Path) -> None:
 PUBLIC = (ast.FunctionDef, ast.ClassDef)
 
 
-@pytest.mark.parametrize("layer", ["pose", "spec", "trust", "inference"])
+@pytest.mark.parametrize("layer", ["pose", "records", "trust", "runtime"])
 def test_every_public_name_of_the_core_is_documented(layer: str) -> None:
     missing = [
         f"{path.name}: {node.name}"

@@ -15,8 +15,8 @@ _PACKAGE = Path(edgepose.__file__).parent
 _PLACE = "cli/output.py"
 # Lines of JSON between processes of edgepose, and what makes its text visible itself.
 _OTHERS = {
-    "device/capture/supervised/child.py": "its traceback goes through visible_lines and hide_logins",
-    "device/drift/hook_process.py": "JSON for the run that started it, and the user's own command",
+    "device/capture/supervised/capture_process.py": "its traceback: visible_lines, hide_logins",
+    "device/monitor/hook_process.py": "JSON for the run that started it, and the user's own command",
     "device/live_page/page_process.py": "JSON for the run that started it",
     "device/output/socket_server.py": "JSON for the run that started it",
     "host/deploy/ssh/remote/probe.py": "JSON for the host, on the device",

@@ -18,10 +18,19 @@ EXCEPTIONS = {
     "sandbox/python_start.py": ({"runpy"}, "the one way's other end, inside the isolated child"),
     "sandbox/loader_lock.py": ({"sys.executable"}, "its folder, which a loader may read"),
     "sandbox/locked_start.py": ({"runpy"}, "the same, for a process that locks itself in first"),
-    "device/capture/supervised/keeper.py": ({"fork"}, "a copy of the isolated keeper; imports nothing anew"),
-    "device/sandbox/held_things.py": ({"fork"}, "a copy of the isolated process for each thing that it held"),
-    "device/sandbox/ways_out.py": ({"fork", "subprocess.run", "sys.executable"}, "proves that it is refused"),
-    "device/drift/hook_process.py": ({"subprocess.Popen"}, "the user's own shell command"),
+    "device/capture/supervised/supervisor.py": (
+        {"fork"},
+        "a copy of the isolated supervisor; no import",
+    ),
+    "device/sandbox/escape_process.py": (
+        {"fork"},
+        "a copy of the process for each thing that it held",
+    ),
+    "device/sandbox/escape_probes.py": (
+        {"fork", "subprocess.run", "sys.executable"},
+        "proves that it is refused",
+    ),
+    "device/monitor/hook_process.py": ({"subprocess.Popen"}, "the user's own shell command"),
     "host/deploy/ssh/remote/probe.py": ({"subprocess.run"}, "sent to a device that has no edgepose yet"),
     "host/deploy/fleet/inventory.py": ({"sys.executable"}, "looks for Ansible beside it"),
     "cli/camera.py": ({"execv", "sys.executable"}, "this very command again, without its password"),

@@ -13,11 +13,11 @@ import pytest
 from onnx import TensorProto
 
 from edgepose.errors import ConfigError, DeviceError, ModelError
-from edgepose.inference.backend import Backend, run_once
-from edgepose.inference.backends.litert_backend import LiteRtBackend
-from edgepose.inference.backends.onnxruntime_backend import OnnxRuntimeBackend
-from edgepose.inference.open_model import RuntimeOptions, open_backend
-from edgepose.spec.device_profile import find_profile
+from edgepose.records.device_profile import find_profile
+from edgepose.runtime.backend import Backend, run_once
+from edgepose.runtime.backends.litert_backend import LiteRtBackend
+from edgepose.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+from edgepose.runtime.open_model import RuntimeOptions, open_backend
 from tests.support.tiny_models import OPS, SHAPE, expected_output, write_onnx, write_tflite
 
 Write = Callable[..., Path]

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from edgepose.cli.phone import command
 from edgepose.errors import ConfigError, DeployError, MissingDependencyError, TrustError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
-from edgepose.host.deploy.phone.adb import parse_timings
-from edgepose.host.deploy.phone.app_folder import write_app_folder
-from edgepose.spec.device_profile import find_profile
+from edgepose.host.deploy.phone.app_folder import parse_timings, write_app_folder
+from edgepose.records.device_profile import find_profile
 from edgepose.trust.builtin_models import find_builtin_models
 
 PRINTED = (

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgepose.device.blazepose.estimator import BlazePoseDetector, BlazePoseEstimator
-from edgepose.device.estimator_choice import EstimatorChoice, open_estimator
-from edgepose.device.frame_estimator import PoseEstimator
-from edgepose.inference.model_file import load_spec
-from edgepose.inference.open_model import open_backend
+from edgepose.device.run.blazepose import BlazePoseDetector, BlazePoseEstimator
+from edgepose.device.run.estimator_choice import EstimatorChoice, open_estimator
+from edgepose.device.run.frame_estimator import PoseEstimator
+from edgepose.runtime.model_file import load_spec
+from edgepose.runtime.open_model import open_backend
 
 pytestmark = pytest.mark.shared_data
 

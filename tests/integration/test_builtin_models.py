@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.spec.builtin_manifest import BuiltinFile
+from edgepose.host.models.artifact import open_artifact
+from edgepose.host.models.inspect import inspect_model
+from edgepose.records.bundle_manifest import BuiltinFile
 from edgepose.trust.builtin_models import find_builtin_models
 
 PROJECT = Path(__file__).resolve().parents[2]

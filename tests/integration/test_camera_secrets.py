@@ -130,7 +130,7 @@ def test_a_password_that_stays_on_the_command_line_is_found_by_the_same_search(t
 def test_the_passphrase_leaves_the_environment_before_anything_is_started(tmp_path: Path) -> None:
     # `doctor` asks other programs for their versions; a wrapper of Python shows what any child would get.
     code = (
-        "import os, sys, subprocess; from edgepose.cli import main; import edgepose.cli.profiles as p; "
+        "import os, sys, subprocess; from edgepose.cli import main; import edgepose.cli.environment as p; "
         "p.list_profiles = None; sys.argv = ['edgepose', 'profiles', 'list']\n"
         "try:\n    main.main()\nexcept SystemExit:\n"
         "    print(subprocess.run(['env'], capture_output=True, text=True).stdout)"

@@ -9,8 +9,8 @@ import pytest
 from edgepose.errors import MissingDependencyError, ModelError
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.convert.direct.convert import HANDLERS
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.host.tools.registry import TOOLS, is_current
+from edgepose.host.models.artifact import open_artifact
+from edgepose.host.tools.installation import TOOLS, is_current
 from edgepose.trust.digests import sha256_of_file
 from tests.support.marker_models import nan_weights
 

@@ -11,9 +11,9 @@ import pytest
 
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
+from edgepose.host.models.artifact import open_artifact
+from edgepose.host.models.inspect import inspect_model
 from edgepose.host.quantize.tflite_graph import first_signature, read_tflite
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.host.sources.inspect import inspect_model
 
 pytestmark = pytest.mark.slow
 

@@ -9,14 +9,13 @@ import pytest
 
 from edgepose.errors import DeviceError, MissingDependencyError, ModelError
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
-from edgepose.host.convert.onnx2tf_route import convert_with_onnx2tf, refuse_other_values
-from edgepose.host.convert.onnx_folding import fix_sizes, fold_constants
+from edgepose.host.convert.routes import convert_with_onnx2tf, fix_sizes, fold_constants, refuse_other_values
+from edgepose.host.models.artifact import open_artifact
+from edgepose.host.models.inspect import inspect_model
 from edgepose.host.quantize.tflite_graph import first_signature, read_tflite
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.host.tools.registry import tool_python
-from edgepose.inference.open_model import open_backend
-from edgepose.spec.shipped_specs import find_spec, shipped_spec_paths
+from edgepose.host.tools.installation import tool_python
+from edgepose.records.model_spec import find_spec, shipped_spec_paths
+from edgepose.runtime.open_model import open_backend
 from edgepose.trust.digests import sha256_of_file
 
 pytestmark = pytest.mark.shared_data

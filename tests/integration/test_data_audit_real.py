@@ -13,15 +13,15 @@ import pytest
 
 from edgepose.host.data.audit.audited_person import AuditedPerson, labelled_persons, part_names
 from edgepose.host.data.audit.folder_audit import audit_folder
+from edgepose.host.data.audit.image_facts import PictureFacts, picture_facts
 from edgepose.host.data.audit.label_errors import suspicious_labels
 from edgepose.host.data.audit.label_teacher import ask_teacher
 from edgepose.host.data.audit.leakage import leaks_between
+from edgepose.host.data.audit.model_findings import AuditRequest
 from edgepose.host.data.audit.near_copies import pairs_within
-from edgepose.host.data.audit.picture_facts import PictureFacts, picture_facts
-from edgepose.host.data.audit.request import AuditRequest
 from edgepose.host.data.coco import read_coco
-from edgepose.inference.image_file import list_image_files
-from edgepose.spec.data_audit import LabelError
+from edgepose.records.data_audit import LabelError
+from edgepose.runtime.image_file import list_image_files
 from tests.support.planted_data import resaved, swapped
 
 pytestmark = [pytest.mark.shared_data]

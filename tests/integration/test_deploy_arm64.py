@@ -23,7 +23,7 @@ from edgepose.errors import DeployError, EdgeposeError, TrustError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
-from edgepose.spec.device_profile import DeviceProfile, read_profile
+from edgepose.records.device_profile import DeviceProfile, read_profile
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.archives import read_members
 from tests.support.arm64_device import arm64_device

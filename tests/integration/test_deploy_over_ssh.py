@@ -21,15 +21,15 @@ from packaging.utils import canonicalize_name
 
 import edgepose
 from edgepose.errors import DeployError, EdgeposeError, TrustError
-from edgepose.host.bundle.runtime_sbom import with_bill
+from edgepose.host.bundle.sbom import with_bill
 from edgepose.host.deploy import device_lock
 from edgepose.host.deploy.device_lock import find_lock
 from edgepose.host.deploy.ssh import remote_target
 from edgepose.host.deploy.ssh.connection import connect
-from edgepose.host.deploy.ssh.device_code import device_code
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
 from edgepose.host.deploy.ssh.runtime_wheels import default_runtime_cache
-from edgepose.spec.device_profile import DeviceProfile, find_profile
+from edgepose.host.deploy.ssh.shipment import device_code
+from edgepose.records.device_profile import DeviceProfile, find_profile
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.full_disk import small_disk
 from tests.support.loopback_device import LoopbackDevice, copied_device, loopback_device

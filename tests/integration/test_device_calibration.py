@@ -13,23 +13,21 @@ import cv2
 import numpy as np
 import pytest
 
-from edgepose.device.capture.video_source import VideoSource
-from edgepose.device.frame_estimator import FrameEstimator
+from edgepose.device.capture.file_sources import VideoSource
+from edgepose.device.run.frame_estimator import FrameEstimator
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.data.calibration_set import CropSample
-from edgepose.host.quantize.device_ranges import read_ranges
+from edgepose.host.models.artifact import open_artifact
 from edgepose.host.quantize.quantization import quantize_model
-from edgepose.host.quantize.representative import RepresentativeInputs
-from edgepose.host.quantize.request import QuantizationRequest
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.inference.activation_statistics import ChannelStatistics, collect_statistics
-from edgepose.inference.image_file import list_image_files, read_image_rgb
-from edgepose.inference.kept_tensors import open_float_tensors
-from edgepose.inference.open_model import open_backend, open_detector, open_pipeline
-from edgepose.spec.device_profile import find_profile
-from edgepose.spec.recipe import RECIPES
+from edgepose.host.quantize.recipe_choice import QuantizationRequest
+from edgepose.host.quantize.tensor_ranges import RepresentativeInputs, read_ranges
+from edgepose.records.device_profile import find_profile
+from edgepose.records.lineage import RECIPES
+from edgepose.runtime.activation_statistics import ChannelStatistics, collect_statistics, open_float_tensors
+from edgepose.runtime.image_file import list_image_files, read_image_rgb
+from edgepose.runtime.open_model import open_backend, open_detector, open_pipeline
 from tests.support.bundle_fixtures import bundle_folder  # noqa: F401 (a fixture)
 from tests.support.bundled_models import request_for
 

@@ -11,22 +11,18 @@ import pytest
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.data.calibration_set import calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
+from edgepose.host.models.artifact import open_artifact
 from edgepose.host.quantize.audit import AuditedOp
-from edgepose.host.quantize.diagnosis.choice import choose_layers
-from edgepose.host.quantize.diagnosis.culprits import find_culprits, find_suspects
-from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, describe, diagnose
+from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, choose_layers, describe, diagnose
 from edgepose.host.quantize.diagnosis.fake_quantization import open_roundable
-from edgepose.host.quantize.diagnosis.layers import layers_of
-from edgepose.host.quantize.diagnosis.subject import Subject
-from edgepose.host.quantize.onnx_preparation import prepare_onnx
-from edgepose.host.quantize.representative import RepresentativeInputs
-from edgepose.host.quantize.tensor_ranges import ranges_of
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.inference.activation_statistics import collect_statistics
-from edgepose.inference.kept_tensors import open_float_tensors
-from edgepose.inference.model_file import load_spec
-from edgepose.inference.open_model import open_backend
-from edgepose.spec.model_spec import ModelSpec
+from edgepose.host.quantize.diagnosis.findings import find_culprits, find_suspects
+from edgepose.host.quantize.diagnosis.layers import Subject, layers_of
+from edgepose.host.quantize.onnx_quantizer import prepare_onnx
+from edgepose.host.quantize.tensor_ranges import RepresentativeInputs, ranges_of
+from edgepose.records.model_spec import ModelSpec
+from edgepose.runtime.activation_statistics import collect_statistics, open_float_tensors
+from edgepose.runtime.model_file import load_spec
+from edgepose.runtime.open_model import open_backend
 from tests.support.zoo import plant
 from tests.support.zoo.catalogue import ZOO
 

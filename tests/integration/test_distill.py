@@ -148,7 +148,7 @@ def test_the_command_writes_a_model_that_the_other_commands_take(
 
 
 def _assert_is_an_ordinary_model(model: Path, model_format: str, teacher_sha256: str) -> None:
-    from edgepose.host.sources.artifact import open_artifact
+    from edgepose.host.models.artifact import open_artifact
 
     artifact = open_artifact(model)
     assert (artifact.format, artifact.precision, artifact.spec.name) == (
@@ -181,7 +181,7 @@ def test_wrong_calls_end_with_their_exit_code_and_say_why(
 ) -> None:
     from click.testing import CliRunner
 
-    from edgepose.cli.distill_command import command
+    from edgepose.cli.distill import command
     from edgepose.errors import EdgeposeError
 
     call = ["--student", "edgepose-n", "--images", str(marker_set), "-o", str(tmp_path / "out"), *arguments]

@@ -22,7 +22,7 @@ def test_a_detector_is_trained_from_labels_resumed_and_runs(
 ) -> None:
     import onnx
 
-    from edgepose.inference.open_model import open_detector
+    from edgepose.runtime.open_model import open_detector
 
     out = tmp_path / "detector"
     common = ("--labels-only", "--images", marker_set, "--validate", marker_pairs, "--batch-size", 4)

@@ -13,15 +13,15 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from edgepose.device.drift.drift_files import DriftFiles
 from edgepose.device.install.installed import installed_model, read_status
 from edgepose.device.install.installer import install_bundle
-from edgepose.device.telemetry.reading import read_telemetry
+from edgepose.device.monitor.drift_files import DriftFiles
+from edgepose.device.monitor.reading import read_telemetry
 from edgepose.host.bundle.builder import build_bundle
-from edgepose.host.drift.reference import drift_reference
-from edgepose.inference.open_model import open_pipeline
-from edgepose.spec.drift_record import DriftEvent, DriftReference, RetrainingRequest
-from edgepose.spec.records import from_json, read_json
+from edgepose.host.bundle.drift_reference import drift_reference
+from edgepose.records.drift_record import DriftEvent, DriftReference, RetrainingRequest
+from edgepose.records.record import from_json, read_json
+from edgepose.runtime.open_model import open_pipeline
 from edgepose.trust.digests import sha256_of_path
 from tests.support.bundled_models import MatchedFilters, request_for
 
@@ -168,7 +168,7 @@ def test_damaged_files_of_drift_are_learned_anew(root: Path, tmp_path: Path) -> 
 
 def test_the_page_has_words_for_every_feature() -> None:
     from edgepose.device import live_page
-    from edgepose.spec.drift_record import FEATURE_NAMES
+    from edgepose.records.drift_record import FEATURE_NAMES
 
     script = (Path(live_page.__file__).parent / "assets" / "page.js").read_text()
     words = script.partition("DRIFT_WORDS")[2].partition("}")[0]
@@ -203,7 +203,7 @@ def test_distill_takes_the_request_as_its_job_and_says_what_the_pictures_lack(
 def test_a_request_that_is_none_is_refused_before_anything_is_learned(
     root: Path, tmp_path: Path, marker_set: Path
 ) -> None:
-    from edgepose.cli.distill_command import command
+    from edgepose.cli.distill import command
     from edgepose.errors import ConfigError
 
     damaged = tmp_path / "request.json"

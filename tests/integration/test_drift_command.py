@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.drift.drift_files import DriftFiles
-from edgepose.spec.device_profile import DeviceProfile
-from edgepose.spec.drift_record import DriftEvent, DriftSize, DriftStatus, RetrainingRequest
-from edgepose.spec.records import from_json
+from edgepose.device.monitor.drift_files import DriftFiles
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.drift_record import DriftEvent, DriftSize, DriftStatus, RetrainingRequest
+from edgepose.records.record import from_json
 from tests.support.loopback_device import LoopbackDevice, loopback_device
 from tests.support.ssh_fixtures import install_over_ssh, ssh_bundles, ssh_profile, ssh_profile_path
 

@@ -19,12 +19,12 @@ from edgepose.host.data.coco import read_coco
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model, judge_evaluation
 from edgepose.host.evaluate.gate import require_pass
 from edgepose.host.evaluate.predictions import predict
-from edgepose.inference.open_model import open_pipeline
 from edgepose.pose.skeletons import COCO17
-from edgepose.spec.device_profile import find_profile
-from edgepose.spec.evaluation_report import EvaluationReport
-from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
-from edgepose.spec.records import from_json, to_json
+from edgepose.records.device_profile import find_profile
+from edgepose.records.evaluation_report import EvaluationReport
+from edgepose.records.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
+from edgepose.records.record import from_json, to_json
+from edgepose.runtime.open_model import open_pipeline
 from tests.support.constant_models import write_one_stage, write_top_down
 
 PERSON = np.column_stack([np.linspace(5, 25, 17), np.linspace(5, 55, 17)])

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from edgepose.cli.evaluate import command
 from edgepose.cli.models import command as models
 from edgepose.errors import ConfigError
-from edgepose.spec.detector_evaluation_report import DetectorEvaluationReport
-from edgepose.spec.records import from_builtins
+from edgepose.records.evaluation_report import DetectorEvaluationReport
+from edgepose.records.record import from_builtins
 from tests.support.pictures import write_pictures
 
 

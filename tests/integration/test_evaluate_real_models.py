@@ -14,15 +14,15 @@ from edgepose.errors import EdgeposeError, GateFailedError, ModelError
 from edgepose.host.data.coco import read_coco
 from edgepose.host.evaluate.agreement import mean_agreement_oks
 from edgepose.host.evaluate.average_precision import precision_figures
-from edgepose.host.evaluate.bootstrap import interval_95, resample_weights
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model, judge_evaluation
+from edgepose.host.evaluate.figures import interval_95, resample_weights
 from edgepose.host.evaluate.gate import Evidence, judge, require_pass
 from edgepose.host.evaluate.predictions import EVALUATION_SCORE_THRESHOLD, Predictions, predict
 from edgepose.host.evaluate.scoring import score
-from edgepose.inference.image_file import read_image_rgb
-from edgepose.inference.open_model import open_detector, open_pipeline
-from edgepose.spec.device_profile import find_profile
-from edgepose.spec.packaged_data import packaged_folder
+from edgepose.records.device_profile import find_profile
+from edgepose.records.files import packaged_folder
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.open_model import open_detector, open_pipeline
 from tests.property.test_precision_oracle import ours, theirs
 
 pytestmark = [pytest.mark.shared_data, pytest.mark.slow]

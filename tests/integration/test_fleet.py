@@ -17,8 +17,8 @@ from edgepose.errors import ConfigError, DeployError
 from edgepose.host.deploy.fleet.inventory import FleetHost, read_inventory, ssh_config_text
 from edgepose.host.deploy.fleet.rollout import RolloutPlan, require_complete, roll_out
 from edgepose.host.deploy.ssh.connection import connect
-from edgepose.spec.device_profile import DeviceProfile
-from edgepose.spec.rollout_report import RolloutReport
+from edgepose.records.deployment_report import RolloutReport
+from edgepose.records.device_profile import DeviceProfile
 from tests.support.loopback_device import LoopbackDevice, copied_device, loopback_device
 from tests.support.ssh_fixtures import (
     bundle_request,

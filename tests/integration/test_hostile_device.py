@@ -14,15 +14,12 @@ import pytest
 
 from edgepose.errors import DeployError
 from edgepose.host.bounded_process import Answer, AnswerLimits
-from edgepose.host.deploy.ssh.address import SshAddress
-from edgepose.host.deploy.ssh.connection import read_probe
-from edgepose.host.deploy.ssh.device_program import DeviceProgram
-from edgepose.host.deploy.ssh.device_store import DeviceStore
+from edgepose.host.deploy.ssh.connection import read_probe, remember_host_key
+from edgepose.host.deploy.ssh.device_store import DeviceProgram, DeviceStore
 from edgepose.host.deploy.ssh.fit import glibc_minor
-from edgepose.host.deploy.ssh.host_key import remember_host_key
-from edgepose.host.deploy.ssh.remote_host import LONG, MUCH, USUAL, SshHost
+from edgepose.host.deploy.ssh.remote_host import LONG, MUCH, USUAL, SshAddress, SshHost
 from edgepose.host.deploy.ssh.runtime_wheels import WheelTarget
-from edgepose.spec.device_logs import DeviceLogs
+from edgepose.records.device_status import DeviceLogs
 from tests.conftest import PROJECT
 from tests.support.hostile_ssh import PROBE, hostile_ssh
 

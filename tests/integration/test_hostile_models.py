@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from edgepose.errors import ModelError
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.host.sources.keras_intake import take_in
-from edgepose.inference.model_file import detect_format
+from edgepose.host.models.inspect import inspect_model
+from edgepose.host.models.keras_intake import take_in
+from edgepose.runtime.model_file import detect_format
 from tests.support.hostile_frameworks import WRITERS
 from tests.support.hostile_models import TRICKS, Trick, keras_archive, keras_h5, with_layer
 

@@ -15,8 +15,7 @@ from edgepose.pose.skeletons import COCO17
 def test_a_keras_teacher_is_converted_once_and_answers_as_its_onnx_twin(
     marker_keras: Path, marker_keras_spec: Path, marker_onnx: Path, marker_spec: Path, tmp_path: Path
 ) -> None:
-    from edgepose.host.distill.teacher import open_teacher
-    from edgepose.host.distill.teacher_conversion import runnable_teacher
+    from edgepose.host.distill.teacher import open_teacher, runnable_teacher
     from tests.support.marker_scene import marker_scene
 
     said: list[str] = []
@@ -40,7 +39,7 @@ def test_a_keras_teacher_is_converted_once_and_answers_as_its_onnx_twin(
 
 
 def test_a_damaged_keras_teacher_is_refused(marker_keras_spec: Path, tmp_path: Path) -> None:
-    from edgepose.host.distill.teacher_conversion import runnable_teacher
+    from edgepose.host.distill.teacher import runnable_teacher
 
     broken = tmp_path / "broken.keras"
     broken.write_bytes(b"PK\x03\x04" + bytes(200))
@@ -52,7 +51,7 @@ def test_a_damaged_keras_teacher_is_refused(marker_keras_spec: Path, tmp_path: P
 def test_a_teacher_that_runs_as_it_is_is_left_alone(
     marker_onnx: Path, marker_spec: Path, tmp_path: Path
 ) -> None:
-    from edgepose.host.distill.teacher_conversion import runnable_teacher
+    from edgepose.host.distill.teacher import runnable_teacher
 
     assert runnable_teacher(marker_onnx, marker_spec, tmp_path, print) == (marker_onnx, marker_spec)
     assert list(tmp_path.iterdir()) == []

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgepose.device.live_page.live_page_sink import LivePageSink
-from edgepose.spec.telemetry_record import RuntimeEvent
+from edgepose.device.output.streams import LivePageSink
+from edgepose.records.telemetry_record import RuntimeEvent
 from tests.support.browser import REBOUND, Browser, headless_browser
 from tests.support.pictures import persons_at, result_of
 from tests.support.waiting import until

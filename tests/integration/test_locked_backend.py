@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from edgepose.errors import EdgeposeError, ModelError
-from edgepose.host.sources import locked_backend
-from edgepose.host.sources.keras_process import read_arrays
-from edgepose.host.sources.locked_backend import LockedBackend
-from edgepose.inference.backend import run_once
-from edgepose.inference.open_model import RuntimeOptions, open_backend
+from edgepose.host.models import locked_backend
+from edgepose.host.models.keras_intake import read_arrays
+from edgepose.host.models.locked_backend import LockedBackend
+from edgepose.runtime.backend import run_once
+from edgepose.runtime.open_model import RuntimeOptions, open_backend
 from edgepose.sandbox.python_child import python_command
 
 DESCRIBED: dict[str, Any] = {

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from edgepose.errors import MissingDependencyError, ModelError
-from edgepose.host.sources import locked_loader
-from edgepose.host.sources.locked_loader import LoaderTask, locked_command, reason_of, run_locked
+from edgepose.host.models import locked_loader
+from edgepose.host.models.locked_loader import LoaderTask, locked_command, reason_of, run_locked
 from edgepose.sandbox.landlock import landlock_abi
 from edgepose.sandbox.python_child import python_command
 

@@ -10,8 +10,8 @@ import pytest
 
 from edgepose.errors import EdgeposeError, ModelError
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
-from edgepose.inference.model_file import load_spec
-from edgepose.inference.open_model import open_backend, open_pipeline
+from edgepose.runtime.model_file import load_spec
+from edgepose.runtime.open_model import open_backend, open_pipeline
 from tests.support.marker_models import (
     build_marker_heatmap_onnx,
     marker_model_spec,

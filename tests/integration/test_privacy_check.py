@@ -181,7 +181,7 @@ def test_threads_that_were_there_before_are_restricted_too(tmp_path: Path) -> No
 
 # Runs before the lock: to the process the kernel then looks like one without Landlock.
 WITHOUT_LANDLOCK = """
-    from edgepose.sandbox.filter_program import FilterPolicy
+    from edgepose.sandbox.seccomp import FilterPolicy
     from edgepose.sandbox.seccomp import load_filter
     from edgepose.sandbox.syscalls import ORDINARY_CALLS, REFUSED_CALLS, RULED_CALLS
     load_filter(FilterPolicy(frozenset({**ORDINARY_CALLS, **RULED_CALLS, **REFUSED_CALLS} ) - {

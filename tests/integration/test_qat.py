@@ -12,8 +12,8 @@ import pytest
 from edgepose.errors import ModelError
 from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.distill.batches import BatchSettings, BatchSource
-from edgepose.inference.backend import run_once
-from edgepose.inference.open_model import open_backend
+from edgepose.runtime.backend import run_once
+from edgepose.runtime.open_model import open_backend
 from tests.support.distill_samples import TINY, sample_cache
 from tests.support.qat_student import lively_student, smooth_pictures
 
@@ -79,7 +79,7 @@ def test_the_file_that_kept_more_accuracy_is_kept(
     fine_tuned: float | None, plain: float | None, kept: str
 ) -> None:
     from edgepose.host.distill.qat.fine_tuning import _better
-    from edgepose.spec.distillation_report import RoundedFigures
+    from edgepose.records.distillation_report import RoundedFigures
 
     figures = [RoundedFigures(oks_ap=ap, pck=ap, agreement_oks=0.9) for ap in (fine_tuned, plain)]
     assert _better(*figures) == kept
@@ -181,8 +181,8 @@ def test_one_convolution_is_rounded_as_tensorflows_own_converter_rounds_it(tmp_p
 def test_fine_tuning_learns_goes_on_after_a_stop_and_writes_an_integer_only_model(
     exported: Exported, marker_set: Path, tmp_path: Path
 ) -> None:
-    from edgepose.host.sources.artifact import open_artifact
-    from edgepose.host.sources.inspect import inspect_model
+    from edgepose.host.models.artifact import open_artifact
+    from edgepose.host.models.inspect import inspect_model
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     report = _tuned(exported, marker_set, whole)

@@ -17,10 +17,10 @@ from edgepose.errors import ModelError
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.data.calibration_set import calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
+from edgepose.host.models.artifact import open_artifact
 from edgepose.host.quantize.quantization import quantize_model
-from edgepose.host.quantize.request import QuantizationRequest
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.spec.recipe import RECIPES
+from edgepose.host.quantize.recipe_choice import QuantizationRequest
+from edgepose.records.lineage import RECIPES
 from tests.support.marker_scene import write_marker_set
 from tests.support.zoo import plant
 

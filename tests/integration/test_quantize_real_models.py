@@ -11,15 +11,14 @@ import pytest
 from edgepose.host.data.coco import read_coco
 from edgepose.host.evaluate.predictions import predict
 from edgepose.host.evaluate.scoring import score
+from edgepose.host.models.artifact import open_artifact
 from edgepose.host.quantize.quantization import quantize_model
-from edgepose.host.quantize.recipe_choice import recipe_for
-from edgepose.host.quantize.request import QuantizationRequest, QuantizationResult
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.inference.image_file import list_image_files, read_image_rgb
-from edgepose.inference.open_model import open_detector, open_pipeline
+from edgepose.host.quantize.recipe_choice import QuantizationRequest, QuantizationResult, recipe_for
 from edgepose.pose.boxes import iou_matrix
-from edgepose.spec.device_profile import Precision, find_profile
-from edgepose.spec.recipe import RECIPES
+from edgepose.records.device_profile import Precision, find_profile
+from edgepose.records.lineage import RECIPES
+from edgepose.runtime.image_file import list_image_files, read_image_rgb
+from edgepose.runtime.open_model import open_detector, open_pipeline
 
 pytestmark = [pytest.mark.shared_data, pytest.mark.slow]
 

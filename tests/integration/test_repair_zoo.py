@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from edgepose.errors import GateFailedError
+from edgepose.host.models.artifact import open_artifact
 from edgepose.host.quantize.quantization import quantize_model
-from edgepose.host.quantize.recipe_choice import recipe_for
-from edgepose.host.quantize.request import QuantizationRequest
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.spec.device_profile import find_profile
-from edgepose.spec.quantization_report import QuantizationReport
+from edgepose.host.quantize.recipe_choice import QuantizationRequest, recipe_for
+from edgepose.records.device_profile import find_profile
+from edgepose.records.quantization import QuantizationReport
 from tests.support.marker_scene import write_marker_set
 from tests.support.zoo import plant
 

@@ -121,8 +121,8 @@ def test_a_followed_person_is_looked_at_more_closely_from_the_second_frame_on(
 def test_a_doubtful_person_makes_the_model_look_at_the_whole_picture_again(
     doubtful: Path, tmp_path: Path
 ) -> None:
-    from edgepose.device.frame_estimator import FrameEstimator
-    from edgepose.inference.open_model import open_pipeline
+    from edgepose.device.run.frame_estimator import FrameEstimator
+    from edgepose.runtime.open_model import open_pipeline
 
     estimator = FrameEstimator(open_pipeline(doubtful))
     image = np.zeros((64, 96, 3), np.uint8)
@@ -212,9 +212,9 @@ def test_the_device_program_reaches_no_host_code_and_no_framework() -> None:
         "import sys\n"
         "import edgepose.cli.device_main as main\n"
         "for module, _ in main._COMMANDS.values(): __import__(module)\n"
-        "import edgepose.device.runtime, edgepose.device.installed_health\n"
+        "import edgepose.device.run.loop, edgepose.device.install.health\n"
         "import edgepose.device.install.installer\n"
-        "import edgepose.cli.device_report, edgepose.cli.install_report, edgepose.cli.bundle_report\n"
+        "import edgepose.cli.device_install, edgepose.cli.install_report, edgepose.cli.verification\n"
         "heavy = ('tensorflow', 'torch', 'onnx', 'keras', 'onnxruntime', 'ai_edge_quantizer', 'rich')\n"
         "bad = [m for m in sys.modules if m.startswith('edgepose.host') or m.split('.')[0] in heavy]\n"
         "print(bad)"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgepose.device.install.installer import install_bundle
-from edgepose.device.telemetry.reading import read_telemetry
+from edgepose.device.monitor.reading import read_telemetry
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.pictures import write_pictures
 from tests.support.rtsp_server import MISSING, RtspCamera, has_rtsp_server

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgepose.device.frame_estimator import FrameEstimator
-from edgepose.inference.open_model import open_detector, open_pipeline
+from edgepose.device.run.frame_estimator import FrameEstimator
+from edgepose.runtime.open_model import open_detector, open_pipeline
 from tests.support.marker_scene import marker_scene
 from tests.support.pictures import write_video
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.estimator_choice import EstimatorChoice
 from edgepose.device.install.installer import install_bundle
-from edgepose.device.observers import telemetry_root
-from edgepose.device.telemetry.place import TelemetryPlace
-from edgepose.device.telemetry.reading import read_telemetry
+from edgepose.device.monitor.reading import read_telemetry
+from edgepose.device.monitor.store import TelemetryPlace
+from edgepose.device.run.estimator_choice import EstimatorChoice
+from edgepose.device.run.observers import telemetry_root
 from edgepose.errors import ConfigError
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.pictures import write_pictures

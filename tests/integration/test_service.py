@@ -13,7 +13,7 @@ import pytest
 
 from edgepose.device.install.installed import read_status
 from edgepose.device.install.installer import install_bundle
-from edgepose.device.service import ServicePermissions, ServiceRequest, run_service
+from edgepose.device.run.service import ServicePermissions, ServiceRequest, run_service
 from edgepose.errors import ConfigError, DeviceError
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.pictures import write_pictures

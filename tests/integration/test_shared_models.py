@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgepose.errors import DeviceError
-from edgepose.inference.backend import run_once
-from edgepose.inference.image_file import list_image_files, read_image_rgb
-from edgepose.inference.open_model import open_backend, open_detector, open_pipeline
+from edgepose.runtime.backend import run_once
+from edgepose.runtime.image_file import list_image_files, read_image_rgb
+from edgepose.runtime.open_model import open_backend, open_detector, open_pipeline
 
 pytestmark = pytest.mark.shared_data
 
@@ -71,7 +71,7 @@ def test_a_ready_spec_puts_keypoints_where_the_labels_are(
 def test_the_comparison_with_labels_notices_a_spec_of_another_keypoint_order(
     shared_data: Path, tmp_path: Path
 ) -> None:
-    from edgepose.spec.shipped_specs import shipped_spec_paths
+    from edgepose.records.model_spec import shipped_spec_paths
 
     text = shipped_spec_paths()["efficientpose_rt"].read_text(encoding="utf-8")
     wrong = tmp_path / "wrong.toml"

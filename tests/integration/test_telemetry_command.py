@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.telemetry.place import TelemetryPlace
-from edgepose.spec.device_profile import DeviceProfile
-from edgepose.spec.telemetry_record import RuntimeEvent
+from edgepose.device.monitor.store import TelemetryPlace
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.telemetry_record import RuntimeEvent
 from tests.support.loopback_device import LoopbackDevice, loopback_device
 from tests.support.ssh_fixtures import install_over_ssh, ssh_bundles, ssh_profile, ssh_profile_path
 from tests.support.telemetry import filled_store, window

@@ -26,7 +26,7 @@ from edgepose.errors import DeployError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
-from edgepose.spec.device_profile import DeviceProfile, read_profile
+from edgepose.records.device_profile import DeviceProfile, read_profile
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.arm64_vm import Machine, RunningMachine, build_machine, running
 from tests.support.machine_profiles import profile_of_this_machine

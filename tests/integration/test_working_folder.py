@@ -12,8 +12,7 @@ import pytest
 from edgepose.errors import ConfigError, DeployError, MissingDependencyError
 from edgepose.host.deploy.fleet.inventory import read_inventory
 from edgepose.host.deploy.ssh.runtime_wheels import WheelTarget, _download
-from edgepose.host.tools.installation import install_tool
-from edgepose.host.tools.registry import TOOLS, Tool
+from edgepose.host.tools.installation import TOOLS, Tool, install_tool
 from edgepose.sandbox.python_child import find_program, run_python
 from tests.conftest import PROJECT
 from tests.support.bundle_fixtures import bundle_folder  # noqa: F401 (a fixture)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose.inference.open_model import open_pipeline
 from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_matrix
+from edgepose.runtime.open_model import open_pipeline
 from tests.support.marker_models import shuffle_weights
 from tests.support.marker_scene import marker_scene
 from tests.support.zoo.catalogue import ZOO

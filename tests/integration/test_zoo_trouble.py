@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
+from edgepose.host.models.artifact import open_artifact
 from edgepose.host.quantize.quantization import quantize_model
-from edgepose.host.quantize.request import QuantizationRequest
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.inference.backend import run_once
-from edgepose.inference.open_model import open_backend
-from edgepose.spec.recipe import RECIPES
+from edgepose.host.quantize.recipe_choice import QuantizationRequest
+from edgepose.records.lineage import RECIPES
+from edgepose.runtime.backend import run_once
+from edgepose.runtime.open_model import open_backend
 from tests.support.zoo import plant
 from tests.support.zoo.catalogue import ZOO
 from tests.support.zoo.lessons import marker_lessons

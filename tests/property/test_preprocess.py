@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
-from edgepose.inference.backend import Tensor, TensorInfo
-from edgepose.inference.preprocess import Preprocessor, expected_shape
-from edgepose.spec.model_spec import InputSpec
+from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.backend import Tensor, TensorInfo
+from edgepose.runtime.preprocess import Preprocessor, expected_shape
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 WIDTH, HEIGHT = 6, 4

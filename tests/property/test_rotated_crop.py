@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgepose.inference.backend import TensorInfo
-from edgepose.inference.preprocess import Preprocessor
-from edgepose.pose.rotated_crop import RotatedCrop, upright_crop, whole_picture
-from edgepose.pose.transform import crop_transform
-from edgepose.spec.model_spec import InputSpec
+from edgepose.pose.transform import RotatedCrop, crop_transform, upright_crop, whole_picture
+from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.backend import TensorInfo
+from edgepose.runtime.preprocess import Preprocessor
 
 places = st.floats(-500, 1500)
 angles = st.floats(-math.pi, math.pi)

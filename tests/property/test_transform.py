@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgepose.inference.backend import TensorInfo
-from edgepose.inference.preprocess import Preprocessor
 from edgepose.pose.transform import (
     ImageTransform,
     crop_transform,
     letterbox_transform,
     stretch_transform,
 )
-from edgepose.spec.model_spec import InputSpec
+from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.backend import TensorInfo
+from edgepose.runtime.preprocess import Preprocessor
 
 Image = NDArray[np.uint8]
 SIDE = st.integers(1, 2000)

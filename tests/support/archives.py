@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from edgepose.trust.bundle_archive import END_OF_ARCHIVE, header_for, padding_bytes
-from edgepose.trust.bundle_reader import digest_file_content
+from edgepose.trust.bundle_reader import END_OF_ARCHIVE, digest_file_content, header_for, padding_bytes
 
 Member = tuple[str, bytes]
 

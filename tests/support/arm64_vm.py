@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.host.deploy.ssh.address import SshAddress
+from edgepose.host.deploy.ssh.remote_host import SshAddress
 from tests.support.arm64_device import require_emulation
 from tests.support.loopback_device import CLIENT_CONFIG, free_port, make_keys
 from tests.support.waiting import until

@@ -11,9 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepose.pose.codecs.blazepose_detector import anchor_centres
-from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
-from edgepose.spec.shipped_specs import find_spec
+from edgepose.pose.codecs.blazepose import anchor_centres
+from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec, find_spec, spec_to_json
 
 INPUT_PX = 64
 # Where the landmark model sees the middle of the hips and the top of the circle, in pixels of its input.

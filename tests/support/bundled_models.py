@@ -11,7 +11,7 @@ from msgspec.structs import replace as with_fields
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
-from edgepose.spec.device_profile import (
+from edgepose.records.device_profile import (
     Budgets,
     CameraProfile,
     DeviceProfile,
@@ -19,8 +19,14 @@ from edgepose.spec.device_profile import (
     QuantizationProfile,
     RuntimeProfile,
 )
-from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, lineage_to_json
-from edgepose.spec.model_spec import SPEC_METADATA_KEY, HeatmapCodecSpec, InputSpec, ModelSpec, spec_to_json
+from edgepose.records.lineage import LINEAGE_METADATA_KEY, Lineage, lineage_to_json
+from edgepose.records.model_spec import (
+    SPEC_METADATA_KEY,
+    HeatmapCodecSpec,
+    InputSpec,
+    ModelSpec,
+    spec_to_json,
+)
 
 INPUT_PX = 64
 KEYPOINTS = 17

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from edgepose.device.capture.frame import Frame
+from edgepose.device.capture.frame_source import Frame
 from edgepose.device.capture.supervised.supervised_source import SupervisedSource
 from tests.support.waiting import until
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.spec.benchmark_report import (
+from edgepose.host.models.inspect import inspect_model
+from edgepose.records.benchmark_report import (
     BackendRecord,
     BenchmarkDevice,
     BenchmarkedModel,
@@ -16,7 +16,7 @@ from edgepose.spec.benchmark_report import (
     LatencyRecord,
     StageRecord,
 )
-from edgepose.spec.distillation_report import (
+from edgepose.records.distillation_report import (
     DistillationData,
     DistillationOptions,
     DistillationReport,
@@ -24,7 +24,7 @@ from edgepose.spec.distillation_report import (
     QuantizationAwareTuning,
     RoundedFigures,
 )
-from edgepose.spec.evaluation_report import (
+from edgepose.records.evaluation_report import (
     BaselineReport,
     BootstrapReport,
     DeltaFigure,
@@ -34,7 +34,7 @@ from edgepose.spec.evaluation_report import (
     MetricFigure,
     SliceReport,
 )
-from edgepose.spec.records import Record, to_json
+from edgepose.records.record import Record, to_json
 
 DATA_DIGEST = "d" * 64
 TEACHER_DIGEST = "7" * 64

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepose.pose.skeletons import COCO17
-from edgepose.spec.model_spec import (
+from edgepose.records.model_spec import (
     SPEC_METADATA_KEY,
     HeatmapCodecSpec,
     InputSpec,

@@ -12,11 +12,10 @@ def coral_model(marker_dir: Path, marker_onnx_with_spec: Path, marker_set: Path)
     """The marker model, quantized for ``coral`` with its spec and golden poses inside."""
     from dataclasses import replace
 
+    from edgepose.host.models.artifact import open_artifact
     from edgepose.host.quantize.quantization import quantize_model
-    from edgepose.host.quantize.recipe_choice import recipe_for
-    from edgepose.host.quantize.request import QuantizationRequest
-    from edgepose.host.sources.artifact import open_artifact
-    from edgepose.spec.device_profile import find_profile
+    from edgepose.host.quantize.recipe_choice import QuantizationRequest, recipe_for
+    from edgepose.records.device_profile import find_profile
 
     profile, output = find_profile("coral"), marker_dir / "coral.tflite"
     request = QuantizationRequest.for_profile(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgepose.device.install.installer import Hooks
-from edgepose.spec.device_status import HealthReport
+from edgepose.records.device_status import HealthReport
 
 HEALTHY = HealthReport(passed=True, failures=(), verified_on="host", accelerator="not_verified")
 SICK = HealthReport(passed=False, failures=("sick",), verified_on="host", accelerator="not_verified")

@@ -12,11 +12,11 @@ import os
 
 from edgepose.host.distill.batches import Batch, BatchSettings, BatchSource
 from edgepose.host.distill.jax_peers import join
-from edgepose.host.distill.share import Share
+from edgepose.host.distill.peers import Share
+from edgepose.host.distill.team import WorkerEvent, WorkerOrder
 from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
 from edgepose.host.distill.training import LoopSettings, TrainingLoop, Watchers
 from edgepose.host.distill.worker import main, send
-from edgepose.host.distill.worker_messages import WorkerEvent, WorkerOrder
 from tests.support.distill_curve import RATE
 from tests.support.distill_samples import TINY, sample_cache
 

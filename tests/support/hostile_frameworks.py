@@ -363,7 +363,7 @@ def _extra(path: Path) -> Control:
 
 @hostile("has_no_objects")
 def _version_1(path: Path) -> Control:
-    from edgepose.inference.protobuf_wire import protobuf_field, protobuf_fields
+    from edgepose.runtime.wire_formats import protobuf_field, protobuf_fields
 
     _plain(path)
     graph = path / "saved_model.pb"

@@ -20,7 +20,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepose.inference.protobuf_wire import protobuf_field
+from edgepose.runtime.wire_formats import protobuf_field
 from tests.support.tiny_networks import write_tiny_tflite
 
 Made = tuple[Path, bool]

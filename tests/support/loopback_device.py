@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.host.deploy.ssh.address import SshAddress
+from edgepose.host.deploy.ssh.remote_host import SshAddress
 from tests.support.waiting import PATIENCE_S, until
 
 _SSHD = shutil.which("sshd") or "/usr/sbin/sshd"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edgepose.inference import machine
-from edgepose.spec.device_profile import profile_paths
+from edgepose.records.device_profile import profile_paths
+from edgepose.runtime import machine
 
 
 def profile_of_this_machine(profile_id: str, folder: Path, **runtime: str) -> Path:

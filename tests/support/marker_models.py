@@ -17,8 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
-from edgepose.spec.records import from_builtins, parse_toml
+from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
+from edgepose.records.record import from_builtins, parse_toml
 from tests.support.marker_scene import BOX_MARGIN, MARKER_RGB
 
 Array = NDArray[np.float32]

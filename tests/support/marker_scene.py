@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.synthetic.picture_set import write_scenes
-from edgepose.host.synthetic.scene import Scene
+from edgepose.host.synthetic.image_set import write_scenes
+from edgepose.host.synthetic.stage import Scene
 from edgepose.pose.similarity import BOX_TO_MASK_AREA
 
 # All have one channel at 255 and differ by at least 128 somewhere, so no blend of one with the grey

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.device.capture.frame import Frame
+from edgepose.device.capture.frame_source import Frame
 from edgepose.device.output.pose_sink import FrameResult
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import COCO17

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from edgepose.spec.benchmark_report import BenchmarkReport
-from edgepose.spec.deployment_report import DeploymentReport, DeploymentStep
-from edgepose.spec.device_status import (
+from edgepose.records.benchmark_report import BenchmarkReport
+from edgepose.records.deployment_report import DeploymentReport, DeploymentStep
+from edgepose.records.device_status import (
     BackendReport,
     HealthLatency,
     HealthReport,
@@ -16,7 +16,7 @@ from edgepose.spec.device_status import (
     SandboxReport,
     StatusReport,
 )
-from edgepose.spec.evaluation_report import (
+from edgepose.records.evaluation_report import (
     BaselineReport,
     DeltaFigure,
     EvaluatedModel,
@@ -26,9 +26,9 @@ from edgepose.spec.evaluation_report import (
     MetricFigure,
     SliceReport,
 )
-from edgepose.spec.quantization_report import QuantizationReport, RepairStep, TensorError
-from edgepose.spec.recipe import RECIPES
-from edgepose.spec.records import to_builtins
+from edgepose.records.lineage import RECIPES
+from edgepose.records.quantization import QuantizationReport, RepairStep, TensorError
+from edgepose.records.record import to_builtins
 from tests.support.card_records import METRICS, figure
 
 FLOAT, INT8, SLOW = "f" * 64, "8" * 64, "5" * 64

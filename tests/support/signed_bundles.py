@@ -13,7 +13,7 @@ from edgepose.host.keys.repository import init_keys, rotate_keys
 from edgepose.host.keys.role_documents import ROLES
 from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_reader import VerifiedBundle, read_bundle
-from edgepose.trust.judgement import judge_by
+from edgepose.trust.signed_bundle import judge_by
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

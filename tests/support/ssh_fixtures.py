@@ -13,7 +13,7 @@ import pytest
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
-from edgepose.spec.device_profile import DeviceProfile, read_profile
+from edgepose.records.device_profile import DeviceProfile, read_profile
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.loopback_device import LoopbackDevice
 from tests.support.machine_profiles import profile_of_this_machine

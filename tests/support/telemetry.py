@@ -7,11 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from edgepose.device.monitor.recorder import open_or_renew
+from edgepose.device.monitor.store import StoreLimits, TelemetryPlace, TelemetryStore
+from edgepose.device.monitor.window import Window
 from edgepose.device.output.pose_sink import FrameResult
-from edgepose.device.telemetry.place import TelemetryPlace
-from edgepose.device.telemetry.renewal import open_or_renew
-from edgepose.device.telemetry.store import StoreLimits, TelemetryStore
-from edgepose.device.telemetry.window import Window
 from tests.support.pictures import persons_at, result_of
 
 START = datetime(2026, 3, 1, 8, 0, 0, tzinfo=timezone.utc)

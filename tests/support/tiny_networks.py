@@ -10,7 +10,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepose.spec.model_spec import SPEC_METADATA_KEY, HeatmapCodecSpec, InputSpec, ModelSpec, spec_to_json
+from edgepose.records.model_spec import (
+    SPEC_METADATA_KEY,
+    HeatmapCodecSpec,
+    InputSpec,
+    ModelSpec,
+    spec_to_json,
+)
 
 WIDTH_PX, HEIGHT_PX, KEYPOINTS, CHANNELS = 24, 32, 17, 8
 
@@ -90,7 +96,7 @@ def write_tiny_tflite(
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
-    from edgepose.host.sources.metadata import write_metadata
+    from edgepose.host.models.artifact import write_metadata
 
     graph = _tflite_graph(float_op, weight, signature=signature)
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(graph)))

@@ -1,11 +1,75 @@
-"""The one interface to frames: a file, a folder, a camera, or a process that watches over one."""
+"""The one interface to frames: a file, a folder, a camera, or a process that watches over one.
+
+One picture from a source.
+
+What happened to a camera while it was watched.
+
+Memory for pictures that is used again as soon as nobody holds it any more.
+
+Where a source puts its pictures.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from edgepose.device.capture.frame import Frame
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.records.record import Record
+
+CaptureEventKind = Literal["lost", "recovered", "frozen", "size_changed"]
+
+
+class CaptureEvent(Record, frozen=True, kw_only=True):
+    """Something that a live source went through.
+
+    Attributes:
+        kind: ``lost`` (no frames any more; it is being opened again), ``recovered`` (frames again),
+            ``frozen`` (the same picture again and again), ``size_changed``.
+        reason: In words.
+        outage_s: How long no frame came, for ``recovered``.
+    """
+
+    kind: CaptureEventKind
+    reason: str
+    outage_s: float | None = None
+
+    def describe(self) -> str:
+        """One line for people."""
+        return self.reason
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture with the moment at which it was captured.
+
+    The source owns the memory of ``image`` and may fill it again at its next ``read`` unless the frame is
+    ``lasting``: whoever keeps another one for longer copies it, and nobody writes into it.
+
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        timestamp_ns: ``time.monotonic_ns`` when the picture left the camera's driver or the decoder.
+        index: Number of the frame among those that the source delivered, from 0.
+        dropped_before: Frames that the source threw away since the previous delivered one, because
+            nobody had time for them; always 0 for files.
+        lasting: The picture stays as it is for as long as somebody holds the frame.
+        events: What happened to the camera since the previous delivered frame.
+    """
+
+    image: NDArray[np.uint8]
+    timestamp_ns: int
+    index: int
+    dropped_before: int = 0
+    lasting: bool = False
+    events: tuple[CaptureEvent, ...] = ()
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.shape[1], self.image.shape[0]
 
 
 @dataclass(frozen=True)
@@ -61,4 +125,50 @@ class FrameSource(Protocol):
 
     def close(self) -> None:
         """Releases the file or the device; closing twice is harmless."""
+        ...
+
+
+def _references(buffers: list[NDArray[np.uint8]]) -> list[int]:
+    return [sys.getrefcount(buffer) for buffer in buffers]
+
+
+# Of an array that only its list holds. How many the call itself adds differs between versions of Python.
+_ONLY_THE_LIST = _references([np.empty(0, np.uint8)])[0]
+
+
+class PictureBuffers:
+    """Hands out arrays; one that was handed out comes back by itself when the last reference to it goes.
+
+    A new 8 MB picture a frame would cost page faults, and a copy for whoever keeps a frame as much again. One
+    thread takes buffers; anybody may hold them.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: list[NDArray[np.uint8]] = []
+
+    def take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """An array whose content is arbitrary.
+
+        Args:
+            shape: Its shape; buffers of another one are given up.
+        """
+        if self._buffers and self._buffers[0].shape != shape:
+            self._buffers = []
+        # A view counts as well: it refers to the array that owns the memory.
+        for index, references in enumerate(_references(self._buffers)):
+            if references <= _ONLY_THE_LIST:
+                return self._buffers[index]
+        self._buffers.append(np.empty(shape, np.uint8))
+        return self._buffers[-1]
+
+
+class PictureMemory(Protocol):
+    """Hands out memory for pictures: of this process, or shared with the one that looks at them."""
+
+    def take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """An array whose content is arbitrary.
+
+        Args:
+            shape: (H, W, 3).
+        """
         ...

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edgepose.device.capture.folder_source import FolderSource
-from edgepose.device.capture.frame_source import FrameSource
-from edgepose.device.capture.picture_memory import PictureMemory
+from edgepose.device.capture.file_sources import FolderSource, VideoSource
+from edgepose.device.capture.frame_source import FrameSource, PictureMemory
 from edgepose.device.capture.source_address import FORMS, SourceAddress
-from edgepose.device.capture.video_source import VideoSource
 from edgepose.errors import ConfigError
-from edgepose.inference.image_file import IMAGE_SUFFIXES
+from edgepose.runtime.image_file import IMAGE_SUFFIXES
 
 _LIKE_A_LOGIN = re.compile(r"[^/\s]*:.*@", re.DOTALL)
 
@@ -28,7 +26,7 @@ def open_source(address: SourceAddress, pictures: PictureMemory | None = None) -
         DeviceError: The camera cannot be opened.
     """
     if address.kind != "path":
-        from edgepose.device.capture.camera_devices import open_camera
+        from edgepose.device.capture.camera_source import open_camera
 
         return open_camera(address, pictures)
     path = Path(address.location)

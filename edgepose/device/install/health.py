@@ -1,4 +1,9 @@
-"""Starts the health check in a fresh process and takes in its report."""
+"""Starts the health check in a fresh process and takes in its report.
+
+The health check of what is installed, at any time after the installation.
+
+Whether a bundle may run on a machine with the profile's accelerator; pure.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +15,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgepose.device.install.installed import installed_model
 from edgepose.device.install.layout import engine_cache_beside
 from edgepose.device.install.slot_files import read_slot_manifest
-from edgepose.errors import EdgeposeError, TrustError
+from edgepose.errors import DeviceError, EdgeposeError, TrustError
+from edgepose.records.bundle_manifest import MANIFEST_NAME, BundleManifest
+from edgepose.records.device_status import HealthReport
+from edgepose.records.record import from_json
 from edgepose.sandbox.python_child import python_command, run_words
-from edgepose.spec.device_status import HealthReport
-from edgepose.spec.records import from_json
+from edgepose.trust.digests import sha256_of_path
 
 # An emulated arm64 device takes about 15 s to import OpenCV and the runtime, and 2 s a frame.
 HEALTH_TIMEOUT_S = 180.0
 # TensorRT builds an engine when a model is first loaded on a device, which takes minutes.
 ENGINE_BUILD_TIMEOUT_S = 900.0
-_MODULE = "edgepose.device.health_process"
+_MODULE = "edgepose.device.install.health_process"
 
 
 def run_health_check(folder: Path, manifest_sha256: str, timeout_s: float | None = None) -> HealthReport:
@@ -111,3 +119,79 @@ def _ending(code: int, stderr: str) -> str:
 
 def _failed(reason: str) -> HealthReport:
     return HealthReport(passed=False, failures=(reason,), verified_on="host", accelerator="not_verified")
+
+
+def check_installed(root: Path | None = None) -> HealthReport:
+    """Replays the golden frames through the installed model in a fresh process; changes nothing.
+
+    Args:
+        root: The device root; None takes the preview root of this machine.
+
+    Raises:
+        ConfigError: Nothing is installed there.
+        TrustError: The state or a file is damaged.
+        DeployError: The state cannot be read.
+    """
+    # All files of the slot were just checked, the manifest among them, so its digest is the right one.
+    folder = installed_model(root).folder
+    return run_health_check(folder, sha256_of_path(folder / MANIFEST_NAME))
+
+
+def require_healthy(report: HealthReport) -> None:
+    """Turns a failed check into an error.
+
+    Raises:
+        DeviceError: The check failed.
+    """
+    if not report.passed:
+        raise DeviceError(
+            f"The installed model is not healthy: {'; '.join(report.failures)}.",
+            "Run: edgepose-device rollback",
+        )
+
+
+def check_accelerator(manifest: BundleManifest, *, on_device: bool) -> None:
+    """Refuses a model that is not compiled for the device's Edge TPU, or leaves too much to the CPU.
+
+    A prediction refuses nothing: only what the compiler said counts.
+
+    Args:
+        manifest: The bundle.
+        on_device: Whether this machine is the profile's device; elsewhere the bundle is a preview on the CPU.
+
+    Raises:
+        DeviceError: The device cannot run the bundle.
+    """
+    runtime, record = manifest.profile.runtime, manifest.edgetpu
+    if runtime.delegate != "edgetpu":
+        return
+    if on_device and (record is None or record.status != "compiled"):
+        raise DeviceError(
+            f"The model of bundle version {manifest.bundle_version} is not compiled for the Edge TPU; "
+            f"profile '{manifest.profile.id}' needs it on the device.",
+            "Build the bundle on a computer with edgetpu_compiler on PATH; this one serves a preview only.",
+        )
+    limit = runtime.max_ops_on_cpu
+    if record is None or record.ops_on_cpu is None or limit is None or record.ops_on_cpu <= limit:
+        return
+    named = f": {'; '.join(record.refused)}" if record.refused else ""
+    raise DeviceError(
+        f"{record.ops_on_cpu} of {record.ops_total} ops would run on the CPU beside the Edge TPU, profile "
+        f"'{manifest.profile.id}' allows {limit}{named}.",
+        "Change the model so that the Edge TPU takes these ops, or allow more in runtime.max_ops_on_cpu.",
+    )
+
+
+def accelerator_note(manifest: BundleManifest) -> str | None:
+    """What an installation has to say about the Edge TPU, or None where there is nothing to say."""
+    runtime, record = manifest.profile.runtime, manifest.edgetpu
+    if runtime.delegate != "edgetpu":
+        return None
+    if record is None:
+        return "Edge TPU: not compiled"
+    note = f"Edge TPU: {record.describe()}"
+    limit = runtime.max_ops_on_cpu
+    if record.status == "not compiled" and limit is not None and record.predicted_ops_on_cpu > limit:
+        named = f": {'; '.join(record.refused)}" if record.refused else ""
+        note += f". That is more than the {limit} that the profile allows{named}"
+    return note

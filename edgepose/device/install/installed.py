@@ -1,22 +1,89 @@
-"""What is installed in a device root, for the program that runs it."""
+"""What is installed in a device root, for the program that runs it.
+
+What the running service says about itself, for ``status``.
+
+What the service wrote into systemd's journal.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepose.device.drift.drift_files import DriftFiles
-from edgepose.device.install.layout import Layout, default_preview_root
-from edgepose.device.install.running import running_sandbox
+from edgepose.device.install.layout import (
+    Layout,
+    default_preview_root,
+    make_var,
+    read_of_service,
+    service_may_write,
+)
 from edgepose.device.install.slot_files import VerifiedSlot, slot_signer, verify_files, verify_slot
 from edgepose.device.install.state_file import read_state
 from edgepose.device.install.transitions import DeviceState, SlotContent
-from edgepose.device.install.var_folder import service_may_write
-from edgepose.errors import ConfigError, TrustError
-from edgepose.spec.bundle_manifest import SBOM_NAME, BundleManifest
-from edgepose.spec.device_status import HealthReport, SlotName, StatusReport, TrustReport
-from edgepose.spec.drift_record import DriftStatus
+from edgepose.device.monitor.drift_files import DriftFiles
+from edgepose.device.units.service_unit import UNIT_NAME
+from edgepose.errors import ConfigError, EdgeposeError, TrustError
+from edgepose.records.bundle_manifest import SBOM_NAME, BundleManifest
+from edgepose.records.device_status import HealthReport, SandboxReport, SlotName, StatusReport, TrustReport
+from edgepose.records.drift_record import DriftStatus
+from edgepose.records.files import READABLE, write_whole
+from edgepose.records.record import Record, from_json, to_json
+from edgepose.sandbox.python_child import find_program, run_words
 from edgepose.trust.anchor import TrustAnchor, root_fingerprint, root_version
+
+_NAME = "running.json"
+
+
+class RunningService(Record, frozen=True, kw_only=True):
+    """The process that runs.
+
+    Attributes:
+        pid: Its number.
+        started: When the kernel started it, in ticks since boot: a number is used again, both are not.
+        sandbox: What keeps it from the network.
+    """
+
+    pid: int
+    started: str
+    sandbox: SandboxReport
+
+
+def note_running(root: Path, sandbox: SandboxReport) -> None:
+    """Notes this process as the one that runs.
+
+    Raises:
+        EdgeposeError: The file cannot be written.
+    """
+    pid = os.getpid()
+    running = RunningService(pid=pid, started=_started(pid) or "", sandbox=sandbox)
+    # ``status`` is asked by other users too; it holds no secret.
+    write_whole(make_var(root) / _NAME, [to_json(running).encode()], READABLE)
+
+
+def running_sandbox(root: Path) -> SandboxReport:
+    """What keeps the running service from the network; nothing where none runs."""
+    nothing = SandboxReport(enforced=False, mechanisms=())
+    path = Layout(root).var / _NAME
+    content = read_of_service(path)
+    if content is None:
+        return nothing
+    try:
+        running = from_json(content, RunningService, str(path))
+    except EdgeposeError:
+        return nothing
+    return running.sandbox if running.started and _started(running.pid) == running.started else nothing
+
+
+def _started(pid: int) -> str | None:
+    """Field 22 of proc(5)'s stat; the name before it may hold spaces and brackets."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()[19]
+
 
 # Beside the package, where a deployment over ssh puts it; an installation by pip has none.
 _RUNTIME_SBOM = Path(__file__).resolve().parents[3] / SBOM_NAME
@@ -178,3 +245,25 @@ def _trust_report(anchor: TrustAnchor) -> TrustReport:
 
 def _nothing_installed(root: Path) -> ConfigError:
     return ConfigError(f"Nothing is installed in {root}.", "Run: edgepose deploy --profile ID --model MODEL")
+
+
+_TIMEOUT_S = 30
+
+
+def service_lines(count: int) -> tuple[str, ...] | None:
+    """The newest lines, oldest first; None where there is no journal that this user may read.
+
+    Args:
+        count: How many.
+    """
+    program = find_program("journalctl")
+    if program is None:
+        return None
+    call = [program, "--unit", UNIT_NAME, "--lines", str(count), "--no-pager", "--output", "short-iso"]
+    try:
+        done = run_words(call, timeout_s=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        return None
+    return tuple(line for line in done.stdout.splitlines() if not line.startswith("-- "))

@@ -21,21 +21,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edgepose.device.install.accelerator import accelerator_note, check_accelerator
-from edgepose.device.install.bundle_judge import bundle_judge, older_is_a_downgrade
-from edgepose.device.install.durable_files import (
+from edgepose.device.install.admission import bundle_judge, older_is_a_downgrade
+from edgepose.device.install.health import accelerator_note, check_accelerator, run_health_check
+from edgepose.device.install.layout import SLOTS, Layout
+from edgepose.device.install.owner import refuse_foreign_root, require_state, writing
+from edgepose.device.install.slot_files import needed_bytes, unpack, verify_slot
+from edgepose.device.install.state_file import (
+    FaultPoint,
     exclusive_lock,
     flush_folder,
     make_folder,
+    no_fault,
+    read_state,
     remove_tree,
     tree_bytes,
+    write_state,
 )
-from edgepose.device.install.fault_points import FaultPoint, no_fault
-from edgepose.device.install.health import run_health_check
-from edgepose.device.install.layout import SLOTS, Layout
-from edgepose.device.install.root_access import refuse_foreign_root, require_state, writing
-from edgepose.device.install.slot_files import needed_bytes, unpack, verify_slot
-from edgepose.device.install.state_file import read_state, write_state
 from edgepose.device.install.transitions import (
     DeviceState,
     SlotContent,
@@ -51,9 +52,9 @@ from edgepose.device.install.transitions import (
     slots_to_clear,
 )
 from edgepose.errors import DeployError, EdgeposeError, TrustError
-from edgepose.inference.machine import this_is_the_device
-from edgepose.spec.device_profile import HardwareProfile
-from edgepose.spec.device_status import HealthReport, SlotName
+from edgepose.records.device_profile import HardwareProfile
+from edgepose.records.device_status import HealthReport, SlotName
+from edgepose.runtime.machine import this_is_the_device
 from edgepose.trust.bundle_reader import VerifiedBundle, read_bundle
 from edgepose.trust.digests import sha256_of_bytes
 

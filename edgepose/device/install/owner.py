@@ -2,6 +2,8 @@
 
 Ownership is only changed through descriptors that followed no link. What the service may have prepared, such
 as a link in place of a folder or a second name of a foreign file, is refused, and not touched.
+
+What holds before anybody works in a device root: it is ours, and what cannot be written is told.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.device.install.layout import MOVED_INTO_VAR, Layout
-from edgepose.errors import DeployError
+from edgepose.errors import ConfigError, DeployError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Nothing hangs on a pipe that somebody put there.
@@ -259,3 +261,47 @@ def _strange(path: Path, what: str) -> DeployError:
         f"{path} is {what}; edgepose puts no such thing there, so nothing of it was given to anybody.",
         "Look who put it there, remove it and try again.",
     )
+
+
+def require_state(layout: Layout) -> None:
+    """Refuses a folder in which edgepose never installed anything.
+
+    Raises:
+        ConfigError: There is no state.
+    """
+    if not layout.state.is_file():
+        raise ConfigError(
+            f"Nothing is installed in {layout.root}.", "Run: edgepose deploy --profile ID --model MODEL"
+        )
+
+
+def refuse_foreign_root(layout: Layout) -> None:
+    """Refuses a folder that belongs to something else.
+
+    Raises:
+        ConfigError: It holds what edgepose did not make.
+    """
+    foreign = layout.foreign_entries()
+    if foreign:
+        named = ", ".join(foreign[:3]) + (" ..." if len(foreign) > 3 else "")
+        raise ConfigError(
+            f"{layout.root} is not empty and not an edgepose root: it holds {named}.",
+            "Give an empty or new folder with --root.",
+        )
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Turns a full or unwritable disk into an expected error.
+
+    Raises:
+        DeployError: Something could not be written.
+    """
+    try:
+        yield
+    except OSError as problem:
+        where = problem.filename or root
+        raise DeployError(
+            f"Cannot install into {root}: {problem.strerror} ({where}).",
+            "Check its space and permissions; the version before is active as it was.",
+        ) from problem

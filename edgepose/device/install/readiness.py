@@ -1,13 +1,25 @@
-"""Whether a device root can take a bundle, asked before hours of work and without changing it."""
+"""Whether a device root can take a bundle, asked before hours of work and without changing it.
+
+Pins the keys whose bundles a device takes: once, by an explicit act.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from edgepose.device.install.installer import next_bundle_version
+from edgepose.device.install.installer import next_bundle_version, recover
 from edgepose.device.install.layout import Layout
-from edgepose.device.install.state_file import read_state
+from edgepose.device.install.owner import refuse_foreign_root, writing
+from edgepose.device.install.state_file import (
+    FaultPoint,
+    exclusive_lock,
+    make_folder,
+    no_fault,
+    read_state,
+    write_state,
+)
+from edgepose.device.install.transitions import enrolled
 from edgepose.errors import ConfigError, DeployError, TrustError
 from edgepose.trust.anchor import root_fingerprint
 
@@ -70,3 +82,37 @@ def check_keys(root: Path, roots: tuple[bytes, ...]) -> None:
         f"{root} takes only bundles of its pinned keys, {root_fingerprint(trust.root)}; found {found}.",
         "Give the right keys with --keys DIR.",
     )
+
+
+def enroll_device(
+    root: Path, content: bytes, fingerprint: str | None = None, reach: FaultPoint = no_fault
+) -> str:
+    """Pins a root.
+
+    Args:
+        root: The device root; a new one is made.
+        content: The file ``N.root.json`` of whoever signs for this device.
+        fingerprint: What it must have, told by another way than the file came; None takes any.
+        reach: Where tests reach in.
+
+    Returns:
+        The fingerprint that is pinned.
+
+    Raises:
+        ConfigError: The folder belongs to something else.
+        TrustError: The file is not a root, has another fingerprint, or other keys are pinned already.
+        DeployError: The root cannot be written, or another call works in it.
+    """
+    from edgepose.trust.metadata_verifier import check_root
+
+    text = check_root(content)
+    found = root_fingerprint(text)
+    if fingerprint is not None and fingerprint != found:
+        raise TrustError(f"The root's fingerprint is {found}, expected {fingerprint}.", "Ask who sent it.")
+    layout = Layout(root)
+    with writing(root):
+        refuse_foreign_root(layout)
+        make_folder(root)
+        with exclusive_lock(layout.lock):
+            write_state(layout, enrolled(recover(layout, reach), text), reach)
+    return found

@@ -12,12 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from edgepose.device.install.durable_files import exclusive_lock
 from edgepose.device.install.installed import verified_slot
 from edgepose.device.install.installer import Hooks, Say, recover, try_slot, utc_now
-from edgepose.device.install.layout import Layout
-from edgepose.device.install.root_access import require_state, writing
-from edgepose.device.install.state_file import read_state, write_state
+from edgepose.device.install.layout import Layout, make_var, read_of_service
+from edgepose.device.install.owner import require_state, writing
+from edgepose.device.install.state_file import exclusive_lock, read_state, write_state
 from edgepose.device.install.transitions import (
     DeviceState,
     begin_rollback,
@@ -28,10 +27,9 @@ from edgepose.device.install.transitions import (
     proven,
     verified_here,
 )
-from edgepose.device.install.var_folder import make_var, read_of_service
 from edgepose.errors import DeployError, EdgeposeError
-from edgepose.spec.records import Record, from_json, to_json
-from edgepose.spec.whole_file import READABLE, write_whole
+from edgepose.records.files import READABLE, write_whole
+from edgepose.records.record import Record, from_json, to_json
 
 _NOTE = "start.json"
 

@@ -12,21 +12,20 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from edgepose.device.install.durable_files import flush_and_forget, flush_folder, make_folder
-from edgepose.device.install.fault_points import FaultPoint
+from edgepose.device.install.state_file import FaultPoint, flush_and_forget, flush_folder, make_folder
 from edgepose.errors import TrustError
-from edgepose.spec.bundle_manifest import MANIFEST_NAME, METADATA_FOLDER, BundleManifest
+from edgepose.records.bundle_manifest import MANIFEST_NAME, METADATA_FOLDER, BundleManifest
 from edgepose.trust.anchor import TrustAnchor
-from edgepose.trust.bundle_metadata import (
+from edgepose.trust.bundle_reader import MAX_MANIFEST_BYTES, VerifiedBundle, parse_manifest, read_bundle
+from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
+from edgepose.trust.signed_bundle import (
     LEAF_NAMES,
     MAX_METADATA_BYTES,
     MAX_ROOTS,
     BundleMetadata,
+    judge_installed,
     root_name,
 )
-from edgepose.trust.bundle_reader import MAX_MANIFEST_BYTES, VerifiedBundle, parse_manifest, read_bundle
-from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
-from edgepose.trust.judgement import judge_installed
 
 # Names and a folder's own block cost space too, and a file system counts in blocks.
 _BLOCK_BYTES = 4096

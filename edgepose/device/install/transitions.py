@@ -18,8 +18,8 @@ import msgspec
 from msgspec.structs import replace
 
 from edgepose.errors import ConfigError, DeployError, TrustError
-from edgepose.spec.device_status import HealthReport, HistoryEvent, SlotName
-from edgepose.spec.records import Record
+from edgepose.records.device_status import HealthReport, HistoryEvent, SlotName
+from edgepose.records.record import Record
 from edgepose.trust.anchor import TrustAnchor, root_fingerprint
 
 MAX_HISTORY = 100

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgepose.device.drift.drift_files import DriftFiles
-from edgepose.device.drift.drift_notes import drift_event
-from edgepose.device.live_page.live_page_sink import event_line, skeleton_line
 from edgepose.device.live_page.page_process import follow, open_page
 from edgepose.device.live_page.page_server import ADDRESS
+from edgepose.device.monitor.drift_files import DriftFiles
+from edgepose.device.monitor.drift_watch import drift_event
+from edgepose.device.output.streams import event_line, skeleton_line
 from edgepose.errors import ConfigError
 from edgepose.pose.skeletons import SKELETONS
-from edgepose.spec.drift_record import FeatureName
+from edgepose.records.drift_record import FeatureName
 
 
 class DriftNews:

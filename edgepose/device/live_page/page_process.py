@@ -26,7 +26,7 @@ _LAST_NEWS_S = 0.3
 
 
 def temperature_celsius() -> float | None:
-    """The hottest thermal zone, as :mod:`edgepose.inference.machine` reads it, without its imports."""
+    """The hottest thermal zone, as :mod:`edgepose.runtime.machine` reads it, without its imports."""
     values = []
     for path in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
         with suppress(OSError):
@@ -78,8 +78,8 @@ def _pieces_of(path: Path, stop: Callable[[], bool]) -> Iterator[list[bytes]]:
 
 def main() -> None:
     """Says ``Started``, serves until standard input ends, says ``Ended``."""
-    from edgepose.device.output.fed_process import Ended, Started
-    from edgepose.spec.records import to_json
+    from edgepose.device.output.streams import Ended, Started
+    from edgepose.records.record import to_json
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -17,8 +17,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, cast
 
-from edgepose.device.live_page.page_request import MAX_REQUEST_BYTES, Answer, answer_to, refusal
-from edgepose.device.live_page.page_state import PageState
+from edgepose.device.live_page.page_state import MAX_REQUEST_BYTES, Answer, PageState, answer_to, refusal
 
 ADDRESS = "127.0.0.1"
 MAX_VIEWERS = 8

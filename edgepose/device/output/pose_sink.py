@@ -1,15 +1,26 @@
-"""The one interface to outputs."""
+"""The one interface to outputs.
+
+Poses as JSON, one line a frame: schema ``edgepose.poses/1``.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from edgepose.device.capture.frame import Frame
-from edgepose.device.pipelining.input_pacing import RateChange
-from edgepose.inference.stage_timer import Stage
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.device.capture.frame_source import Frame
+from edgepose.device.run.input_pacing import RateChange
+from edgepose.errors import ConfigError, ModelError
 from edgepose.pose.poses import Poses
+from edgepose.records.files import open_appending, open_growing
+from edgepose.runtime.pipeline import Stage
 
 
 @dataclass(frozen=True)
@@ -63,3 +74,127 @@ class PoseSink(Protocol):
             EdgeposeError: The output cannot be finished.
         """
         ...
+
+
+SCHEMA = "edgepose.poses/1"
+STANDARD_OUTPUT = Path("-")
+_PX_DECIMALS = 2
+_SCORE_DECIMALS = 4
+
+
+class JsonlSink:
+    """Writes each line with one system call, so that a reader or a sudden end never meets half a line.
+
+    Args:
+        path: The file, which is replaced; ``-`` is standard output.
+        append: Keep what it holds and add to it.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path, *, append: bool = False) -> None:
+        self._path = path
+        self._owned = path != STANDARD_OUTPUT
+        opened = open_appending if append else open_growing
+        try:
+            self._descriptor = opened(path) if self._owned else 1
+        except OSError as problem:
+            raise self._failure(problem) from problem
+
+    def write(self, result: FrameResult) -> None:
+        """Appends the frame's line.
+
+        Raises:
+            ConfigError: The disk is full or the file is gone.
+            ModelError: A coordinate or score is NaN or infinite.
+        """
+        line = pose_line(result)
+        try:
+            _write_whole(self._descriptor, line)
+        except BrokenPipeError:
+            raise
+        except OSError as problem:
+            raise self._failure(problem) from problem
+
+    def close(self, *, complete: bool) -> None:  # noqa: ARG002 (every line is useful by itself)
+        """Brings the file to the disk.
+
+        Raises:
+            ConfigError: The disk is full.
+        """
+        if not self._owned:
+            return
+        self._owned = False
+        try:
+            os.fsync(self._descriptor)
+        except OSError as problem:
+            # Pipes and devices (`--output /dev/null`) cannot be synchronized, which is no loss.
+            if self._path.is_file():
+                raise self._failure(problem) from problem
+        finally:
+            os.close(self._descriptor)
+
+    def _failure(self, problem: OSError) -> ConfigError:
+        return ConfigError(f"Cannot write {self._path}: {problem.strerror}.")
+
+
+def pose_line(result: FrameResult) -> bytes:
+    """The record of one frame as a line with its newline.
+
+    Raises:
+        ModelError: A coordinate or score is NaN or infinite.
+    """
+    return (json.dumps(pose_record(result), separators=(",", ":"), allow_nan=False) + "\n").encode()
+
+
+def pose_record(result: FrameResult) -> dict[str, Any]:
+    """The record of one frame, as plain values.
+
+    Raises:
+        ModelError: A coordinate or score is NaN or infinite.
+    """
+    frame, poses = result.frame, result.poses
+    width_px, height_px = frame.size_wh
+    return {
+        "schema": SCHEMA,
+        "frame": frame.index,
+        "timestamp_ns": frame.timestamp_ns,
+        "width_px": width_px,
+        "height_px": height_px,
+        "dropped_before": frame.dropped_before,
+        "latency_ms": round(result.latency_ms, 3),
+        "skeleton": poses.skeleton.name,
+        "poses": _persons(poses),
+    }
+
+
+def _persons(poses: Poses) -> list[dict[str, Any]]:
+    scores = _rounded(poses.scores, _SCORE_DECIMALS)
+    positions = _rounded(poses.keypoints_px, _PX_DECIMALS)
+    confidences = _rounded(poses.keypoint_scores, _SCORE_DECIMALS)
+    boxes = None if poses.boxes_xyxy_px is None else _rounded(poses.boxes_xyxy_px, _PX_DECIMALS)
+    return [
+        {
+            "track_id": None if poses.track_ids is None else int(poses.track_ids[person]),
+            "score": scores[person],
+            "box_xyxy_px": None if boxes is None else boxes[person],
+            "keypoints": [
+                [x, y, score] for (x, y), score in zip(positions[person], confidences[person], strict=True)
+            ],
+        }
+        for person in range(len(poses))
+    ]
+
+
+def _rounded(values: NDArray[np.floating], decimals: int) -> list[Any]:
+    if not np.isfinite(values).all():
+        raise ModelError("A pose holds NaN or infinite values.", "The model is damaged.")
+    # float64 first: a rounded float32 would print as 12.3400001526. Adding 0 turns -0.0 into 0.0.
+    return list((np.round(values.astype(np.float64), decimals) + 0.0).tolist())
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """One write takes all but on a pipe or a full disk, where the rest follows or the error comes."""
+    while data:
+        data = data[os.write(descriptor, data) :]

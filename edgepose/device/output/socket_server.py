@@ -219,8 +219,8 @@ def listening(path: Path) -> socket.socket:
 
 def main() -> None:
     """Says ``Started``, serves until standard input ends, says ``Ended``."""
-    from edgepose.device.output.fed_process import Ended, Started
-    from edgepose.spec.records import to_json
+    from edgepose.device.output.streams import Ended, Started
+    from edgepose.records.record import to_json
 
     # The run is stopped, and then ends these lines: readers get the last frame in any case.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,7 @@
-"""Locks this process in: no socket, no child, no other process, no file but its own, in every thread."""
+"""Locks this process in: no socket, no child, no other process, no file but its own, in every thread.
+
+Whether a run is locked in: live pictures always, files that somebody has anyway never.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,26 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
-from edgepose.device.sandbox.descriptors import AllowedSockets, checked_descriptors
-from edgepose.device.sandbox.device_kinds import CAMERA, PLAIN, DeviceKind, files_of
+from edgepose.device.capture.source_address import SourceAddress, parse_source
+from edgepose.device.sandbox.descriptors import (
+    CAMERA,
+    PLAIN,
+    AllowedSockets,
+    DeviceKind,
+    checked_descriptors,
+    files_of,
+)
 from edgepose.errors import DeviceError
+from edgepose.records.device_status import SandboxReport
 from edgepose.sandbox.every_thread import restrict_process
 from edgepose.sandbox.landlock import FileAccess, landlock_abi
 from edgepose.sandbox.policy import ordinary_policy, reading_only
 from edgepose.sandbox.seccomp import control, load_filter
-from edgepose.spec.device_status import SandboxReport
 
 # include/uapi/linux/prctl.h
 _PR_SET_DUMPABLE = 4
@@ -188,3 +198,69 @@ def _require_locked(*, landlock: bool) -> None:
         "The lock is loaded and a file outside of it can still be opened for writing, so frames could leave "
         "this process."
     )
+
+
+def live_lock(
+    source: str | SourceAddress, say: Callable[[str], None], *, unlocked: bool, writable: Iterable[Path] = ()
+) -> Callable[[], SandboxReport] | None:
+    """What a run calls before its first frame.
+
+    Args:
+        source: SOURCE as typed.
+        say: Takes a line for people where the kernel refuses and that is allowed.
+        unlocked: Whether the run may go on unlocked.
+        writable: Folders in which the run still makes files.
+
+    Returns:
+        None for files.
+
+    Raises:
+        ConfigError: SOURCE is none.
+    """
+    address = parse_source(source)
+    if address.kind == "path":
+        return None
+    folders = (*writable, *folders_of_source(address))
+    return lambda: lock_or_say(frozenset(), say, unlocked=unlocked, writable=folders)
+
+
+def folders_of_source(address: SourceAddress) -> tuple[Path, ...]:
+    """Where a camera in another unit is met again when that one was started again: by named pipes."""
+    return (Path(address.location),) if address.kind == "shared" else ()
+
+
+def folders_of_outputs(outputs: Iterable[Path | str | None]) -> tuple[Path, ...]:
+    """The folders of files that are made or finished after the lock; ``-`` is standard output.
+
+    Args:
+        outputs: The files; None is none.
+    """
+    files = [Path(output) for output in outputs if output is not None and str(output) != "-"]
+    return tuple(dict.fromkeys(file.absolute().parent for file in files))
+
+
+def lock_or_say(
+    kept_sockets: frozenset[int],
+    say: Callable[[str], None],
+    *,
+    unlocked: bool,
+    writable: tuple[Path, ...] = (),
+) -> SandboxReport:
+    """Locks this process in, or says that it is not.
+
+    Args:
+        kept_sockets: See :func:`edgepose.device.sandbox.lock.lock_process`.
+        say: Takes a line for people.
+        unlocked: Whether going on unlocked is allowed.
+        writable: Folders in which this process still makes files.
+
+    Raises:
+        DeviceError: The kernel does not lock it in, and that is not allowed.
+    """
+    try:
+        return lock_process(kept_sockets, writable=writable)
+    except DeviceError as problem:
+        if not unlocked:
+            raise
+        say(f"Running without the lock, as --allow-unlocked permits: {problem.message}")
+        return SandboxReport(enforced=False, mechanisms=())

@@ -15,12 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from edgepose.device.sandbox.escape_probes import SECRET
 from edgepose.device.sandbox.escape_process import OWN_FOLDER
-from edgepose.device.sandbox.ways_out import SECRET
 from edgepose.errors import DeviceError
+from edgepose.records.device_status import SandboxReport
+from edgepose.records.record import Record
 from edgepose.sandbox.python_child import run_python
-from edgepose.spec.device_status import SandboxReport
-from edgepose.spec.records import Record
 
 _TIMEOUT_S = 180
 _ESCAPE = "edgepose.device.sandbox.escape_process"

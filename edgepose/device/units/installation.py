@@ -10,8 +10,8 @@ from pathlib import Path
 from edgepose.device.install.owner import hand_over, require_safe_way
 from edgepose.device.units.service_unit import UNIT_NAME
 from edgepose.errors import DeployError
+from edgepose.records.files import PRIVATE, READABLE, whole_file
 from edgepose.sandbox.python_child import find_program, run_words
-from edgepose.spec.whole_file import PRIVATE, READABLE, whole_file
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 _WANTED = "multi-user.target.wants"

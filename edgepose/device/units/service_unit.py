@@ -1,13 +1,21 @@
 """The systemd unit of the runtime: keeps the camera, keeps the network away. Pure text.
 
 Every directive is explained in docs/systemd.md; systemd.exec(5) and systemd.resource-control(5) define them.
+
+The systemd unit of a network camera: one address, no model, no telemetry. Pure text.
+
+Every directive is explained in docs/systemd.md; systemd.exec(5) and systemd.resource-control(5) define them.
+
+Which units a source needs. Pure.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
+from edgepose.device.capture.source_address import SourceAddress, camera_host, parse_source
 from edgepose.errors import ConfigError
 
 UNIT_NAME = "edgepose.service"
@@ -163,3 +171,109 @@ def devices_of(accelerators: tuple[str, ...]) -> tuple[str, ...]:
     }  # fmt: skip
     found = [device for name in accelerators for device in known.get(name, ())]
     return ("char-video4linux rw", "char-media rw", *found)
+
+
+# What the runtime's unit is given as its SOURCE.
+SHARED_FOLDER = "/run/edgepose-camera"
+SHARED_SOURCE = f"shared://{SHARED_FOLDER}"
+ADDRESS_FILE = "camera.url"
+
+
+@dataclass(frozen=True)
+class CameraUnitRequest:
+    """What is read.
+
+    Attributes:
+        program: ``edgepose-device`` on this device.
+        camera: IP address of the camera.
+        address_file: Holds the camera's whole URL with its password, and belongs to root.
+        root: The device root, which this unit must not see.
+        user: User and group, the same as the service's.
+    """
+
+    program: str
+    camera: str
+    address_file: str
+    root: str
+    user: str = "edgepose"
+
+    def __post_init__(self) -> None:
+        for what in ("program", "camera", "address_file", "root"):
+            require_plain(what.replace("_", " "), getattr(self, what))
+
+
+def camera_unit(request: CameraUnitRequest) -> str:
+    """The text of ``edgepose-camera.service``."""
+    return f"""\
+# Written by edgepose-device units install; its next call replaces it. Local changes belong into
+# /etc/systemd/system/{CAMERA_UNIT}.d/*.conf
+[Unit]
+Description=edgepose: reads one network camera for a service that has no network
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=exec
+LoadCredential=camera:{request.address_file}
+ExecStart={request.program} camera --camera-file ${{CREDENTIALS_DIRECTORY}}/camera --share {SHARED_FOLDER}
+Restart=always
+RestartSec=5
+RuntimeDirectory=edgepose-camera
+RuntimeDirectoryMode=0700
+# The service may be looking while this one is started again.
+RuntimeDirectoryPreserve=restart
+User={request.user}
+Group={request.user}
+# One way only: to the camera, by its number.
+IPAddressDeny=any
+IPAddressAllow={request.camera}
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+# No model and no telemetry.
+InaccessiblePaths=-{request.root}
+{HARDENING}
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+# Below the file system's root.
+ADDRESS_PATH = Path("etc/edgepose") / ADDRESS_FILE
+
+
+@dataclass(frozen=True)
+class UnitPlan:
+    """What is written.
+
+    Attributes:
+        units: Names and texts, in the order in which they are started.
+        address: A network camera's address, which goes into a file of its own; None for other cameras.
+        address_file: That file, below the file system's root.
+    """
+
+    units: tuple[tuple[str, str], ...]
+    address: SourceAddress | None = None
+    address_file: Path = ADDRESS_PATH
+
+
+def plan_units(source: str | SourceAddress, root: Path, user: str, program: Path) -> UnitPlan:
+    """One unit, or for a network camera two.
+
+    Args:
+        source: SOURCE as typed.
+        root: The device root.
+        user: Of the service.
+        program: ``edgepose-device`` on this device.
+
+    Raises:
+        ConfigError: SOURCE is none, a network camera has a name instead of an address, or something cannot
+            stand in a unit.
+    """
+    address = parse_source(source)
+    if address.kind != "rtsp":
+        return UnitPlan(
+            ((UNIT_NAME, service_unit(ServiceRequest(str(program), str(root), address.typed, user))),)
+        )
+    plan = UnitPlan((), address)
+    request = CameraUnitRequest(str(program), camera_host(address), f"/{plan.address_file}", str(root), user)
+    service = service_unit(ServiceRequest(str(program), str(root), SHARED_SOURCE, user, devices=()))
+    return UnitPlan(((CAMERA_UNIT, camera_unit(request)), (UNIT_NAME, service)), address)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import ConfigError, GateFailedError, ModelError
-from edgepose.host.sources.artifact import read_lineage
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.inference.model_file import detect_format, load_spec
-from edgepose.spec.bundle_manifest import BundledModel
-from edgepose.spec.device_profile import DeviceProfile, Precision
-from edgepose.spec.lineage import Lineage
+from edgepose.host.models.artifact import read_lineage
+from edgepose.host.models.inspect import inspect_model
+from edgepose.records.bundle_manifest import BundledModel
+from edgepose.records.device_profile import DeviceProfile, Precision
+from edgepose.records.lineage import Lineage
+from edgepose.runtime.model_file import detect_format, load_spec
 from edgepose.trust.digests import sha256_of_bytes
 
 

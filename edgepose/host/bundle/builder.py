@@ -1,4 +1,7 @@
-"""Packs models, golden frames and profile into one bundle; the same inputs give the same bytes."""
+"""Packs models, golden frames and profile into one bundle; the same inputs give the same bytes.
+
+The part of a bundle that is for an Edge TPU: the compiled model, or the mark that it is not compiled.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,21 @@ import numpy as np
 from edgepose import __version__
 from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.bundle.admission import AdmittedModel, admit_detector, admit_model, is_quantized
-from edgepose.host.bundle.archive_writer import archive_pieces
-from edgepose.host.bundle.edgetpu import compiled_member
 from edgepose.host.bundle.golden import (
     DEFAULT_TOLERANCE_OKS,
     GOLDEN_FRAMES,
     GoldenPicture,
     choose_golden,
+    detect_golden,
     golden_from_parent,
 )
-from edgepose.host.bundle.golden_detections import detect_golden
 from edgepose.host.bundle.sbom import bundle_sbom
-from edgepose.host.bundle.signing import Sign, files_to_sign
+from edgepose.host.bundle.signing import Sign, archive_pieces, files_to_sign
 from edgepose.host.deploy.device_lock import locks_of
-from edgepose.inference.detector import PersonDetector
-from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD
-from edgepose.inference.open_model import open_backend
-from edgepose.inference.pipeline import PosePipeline
-from edgepose.spec.bundle_manifest import (
+from edgepose.host.quantize.delegates.check import edgetpu_report
+from edgepose.host.quantize.delegates.edgetpu_compiler import compile_for_edgetpu
+from edgepose.records.accelerator import EdgeTpuCompilation, RefusedOp
+from edgepose.records.bundle_manifest import (
     SBOM_NAME,
     BundledFile,
     BundleManifest,
@@ -41,12 +41,56 @@ from edgepose.spec.bundle_manifest import (
     GoldenSet,
     Provenance,
 )
-from edgepose.spec.device_profile import DeviceProfile
-from edgepose.spec.drift_record import REFERENCE_NAME, DriftReference
-from edgepose.spec.lineage import Lineage
-from edgepose.spec.records import to_json
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.drift_record import REFERENCE_NAME, DriftReference
+from edgepose.records.files import write_whole
+from edgepose.records.lineage import Lineage
+from edgepose.records.record import to_json
+from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD
+from edgepose.runtime.open_model import open_backend
+from edgepose.runtime.pipeline import PersonDetector, PosePipeline
 from edgepose.trust.digests import sha256_of_bytes
+
+COMPILED_FILE = "model_edgetpu.tflite"
+_NAMED_OPS = 8
+
+
+def compiled_member(
+    profile: DeviceProfile, model: Path
+) -> tuple[EdgeTpuCompilation | None, dict[str, bytes]]:
+    """Compiles a model where the profile has an Edge TPU and edgetpu_compiler is on PATH.
+
+    Args:
+        profile: The device.
+        model: The integer-only CPU file, which stays in the bundle for previews.
+
+    Returns:
+        What the manifest says, and the further file of the bundle: path to content, empty without one.
+
+    Raises:
+        ModelError: edgetpu_compiler fails on the model, or its log is not understood.
+    """
+    if profile.runtime.delegate != "edgetpu":
+        return None, {}
+    compiled = compile_for_edgetpu(model)
+    report = edgetpu_report(profile, model, compiled)
+    record = EdgeTpuCompilation(
+        status="compiled" if compiled else "not compiled",
+        file=COMPILED_FILE if compiled else None,
+        compiler_version=report.compiler_version,
+        ops_total=report.ops_total,
+        ops_on_cpu=report.ops_on_cpu,
+        predicted_ops_on_cpu=report.predicted_ops_on_cpu,
+        refused=tuple(_in_words(entry) for entry in report.refused[:_NAMED_OPS]),
+    )
+    return record, {COMPILED_FILE: compiled.content} if compiled else {}
+
+
+def _in_words(entry: RefusedOp) -> str:
+    if entry.tensor:
+        return f"{entry.op} '{entry.tensor}' ({entry.reason})"
+    return f"{entry.count} {entry.op} ({entry.reason})"
+
 
 _BYTES_PER_MIB = 1 << 20
 _RUNTIME_PACKAGES = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}

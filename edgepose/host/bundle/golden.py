@@ -3,6 +3,10 @@
 The parent's poses are recorded when a model is converted or quantized and travel in its lineage; a
 bundle takes the pictures on which the shipped model agrees best. The pictures are drawn, so no
 person's picture is on any device.
+
+What the shipped person detector finds in golden pictures.
+
+Pictures of coloured patches, for models that are made for something else than human figures.
 """
 
 from __future__ import annotations
@@ -13,20 +17,45 @@ from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.data.patches import draw_patches
 from edgepose.host.synthetic.composition import draw_scene
-from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD, estimate_in_box, golden_oks
-from edgepose.inference.open_model import open_backend
-from edgepose.inference.pipeline import PosePipeline
-from edgepose.inference.preprocess import Image
 from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_between
-from edgepose.spec.lineage import GoldenPose, Lineage
-from edgepose.spec.model_spec import ModelSpec
+from edgepose.records.bundle_manifest import GoldenDetection
+from edgepose.records.lineage import GoldenPose, Lineage
+from edgepose.records.model_spec import ModelSpec
+from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD, estimate_in_box, golden_oks
+from edgepose.runtime.open_model import open_backend
+from edgepose.runtime.pipeline import PersonDetector, PosePipeline
+from edgepose.runtime.preprocess import Image
 from edgepose.trust.digests import sha256_of_bytes
+
+_PATCHES = 40
+
+
+def draw_patches(seed: int, size_wh: tuple[int, int]) -> Image:
+    """Draws soft ellipses of strong colours on a dark ground; the same arguments give the same bytes.
+
+    Args:
+        seed: Chooses positions, sizes and colours.
+        size_wh: Picture width and height in pixels.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+    """
+    rng = np.random.default_rng(seed)
+    width, height = size_wh
+    canvas = np.full((height, width, 3), 24, np.uint8)
+    for _ in range(_PATCHES):
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
+        axes = (int(rng.integers(5, 20)), int(rng.integers(5, 20)))
+        color = [int(value) for value in rng.integers(0, 256, 3)]
+        cv2.ellipse(canvas, centre, axes, float(rng.uniform(0, 180)), 0, 360, color, cv2.FILLED, cv2.LINE_AA)
+    return np.asarray(cv2.GaussianBlur(canvas, (5, 5), 0), dtype=np.uint8)
+
 
 GOLDEN_SIZE_WH = (192, 256)
 DEFAULT_TOLERANCE_OKS = 0.85
@@ -272,3 +301,30 @@ def _relative_to_crop(pose: GoldenPose) -> tuple[NDArray[np.float64], float]:
     centre = np.array([x0 + x1, y0 + y1]) / 2
     points = np.array(pose.keypoints, np.float64)[:, :2]
     return (points - centre) / side, pose.area_px2 / side**2
+
+
+def detect_golden(
+    detector: PersonDetector, pictures: dict[str, GoldenPicture]
+) -> tuple[GoldenDetection, ...]:
+    """Records the detector's best box in every golden picture in which it finds somebody.
+
+    Args:
+        detector: The detector that goes to the device, opened with ``GOLDEN_SCORE_THRESHOLD``.
+        pictures: Path inside the bundle to the picture.
+
+    Raises:
+        GateFailedError: It finds nobody in any, so nothing could be checked on the device.
+        ModelError: The detector failed.
+    """
+    found = []
+    for file, picture in pictures.items():
+        boxes, _ = detector.detect(picture.image)
+        if len(boxes):
+            x0, y0, x1, y1 = (float(value) for value in boxes[0])
+            found.append(GoldenDetection(file=file, box_xyxy_px=(x0, y0, x1, y1)))
+    if not found:
+        raise GateFailedError(
+            f"The detector finds nobody in {len(pictures)} golden pictures, not even with the lowest score.",
+            "Check the detector and its spec: edgepose run IMAGES --model MODEL --detector DETECTOR.",
+        )
+    return tuple(found)

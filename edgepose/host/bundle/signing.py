@@ -1,22 +1,53 @@
-"""Puts signatures in front of a bundle's files."""
+"""Puts signatures in front of a bundle's files.
+
+A bundle's bytes: a function of manifest and contents alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 from edgepose.errors import MissingDependencyError, TrustError
-from edgepose.host.bundle.archive_writer import archive_pieces
-from edgepose.host.keys.files_to_sign import DEFAULT_VALID_DAYS, FilesToSign
 from edgepose.host.keys.key_home import KeyHome
-from edgepose.spec.bundle_manifest import MANIFEST_NAME, BundleManifest
-from edgepose.spec.records import to_json
-from edgepose.spec.whole_file import write_whole
-from edgepose.trust.bundle_metadata import BundleMetadata
-from edgepose.trust.bundle_reader import read_bundle
+from edgepose.host.keys.role_documents import DEFAULT_VALID_DAYS, FilesToSign
+from edgepose.records.bundle_manifest import MANIFEST_DIGEST_NAME, MANIFEST_NAME, BundleManifest
+from edgepose.records.files import write_whole
+from edgepose.records.record import to_json
+from edgepose.trust.bundle_reader import (
+    END_OF_ARCHIVE,
+    digest_file_content,
+    header_for,
+    padding_bytes,
+    read_bundle,
+)
 from edgepose.trust.digests import sha256_of_bytes
-from edgepose.trust.signed_bundle import SignedFile
+from edgepose.trust.signed_bundle import BundleMetadata, SignedFile
+
+
+def archive_pieces(
+    manifest: BundleManifest, contents: dict[str, bytes], metadata: BundleMetadata | None = None
+) -> list[bytes]:
+    """The bundle in order: signing metadata, manifest, its digest, the listed files sorted by path, the end.
+
+    Args:
+        manifest: The manifest.
+        contents: Path to content of every listed file.
+        metadata: Who signed it; None for an unsigned bundle.
+    """
+    manifest_bytes = to_json(manifest, indent=1).encode()
+    members = metadata.members() if metadata else []
+    members += [(MANIFEST_NAME, manifest_bytes), (MANIFEST_DIGEST_NAME, digest_file_content(manifest_bytes))]
+    members += [(file.path, contents[file.path]) for file in manifest.files]
+    return [*(piece for name, content in members for piece in _member(name, content)), END_OF_ARCHIVE]
+
+
+def _member(name: str, content: bytes) -> Iterator[bytes]:
+    yield header_for(name, len(content))
+    yield content
+    yield bytes(padding_bytes(len(content)))
+
 
 Sign = Callable[[FilesToSign], BundleMetadata]
 

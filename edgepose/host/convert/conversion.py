@@ -1,4 +1,7 @@
-"""Converts a model and keeps the result only when it computes the same."""
+"""Converts a model and keeps the result only when it computes the same.
+
+Gives a converted TFLite file what runtimes and quantizers need: names and a signature.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.bundle.golden import golden_from_parent
-from edgepose.host.convert.parity import Outputs, match_outputs, refuse_non_finite_outputs
-from edgepose.host.convert.pictures import PICTURES, run_on_pictures, stored_inputs
+from edgepose.host.convert.parity import (
+    PICTURES,
+    Outputs,
+    match_outputs,
+    refuse_non_finite_outputs,
+    run_on_pictures,
+    stored_inputs,
+)
 from edgepose.host.convert.routes import (
     RouteResult,
     by_onnx2tf,
@@ -24,24 +33,64 @@ from edgepose.host.convert.routes import (
     require_float,
     take_route,
 )
-from edgepose.host.convert.tflite_finish import finish_tflite
-from edgepose.host.sources.artifact import ModelArtifact, open_artifact
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.host.sources.locked_backend import LockedBackend
-from edgepose.host.sources.metadata import write_metadata
-from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD
-from edgepose.inference.open_model import open_backend
-from edgepose.inference.pipeline import PosePipeline
-from edgepose.spec.conversion_report import ConversionReport, OutputParity
-from edgepose.spec.lineage import (
+from edgepose.host.models.artifact import ModelArtifact, open_artifact, write_metadata
+from edgepose.host.models.inspect import inspect_model
+from edgepose.host.models.locked_backend import LockedBackend
+from edgepose.host.quantize.tflite_graph import read_tflite, tensor_name
+from edgepose.records.files import write_whole
+from edgepose.records.lineage import (
     LINEAGE_METADATA_KEY,
+    ConversionReport,
     GoldenPose,
     Lineage,
+    OutputParity,
     ParentModel,
     lineage_to_json,
 )
-from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
+from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD
+from edgepose.runtime.open_model import open_backend
+from edgepose.runtime.pipeline import PosePipeline
+
+SIGNATURE_KEY = b"serving_default"
+
+
+def finish_tflite(data: bytes, input_name: str, output_names: dict[str, str]) -> bytes:
+    """Renames input and outputs and adds the signature that onnx2tf leaves out.
+
+    Args:
+        data: The converted file, with one subgraph and one input.
+        input_name: Name for the input.
+        output_names: The converter's output names to the parent's.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    graph = read_tflite(data)
+    subgraph = graph.subgraphs[0]
+    inputs, outputs = list(subgraph.inputs), list(subgraph.outputs)
+    # Names must be unique: an inner tensor gives way to an input or output.
+    wanted = {inputs[0]: input_name, **{i: output_names[tensor_name(subgraph.tensors[i])] for i in outputs}}
+    for index, tensor in enumerate(subgraph.tensors):
+        if index not in wanted and tensor_name(tensor) in wanted.values():
+            tensor.name = f"{tensor_name(tensor)}_inner".encode()
+    for index, name in wanted.items():
+        subgraph.tensors[index].name = name.encode()
+    signature = schema.SignatureDefT()
+    signature.signatureKey = SIGNATURE_KEY
+    signature.subgraphIndex = 0
+    signature.inputs = [_entry(schema, input_name, inputs[0])]
+    signature.outputs = [_entry(schema, wanted[index], index) for index in outputs]
+    graph.signatureDefs = [signature]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(graph))
+
+
+def _entry(schema: Any, name: str, index: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name = name.encode()
+    entry.tensorIndex = int(index)
+    return entry
+
 
 Target = Literal["tflite", "onnx"]
 Say = Callable[[str], None]

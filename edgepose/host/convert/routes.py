@@ -1,22 +1,200 @@
-"""Chooses the way from one format to another and takes it."""
+"""Chooses the way from one format to another and takes it.
+
+ONNX to TFLite through onnx2tf: an environment of its own, in a process that is locked in (ADR 0036).
+
+onnx2tf simplifies its input file *in place*, so it only ever sees a copy; and it looks for a calibration
+picture that it would download, so one is laid into its working folder.
+
+ONNX to ONNX: every size fixed, constants folded, standard ops only.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.errors import ConfigError, ModelError
-from edgepose.host.convert.onnx2tf_route import convert_with_onnx2tf
-from edgepose.host.convert.onnx_folding import fix_sizes, fold_constants
-from edgepose.host.convert.parity import Outputs
-from edgepose.host.sources.artifact import ModelArtifact
-from edgepose.host.sources.keras_process import read_arrays, run_keras
+from edgepose.errors import ConfigError, MissingDependencyError, ModelError
+from edgepose.host.convert.parity import Outputs, match_outputs
+from edgepose.host.models.artifact import ModelArtifact
+from edgepose.host.models.contents import load_onnx
+from edgepose.host.models.keras_intake import read_arrays, run_keras
+from edgepose.host.models.locked_backend import LockedBackend
+from edgepose.host.models.locked_loader import LoaderTask, reason_of, run_locked
+from edgepose.host.tools.installation import tool_python
+from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.backend import Backend, run_once
+from edgepose.runtime.preprocess import expected_shape
+
+_DRIVER = Path(__file__).with_name("onnx2tf_driver.py")
+_SAMPLE_NAME = "calibration_image_sample_data_20x128x128x3_float32.npy"
+_TIMEOUT_S = 1200
+
+
+def convert_with_onnx2tf(onnx_file: Path) -> bytes:
+    """Converts an ONNX file of fixed sizes to float32 TFLite.
+
+    onnx2tf's fast mode is tried first and its result compared with the ONNX file on random values; its
+    careful mode, which takes three times as long, only where the fast one fails.
+
+    Returns:
+        The bytes of the TFLite file; names and signature still have to be finished.
+
+    Raises:
+        MissingDependencyError: The side environment is not prepared.
+        ModelError: onnx2tf failed.
+    """
+    # Not resolved: the environment's python is a link to the one that it was made from.
+    python = tool_python("onnx2tf").absolute()
+    with TemporaryDirectory(prefix="edgepose-onnx2tf-") as folder:
+        work = Path(folder)
+        copy = work / "model.onnx"
+        shutil.copyfile(onnx_file, copy)
+        sample = np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32)
+        np.save(work / _SAMPLE_NAME, sample)
+        try:
+            fast = _run_driver(python, copy, work / "fast.tflite", "fast")
+            refuse_other_values(onnx_file, fast)
+        except ModelError:
+            # Not a fallback to something worse: the careful result is compared by the caller as well.
+            return _run_driver(python, copy, work / "careful.tflite", "careful").read_bytes()
+        return fast.read_bytes()
+
+
+def refuse_other_values(onnx_file: Path, tflite_file: Path) -> None:
+    """Compares both files on two random inputs.
+
+    Raises:
+        ModelError: The TFLite file does not load or computes something else.
+    """
+    parent, child = LockedBackend(onnx_file), LockedBackend(tflite_file)
+    stored = np.random.default_rng(0).standard_normal((2, *parent.input.shape), dtype=np.float32)
+    moved = stored
+    if child.input.shape != parent.input.shape:
+        if stored.ndim != 5:
+            raise ModelError(f"The input became {child.input.shape}, expected {parent.input.shape}.")
+        moved = np.ascontiguousarray(stored.transpose(0, 1, 3, 4, 2))
+    match_outputs(_run(parent, stored), _run(child, moved))
+
+
+def _run(backend: Backend, inputs: NDArray[np.float32]) -> Outputs:
+    runs = [run_once(backend, values) for values in inputs]
+    names = [info.name for info in backend.outputs]
+    return {name: np.stack([run[i] for run in runs]) for i, name in enumerate(names)}
+
+
+def _run_driver(python: Path, source: Path, output: Path, mode: str) -> Path:
+    task = LoaderTask(
+        what=str(_DRIVER),
+        arguments=[str(source), str(source.with_name(_SAMPLE_NAME)), mode],
+        model=source,
+        readable=(source.with_name(_SAMPLE_NAME), python.parent.parent, _DRIVER),
+        outputs=(output,),
+        timeout_s=_TIMEOUT_S,
+        changes={"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+        python=python,
+    )
+    code, said = run_locked(task)
+    if code or output.stat().st_size == 0:
+        raise ModelError(f"onnx2tf could not convert the model: {reason_of(code, said)}.")
+    return output
+
+
+_FOLD_WORKER = "edgepose.host.convert.fold_worker"
+
+
+def fix_sizes(source: Path, spec: InputSpec, output: Path) -> None:
+    """Writes a copy whose input has the spec's sizes and batch 1; nothing else changes.
+
+    Args:
+        source: The model; it is only read.
+        spec: How its input is described.
+        output: File to write.
+
+    Raises:
+        ModelError: The model is damaged, or its input is not what the spec says.
+        MissingDependencyError: onnx is not installed.
+    """
+    model = load_onnx(source)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    if len(inputs) != 1:
+        raise ModelError(f"{source.name} has {len(inputs)} inputs; a pose model has one.")
+    _fix_sizes(inputs[0], spec, source.name)
+    output.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def fold_constants(source: Path, output: Path) -> None:
+    """Folds what is constant.
+
+    ONNX Runtime's basic optimizations keep to standard ONNX ops and to the numbers: constant folding,
+    removal of dead and identity nodes, batch normalization folded into convolutions.
+
+    Args:
+        source: A model of fixed sizes; it is only read.
+        output: File to write.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the model.
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    fold_locked(source, output)
+    _name_open_outputs(output)
+
+
+def fold_locked(source: Path, output: Path) -> None:
+    """Has ONNX Runtime load a model and write it folded, in a process that is locked in.
+
+    Args:
+        source: A model without data beside it; it is only read.
+        output: File to write.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the model.
+        MissingDependencyError: onnxruntime is not installed, or the kernel locks no process in.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise MissingDependencyError(
+            "Folding an ONNX model needs onnxruntime.", "Run: pip install 'edgepose[convert]'"
+        )
+    code, said = run_locked(LoaderTask(_FOLD_WORKER, [str(source.resolve())], source, outputs=(output,)))
+    if code:
+        raise ModelError(f"The model cannot be loaded by ONNX Runtime: {reason_of(code, said)}.")
+
+
+def _fix_sizes(value: object, spec: InputSpec, name: str) -> None:
+    shape = expected_shape(spec)
+    dims = value.type.tensor_type.shape.dim  # type: ignore[attr-defined]
+    found = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)
+    fits = len(found) == len(shape) and all(f in {-1, 0, s} for f, s in zip(found, shape, strict=True))
+    if not fits:
+        raise ModelError(
+            f"The spec says input {spec.layout} {shape}, {name} has {found}.",
+            "Correct width_px, height_px or layout in the spec.",
+        )
+    for dim, size in zip(dims, shape, strict=True):
+        dim.dim_value = size
+
+
+def _name_open_outputs(path: Path) -> None:
+    """Replaces symbolic output sizes by the inferred ones."""
+    import onnx
+
+    model = onnx.load(path)
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del model.graph.value_info[:]
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=False)
+    path.write_bytes(inferred.SerializeToString(deterministic=True))
+
 
 Say = Callable[[str], None]
 
@@ -134,7 +312,7 @@ def _onnx_to_onnx(source: ModelArtifact, draft: Path) -> RouteResult:
 
 
 def _input_name(source: ModelArtifact) -> str:
-    from edgepose.host.sources.onnx_contents import read_onnx_contents
+    from edgepose.host.models.contents import read_onnx_contents
 
     return read_onnx_contents(source.path).inputs[0].name
 

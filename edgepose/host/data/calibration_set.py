@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError
 from edgepose.host.data.data_folder import Box, DataFolder, DataImage
-from edgepose.inference.image_file import read_image_rgb
-from edgepose.inference.preprocess import Image
-from edgepose.spec.lineage import CalibrationRecord
+from edgepose.records.lineage import CalibrationRecord
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.preprocess import Image
 from edgepose.trust.digests import sha256_of_bytes, sha256_of_list
 
 MAX_HELD_OUT = 32
@@ -31,7 +31,7 @@ _HELD_OUT_SHARE = 5
 
 
 class FindsPersons(Protocol):
-    """What a person detector does (:class:`edgepose.inference.detector.PersonDetector`)."""
+    """What a person detector does (:class:`edgepose.runtime.pipeline.PersonDetector`)."""
 
     def detect(self, image: Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Boxes (N, 4) xyxy in image pixels and scores (N,), best first."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError
-from edgepose.inference.image_file import list_image_files
+from edgepose.runtime.image_file import list_image_files
 from edgepose.trust.digests import sha256_of_file, sha256_of_list
 
 

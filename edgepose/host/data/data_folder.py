@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError
 from edgepose.host.data.coco import CocoDataset, LabelledImage, read_coco
-from edgepose.inference.image_file import list_image_files
-from edgepose.spec.quantization_report import DataFolderCounts
+from edgepose.records.quantization import DataFolderCounts
+from edgepose.runtime.image_file import list_image_files
 from edgepose.trust.digests import sha256_of_bytes, sha256_of_list
 
 ANNOTATIONS_FILE_NAME = "person_keypoints.json"

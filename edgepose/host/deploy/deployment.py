@@ -1,44 +1,109 @@
-"""Carries a deployment out: every step on this machine first, the target last."""
+"""Carries a deployment out: every step on this machine first, the target last.
+
+Tells the user each step with its figure and time, and keeps them for the report.
+
+Where a bundle is installed. The command line passes one in, because ``host`` does not know ``device``.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Protocol
 
 from edgepose.errors import ModelError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
+from edgepose.host.bundle.drift_reference import drift_reference
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.data.coco import read_coco
-from edgepose.host.deploy.detector_check import (
+from edgepose.host.deploy.judgement import (
     box_loss,
     detector_agreement,
-    require_accuracy,
-    require_agreement,
-)
-from edgepose.host.deploy.judgement import (
     measure_and_judge,
     pictures_of,
+    require_accuracy,
+    require_agreement,
     require_pass_with_culprits,
     require_separate_pictures,
 )
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest, make_plan
-from edgepose.host.deploy.step_log import StepLog
-from edgepose.host.deploy.target import InstallTarget
-from edgepose.host.drift.reference import drift_reference
 from edgepose.host.evaluate.predictions import EVALUATION_SCORE_THRESHOLD
+from edgepose.host.models.artifact import ModelArtifact, open_artifact
 from edgepose.host.quantize.quantization import quantize_model
-from edgepose.host.quantize.request import QuantizationRequest
-from edgepose.host.sources.artifact import ModelArtifact, open_artifact
-from edgepose.inference.open_model import open_detector, open_pipeline
-from edgepose.spec.deployment_report import DeploymentReport
-from edgepose.spec.drift_record import DriftReference
-from edgepose.spec.evaluation_report import GateResult
-from edgepose.spec.quantization_report import TensorError
-from edgepose.spec.recipe import RECIPES
-from edgepose.spec.records import to_builtins
+from edgepose.host.quantize.recipe_choice import QuantizationRequest
+from edgepose.records.deployment_report import DeploymentReport, DeploymentStep
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.drift_record import DriftReference
+from edgepose.records.evaluation_report import GateResult
+from edgepose.records.lineage import RECIPES
+from edgepose.records.quantization import TensorError
+from edgepose.records.record import to_builtins
+from edgepose.runtime.open_model import open_detector, open_pipeline
 from edgepose.trust.bundle_reader import verify_bundle
 from edgepose.trust.digests import sha256_of_file
+
+
+class StepLog:
+    """The steps that were carried out.
+
+    Args:
+        total: Number of steps planned.
+        say: Takes one line at a time.
+    """
+
+    def __init__(self, total: int, say: Callable[[str], None]) -> None:
+        self.steps: list[DeploymentStep] = []
+        self._total = total
+        self._say = say
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Times a step.
+
+        Yields:
+            A function that takes the step's figure in words; the last one counts.
+        """
+        detail = ""
+
+        def note(text: str) -> None:
+            nonlocal detail
+            detail = text
+
+        start_ns = time.monotonic_ns()
+        yield note
+        seconds = (time.monotonic_ns() - start_ns) / 1e9
+        self.steps.append(DeploymentStep(name=name, detail=detail, seconds=round(seconds, 3)))
+        number = f"[{len(self.steps)}/{self._total}]"
+        self._say(f"{number} {name:<10} {detail}  ({seconds:.1f} s)")
+
+
+class InstallTarget(Protocol):
+    """A device root here, and later one over ssh."""
+
+    def check(self, profile: DeviceProfile) -> None:
+        """Refuses a target of no use, before any work and without changing it.
+
+        Raises:
+            EdgeposeError: It belongs to something else, to another profile, or cannot be written.
+        """
+        ...
+
+    def next_version(self) -> int:
+        """The bundle version that comes after everything installed so far."""
+        ...
+
+    def install(self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]) -> dict[str, Any]:
+        """Installs a bundle; returns the record of the installation.
+
+        Raises:
+            EdgeposeError: It failed; the version before is active.
+        """
+        ...
+
 
 _RUNNABLE = frozenset({"onnx", "tflite"})
 
@@ -164,7 +229,7 @@ def _prepare(
 
 
 def _has_fixed_sizes(model: ModelArtifact) -> bool:
-    from edgepose.inference.open_model import open_backend
+    from edgepose.runtime.open_model import open_backend
 
     try:
         open_backend(model.path)

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.errors import ConfigError, DeployError
-from edgepose.spec.device_profile import DeviceProfile
-from edgepose.spec.packaged_data import packaged_folder
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.files import packaged_folder
 from edgepose.trust.digests import sha256_of_list
 
 _FOLDER = "requirements/device"

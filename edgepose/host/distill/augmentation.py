@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.inference.preprocess import Image
 from edgepose.pose.boxes import grow_to_aspect
-from edgepose.pose.skeleton import Skeleton
+from edgepose.pose.skeletons import Skeleton
+from edgepose.runtime.preprocess import Image
 
 Affine = NDArray[np.float64]
 

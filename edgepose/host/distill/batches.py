@@ -25,8 +25,8 @@ from edgepose.host.distill.augmentation import (
     random_view,
     recolour,
 )
+from edgepose.host.distill.peers import Share
 from edgepose.host.distill.sample_cache import SampleCache
-from edgepose.host.distill.share import Share
 from edgepose.host.distill.students import STUDENT_SKELETON, StudentDesign
 from edgepose.host.distill.targets import (
     Target,

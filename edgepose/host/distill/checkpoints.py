@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.files import write_whole
 
 _KEPT = 2
 _PATTERN = "step-*.npz"

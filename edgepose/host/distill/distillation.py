@@ -13,6 +13,7 @@ from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.data.coco import read_coco
 from edgepose.host.distill.augmentation import AUGMENTATIONS
 from edgepose.host.distill.batches import BatchSettings, BatchSource
+from edgepose.host.distill.peers import Share
 from edgepose.host.distill.preparation import (
     Prepared,
     describe_data,
@@ -21,18 +22,22 @@ from edgepose.host.distill.preparation import (
     require_keras,
     source_text,
 )
-from edgepose.host.distill.provenance import describe_teacher, parents_of, versions
-from edgepose.host.distill.request import DistillationRequest, Observers
+from edgepose.host.distill.request import (
+    DistillationRequest,
+    Observers,
+    describe_teacher,
+    parents_of,
+    versions,
+)
 from edgepose.host.distill.retraining import answer_to, describe_answer
-from edgepose.host.distill.share import Share
 from edgepose.host.distill.students import STUDENT_SKELETON, student_spec
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.spec.distillation_report import DistillationReport, QuantizationAwareTuning, RetrainingAnswer
-from edgepose.spec.evaluation_report import EvaluationReport
-from edgepose.spec.model_spec import ModelSpec
-from edgepose.spec.records import to_json
-from edgepose.spec.whole_file import write_whole
+from edgepose.host.models.inspect import inspect_model
+from edgepose.records.distillation_report import DistillationReport, QuantizationAwareTuning, RetrainingAnswer
+from edgepose.records.evaluation_report import EvaluationReport
+from edgepose.records.files import write_whole
+from edgepose.records.model_spec import ModelSpec
+from edgepose.records.record import to_json
 
 if TYPE_CHECKING:
     # These import Keras.

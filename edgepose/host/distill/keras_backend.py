@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from edgepose.inference.backend import BackendInfo, Tensor, TensorInfo
+from edgepose.runtime.backend import BackendInfo, Tensor, TensorInfo
 
 
 class KerasBackend:

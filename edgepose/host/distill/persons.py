@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError
 from edgepose.host.data.coco import LabelledPerson, read_coco
 from edgepose.host.data.data_folder import ANNOTATIONS_FILE_NAME
-from edgepose.inference.detector import PersonDetector
-from edgepose.inference.image_file import list_image_files, read_image_rgb
-from edgepose.pose.skeleton import Skeleton
+from edgepose.pose.skeletons import Skeleton
+from edgepose.runtime.image_file import list_image_files, read_image_rgb
+from edgepose.runtime.pipeline import PersonDetector
 from edgepose.trust.digests import sha256_of_file, sha256_of_list
 
 Progress = Callable[[int, int], None]

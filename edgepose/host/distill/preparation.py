@@ -10,17 +10,15 @@ import numpy as np
 
 from edgepose.errors import ConfigError, MissingDependencyError
 from edgepose.host.distill.persons import TrainingPersons, collect_persons
-from edgepose.host.distill.provenance import AnyTeacher
-from edgepose.host.distill.request import DistillationRequest, Observers
+from edgepose.host.distill.request import AnyTeacher, DistillationRequest, Observers
 from edgepose.host.distill.sample_cache import SampleCache, open_cache
 from edgepose.host.distill.students import STUDENT_SKELETON, StudentDesign, student_named
 from edgepose.host.distill.targets import label_trust
-from edgepose.host.distill.teacher import open_teacher
-from edgepose.host.distill.teacher_conversion import runnable_teacher
-from edgepose.host.sources.locked_backend import open_locked_detector
-from edgepose.inference.open_model import RuntimeOptions
-from edgepose.spec.distillation_report import DistillationData, DistillationOptions
-from edgepose.spec.records import to_builtins
+from edgepose.host.distill.teacher import open_teacher, runnable_teacher
+from edgepose.host.models.locked_backend import open_locked_detector
+from edgepose.records.distillation_report import DistillationData, DistillationOptions
+from edgepose.records.record import to_builtins
+from edgepose.runtime.open_model import RuntimeOptions
 from edgepose.trust.digests import sha256_of_file
 
 

@@ -1,12 +1,25 @@
-"""What a distillation is asked for, and who is told of it."""
+"""What a distillation is asked for, and who is told of it.
+
+Where a student comes from, for its lineage and its record.
+
+The record of a distillation in a few lines.
+"""
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepose.host.distill.persons import ImageSource
+from edgepose.host.distill.teacher import CoordinateTeacher, HeatmapTeacher
+from edgepose.records.distillation_report import (
+    DistillationReport,
+    DistillationTeacher,
+    QuantizationAwareTuning,
+)
+from edgepose.records.lineage import ParentModel
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -82,3 +95,86 @@ class Observers:
     say: Say = field(default=lambda _line: None)
     reading: Progress = field(default=lambda _done, _total: None)
     training: Progress = field(default=lambda _done, _total: None)
+
+
+AnyTeacher = HeatmapTeacher | CoordinateTeacher
+
+_VERSIONS = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless")
+
+
+def parents_of(teacher: AnyTeacher | None) -> tuple[ParentModel, ...]:
+    """What the student's lineage names: the teacher, or nothing."""
+    if teacher is None:
+        return ()
+    return (ParentModel(file_name=teacher.file_name, sha256=teacher.sha256, step="distil: teacher"),)
+
+
+def describe_teacher(teacher: AnyTeacher | None) -> DistillationTeacher | None:
+    """The teacher as the record has it."""
+    if teacher is None:
+        return None
+    return DistillationTeacher(
+        file_name=teacher.file_name,
+        sha256=teacher.sha256,
+        targets="heatmaps" if isinstance(teacher, HeatmapTeacher) else "keypoints",
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of what trains, by package."""
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            # jax is one of two backends.
+            continue
+    return found
+
+
+def summary(report: DistillationReport, output: Path) -> str:
+    """The record in a few lines."""
+    data, options = report.data, report.options
+    taught = "labels alone" if report.teacher is None else f"{report.teacher.file_name}"
+    lines = [
+        (
+            f"{output / 'model.tflite'}: {options.student}, {report.parameters / 1e6:.2f} M parameters, "
+            f"{report.model.size_bytes / 2**20:.2f} MiB"
+        ),
+        (
+            f"  learned from {taught}: {data.persons} persons in {data.images} images, "
+            f"{data.labelled_keypoints} labelled keypoints ({data.disputed_labels} disputed), "
+            f"{report.steps_done} steps in {report.seconds / 60:.1f} min, ended by {report.ended_by}"
+        ),
+    ]
+    if report.evaluation is not None:
+        metrics = report.evaluation.metrics
+        shown = ", ".join(
+            f"{name} {figure.value:.3f}" for name, figure in metrics.items() if figure.value is not None
+        )
+        lines.append(f"  on {report.evaluation.dataset.persons} other persons: {shown}")
+    tuned = report.quantization_aware
+    if tuned is not None:
+        lines += _int8_lines(tuned, output)
+    return "\n".join(lines)
+
+
+def _int8_lines(tuned: QuantizationAwareTuning, output: Path) -> list[str]:
+    forms = {
+        "float": tuned.float_student,
+        "fake-quantized": tuned.fake_quantized,
+        "int8": tuned.converted,
+        "plain int8": tuned.plain,
+    }
+    parts = []
+    for name, figures in forms.items():
+        values = {"AP": figures.oks_ap, "PCK": figures.pck, "agreement": figures.agreement_oks}
+        shown = " ".join(f"{what} {value:.3f}" for what, value in values.items() if value is not None)
+        parts.append(f"{name} {shown or '-'}")
+    return [
+        (
+            f"{output / 'model_int8.tflite'}: integer only, {tuned.model.size_bytes / 2**20:.2f} MiB, "
+            f"{tuned.steps} steps of fine-tuning in {tuned.seconds / 60:.1f} min"
+        ),
+        f"  on {tuned.measured_on} pictures: {'; '.join(parts)}; kept: {tuned.shipped.replace('_', '-')}",
+    ]

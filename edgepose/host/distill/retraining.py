@@ -11,13 +11,13 @@ import numpy as np
 from edgepose.errors import ConfigError
 from edgepose.host.distill.persons import TrainingPerson
 from edgepose.host.distill.students import STUDENTS
-from edgepose.inference.drift_features import FEATURES, PoseSampler, Samples, no_samples, picture_samples
-from edgepose.inference.image_file import read_image_rgb
 from edgepose.pose.poses import Poses
-from edgepose.pose.skeleton import Skeleton
-from edgepose.spec.distillation_report import DriftCoverage, RetrainingAnswer
-from edgepose.spec.drift_record import DriftEvent, FeatureName, RetrainingRequest
-from edgepose.spec.records import read_json
+from edgepose.pose.skeletons import Skeleton
+from edgepose.records.distillation_report import DriftCoverage, RetrainingAnswer
+from edgepose.records.drift_record import DriftEvent, FeatureName, RetrainingRequest
+from edgepose.records.record import read_json
+from edgepose.runtime.drift_features import FEATURES, PoseSampler, Samples, no_samples, picture_samples
+from edgepose.runtime.image_file import read_image_rgb
 from edgepose.trust.digests import sha256_of_path
 
 # A model that is nobody's student is answered by the one that ships.

@@ -23,10 +23,10 @@ from edgepose.errors import ConfigError
 from edgepose.host.distill.persons import TrainingPerson, TrainingPersons
 from edgepose.host.distill.students import StudentDesign
 from edgepose.host.distill.teacher import Teacher
-from edgepose.inference.image_file import read_image_rgb
-from edgepose.inference.preprocess import Image
 from edgepose.pose.transform import ImageTransform, crop_transform
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.files import write_whole
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.preprocess import Image
 from edgepose.trust.digests import sha256_of_list
 
 Progress = Callable[[int, int], None]

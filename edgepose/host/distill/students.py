@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgepose.errors import ConfigError
-from edgepose.pose.skeleton import Skeleton
-from edgepose.pose.skeletons import COCO17
-from edgepose.spec.model_spec import HeatmapCodecSpec, InputSpec, ModelSpec
+from edgepose.pose.skeletons import COCO17, Skeleton
+from edgepose.records.model_spec import HeatmapCodecSpec, InputSpec, ModelSpec
 
 MAP_STRIDE_PX = 4
 # (x - 127.5) / 127.5 is exact on an int8 grid: one level of the input is one level of the picture.

@@ -28,15 +28,14 @@ from edgepose.errors import (
     ModelError,
 )
 from edgepose.host.distill.distillation import distil, prepare_samples
+from edgepose.host.distill.peers import Share
 from edgepose.host.distill.persons import ImageSource
 from edgepose.host.distill.request import DistillationRequest, Observers
-from edgepose.host.distill.share import Share
-from edgepose.host.distill.team import Team
-from edgepose.host.distill.worker_messages import WorkerEvent, WorkerOrder, decoded_event, encoded
+from edgepose.host.distill.team import Team, WorkerEvent, WorkerOrder, decoded_event, encoded
+from edgepose.records.distillation_report import DistillationReport
+from edgepose.records.files import open_growing
+from edgepose.records.record import read_json
 from edgepose.sandbox.python_child import start_python
-from edgepose.spec.distillation_report import DistillationReport
-from edgepose.spec.records import read_json
-from edgepose.spec.whole_file import open_growing
 
 _FAMILIES: dict[int, type[EdgeposeError]] = {
     family.exit_code: family for family in (ConfigError, MissingDependencyError, ModelError, DeviceError)

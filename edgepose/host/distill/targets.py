@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgepose.host.distill.augmentation import Affine, View, apply_affine, compose, inverse
 from edgepose.pose.codecs.heatmap import HeatmapCodec
-from edgepose.pose.skeleton import Skeleton
+from edgepose.pose.skeletons import Skeleton
 
 Maps = NDArray[np.float32]
 

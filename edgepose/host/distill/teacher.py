@@ -2,6 +2,8 @@
 
 A teacher with heatmaps on crops gives the maps themselves, averaged over the picture and its mirror image.
 Any other teacher gives keypoints and scores, and Gaussians stand in for the maps.
+
+A teacher that no runtime here loads, a Keras model or SavedModel, is converted first.
 """
 
 from __future__ import annotations
@@ -13,18 +15,21 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.errors import ConfigError, ModelError
-from edgepose.host.sources.locked_backend import LockedBackend
-from edgepose.inference.backend import Backend, real_outputs
-from edgepose.inference.model_digest import sha256_of_model
-from edgepose.inference.open_model import RuntimeOptions, load_pose_spec
-from edgepose.inference.pipeline import PosePipeline
-from edgepose.inference.preprocess import Image, Preprocessor
+from edgepose.errors import ConfigError, EdgeposeError, ModelError
+from edgepose.host.convert.conversion import ConversionRequest, Say, convert_model
+from edgepose.host.models.artifact import open_artifact
+from edgepose.host.models.locked_backend import LockedBackend
 from edgepose.pose.codecs.codec import choose_output
 from edgepose.pose.codecs.heatmap import HeatmapCodec, decode_heatmaps
-from edgepose.pose.skeleton import Skeleton
+from edgepose.pose.skeletons import Skeleton
 from edgepose.pose.transform import ImageTransform, crop_transform
-from edgepose.spec.model_spec import HeatmapCodecSpec, ModelSpec
+from edgepose.records.model_spec import HeatmapCodecSpec, ModelSpec
+from edgepose.runtime.backend import Backend, real_outputs
+from edgepose.runtime.model_file import detect_format
+from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.open_model import RuntimeOptions, load_pose_spec
+from edgepose.runtime.pipeline import PosePipeline
+from edgepose.runtime.preprocess import Image, Preprocessor
 
 Box = NDArray[np.floating]
 
@@ -207,3 +212,44 @@ def _cut(image: Image, to_cells: ImageTransform) -> tuple[Image, NDArray[np.floa
     if x1 - x0 < 1 or y1 - y0 < 1:
         raise ModelError("A person's box lies outside its picture.", "Correct the labels.")
     return np.ascontiguousarray(image[y0:y1, x0:x1]), np.array([x0, y0], np.float64)
+
+
+CONVERTED_NAME = "teacher.tflite"
+_CONVERTED = frozenset({"keras", "keras_h5", "saved_model"})
+
+
+def runnable_teacher(path: Path, spec_file: Path | None, folder: Path, say: Say) -> tuple[Path, Path | None]:
+    """The teacher itself, or its TFLite form in a folder, compared with it on every output.
+
+    Args:
+        path: The teacher.
+        spec_file: Its spec, where it carries none.
+        folder: Takes the converted file, which is used again as long as it comes from the same teacher.
+        say: Told what happens.
+
+    Returns:
+        A file that ``open_teacher`` takes, and the spec that it needs.
+
+    Raises:
+        ConfigError: The teacher is not there, or its spec is missing or wrong.
+        ModelError: The teacher is damaged, or the conversion damaged it.
+        MissingDependencyError: TensorFlow is not installed.
+    """
+    if detect_format(path) not in _CONVERTED:
+        return path, spec_file
+    converted = folder / CONVERTED_NAME
+    if not _comes_from(converted, path):
+        say(f"converting the teacher {path.name} to TFLite")
+        convert_model(ConversionRequest(open_artifact(path, spec_file), "tflite", converted, say))
+    return converted, None
+
+
+def _comes_from(converted: Path, teacher: Path) -> bool:
+    if not converted.is_file():
+        return False
+    try:
+        lineage = open_artifact(converted).lineage
+    except EdgeposeError:
+        # Left by something else; it is written anew.
+        return False
+    return lineage is not None and lineage.parents[-1].sha256 == sha256_of_model(teacher)

@@ -1,23 +1,140 @@
-"""The loop: batches in, checkpoints and figures out, from wherever it was stopped."""
+"""The loop: batches in, checkpoints and figures out, from wherever it was stopped.
+
+The log of a run: one JSON object a line, flushed, so that it can be watched.
+
+The learning rate over a run: a warm-up, then half a cosine down to almost nothing.
+
+The student on labelled pictures, by the same pipeline and scoring as ``edgepose evaluate``.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import msgspec
+
+from edgepose.errors import ConfigError
 from edgepose.host.data.coco import CocoDataset
 from edgepose.host.distill.batches import Batches
 from edgepose.host.distill.checkpoints import Checkpoint, CheckpointFolder
-from edgepose.host.distill.metrics_log import MetricsLog, SilentLog
+from edgepose.host.distill.keras_backend import KerasBackend
 from edgepose.host.distill.peers import Alone, Peers, undistributed
-from edgepose.host.distill.schedule import learning_rate
 from edgepose.host.distill.trainer import Trainer
-from edgepose.host.distill.validation import validate
-from edgepose.spec.model_spec import ModelSpec
+from edgepose.host.evaluate.figures import PCK_NAME, evaluation_weights, overall_figures
+from edgepose.host.evaluate.predictions import predict
+from edgepose.host.evaluate.scoring import score
+from edgepose.records.files import open_appending, write_whole
+from edgepose.records.model_spec import ModelSpec
+from edgepose.runtime.pipeline import PosePipeline
 from edgepose.trust.digests import sha256_of_list
+
+
+class MetricsLog:
+    """Appends lines; on resume the lines after the checkpoint are dropped first.
+
+    Args:
+        path: The file.
+        first_step: Lines from this step on are old ones that will be written again.
+    """
+
+    def __init__(self, path: Path, first_step: int = 0) -> None:
+        self._path = path
+        self._guarded(lambda: self._keep_before(first_step))
+
+    def write(self, step: int, **figures: Any) -> None:
+        """Appends one line.
+
+        Raises:
+            ConfigError: The file cannot be written.
+        """
+        line = msgspec.json.encode({"step": step, **figures}) + b"\n"
+
+        def append() -> None:
+            with os.fdopen(open_appending(self._path), "wb") as stream:
+                stream.write(line)
+
+        self._guarded(append)
+
+    def last(self, name: str) -> float | None:
+        """The newest figure of this name; None without any."""
+        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
+        found = (msgspec.json.decode(line).get(name) for line in reversed(lines))
+        return next((float(value) for value in found if value is not None), None)
+
+    def _keep_before(self, first_step: int) -> None:
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_bytes().splitlines(keepends=True):
+            try:
+                step = msgspec.json.decode(line)["step"]
+            except (msgspec.DecodeError, KeyError, TypeError):
+                # A line that a kill cut short.
+                continue
+            if step <= first_step and first_step > 0:
+                kept.append(line)
+        write_whole(self._path, kept)
+
+    def _guarded(self, act: Any) -> None:
+        try:
+            act()
+        except OSError as problem:
+            raise ConfigError(f"Cannot write {self._path}: {problem.strerror}.") from problem
+
+
+class SilentLog:
+    """The log of a process that does not lead."""
+
+    def write(self, step: int, **figures: Any) -> None:
+        """Writes nothing."""
+
+    def last(self, name: str) -> float | None:
+        """Knows nothing."""
+
+
+_WARM_UP = 0.03
+_LAST = 0.005
+
+
+def learning_rate(progress: float, peak: float) -> float:
+    """The rate at a point of the run (Loshchilov and Hutter 2017, with a linear warm-up).
+
+    Args:
+        progress: Done share of the run, 0 to 1.
+        peak: Highest rate.
+    """
+    if progress < _WARM_UP:
+        return peak * (0.01 + 0.99 * progress / _WARM_UP)
+    done = min((progress - _WARM_UP) / (1 - _WARM_UP), 1.0)
+    return peak * (_LAST + (1 - _LAST) * (1 + math.cos(math.pi * done)) / 2)
+
+
+_NAMES = ("oks_ap", "oks_ap50", "oks_ap75", PCK_NAME)
+
+
+def validate(student: Any, spec: ModelSpec, dataset: CocoDataset) -> dict[str, float | None]:
+    """AP and PCK with the labels' boxes; None where a figure cannot be measured.
+
+    Raises:
+        ConfigError: A picture is not readable or not the one that was labelled.
+        ModelError: The student gives values that are not finite.
+    """
+    return pipeline_figures(PosePipeline(KerasBackend(student), spec), dataset)
+
+
+def pipeline_figures(pipeline: PosePipeline, dataset: CocoDataset) -> dict[str, float | None]:
+    """AP and PCK of any model; see ``validate``."""
+    scores = score(predict(pipeline, dataset), dataset, {})
+    figures = overall_figures(scores, evaluation_weights(len(dataset.images), 0, 0))
+    values = {name: float(figures[name].values[0]) for name in _NAMES}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]

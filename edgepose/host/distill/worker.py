@@ -15,7 +15,7 @@ from collections.abc import Callable
 from edgepose.errors import DeviceError, EdgeposeError
 from edgepose.host.distill.distillation import distil, follow
 from edgepose.host.distill.request import Observers
-from edgepose.host.distill.worker_messages import WorkerEvent, WorkerOrder, decoded_order, encoded
+from edgepose.host.distill.team import WorkerEvent, WorkerOrder, decoded_order, encoded
 
 Work = Callable[[WorkerOrder], None]
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
-from edgepose.inference.pipeline import PosePipeline, confident
-from edgepose.inference.preprocess import Image
 from edgepose.pose.poses import Poses
 from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_matrix
+from edgepose.runtime.pipeline import PosePipeline, confident
+from edgepose.runtime.preprocess import Image
 
 # A picture and the person's box (4,) xyxy in its pixels; None for the whole picture.
 Sample = tuple[Image, NDArray[np.floating] | None]

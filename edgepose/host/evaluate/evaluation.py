@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError
 from edgepose.host.data.coco import CocoDataset, read_coco
-from edgepose.host.evaluate.bootstrap import RESAMPLES, SEED
 from edgepose.host.evaluate.figures import (
+    RESAMPLES,
+    SEED,
     Figure,
     evaluation_weights,
     keypoint_figures,
@@ -28,13 +29,9 @@ from edgepose.host.evaluate.predictions import (
 )
 from edgepose.host.evaluate.scoring import Membership, Scores, score
 from edgepose.host.evaluate.slices import MIN_GATED_PERSONS, slice_membership
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.inference.detector import PersonDetector
-from edgepose.inference.model_file import read_metadata
-from edgepose.inference.open_model import RuntimeOptions, open_detector, open_pipeline
-from edgepose.inference.pipeline import PosePipeline
-from edgepose.spec.device_profile import DeviceProfile
-from edgepose.spec.evaluation_report import (
+from edgepose.host.models.inspect import inspect_model
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.evaluation_report import (
     BaselineReport,
     BootstrapReport,
     EvaluatedData,
@@ -43,7 +40,10 @@ from edgepose.spec.evaluation_report import (
     MetricFigure,
     SliceReport,
 )
-from edgepose.spec.lineage import LINEAGE_METADATA_KEY, lineage_from_json
+from edgepose.records.lineage import LINEAGE_METADATA_KEY, lineage_from_json
+from edgepose.runtime.model_file import read_metadata
+from edgepose.runtime.open_model import RuntimeOptions, open_detector, open_pipeline
+from edgepose.runtime.pipeline import PersonDetector, PosePipeline
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from edgepose.errors import GateFailedError
 from edgepose.host.evaluate.agreement import AgreementReport
-from edgepose.spec.device_profile import DeviceProfile
-from edgepose.spec.evaluation_report import DeltaFigure, EvaluationReport, GateFailure, GateResult
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.evaluation_report import DeltaFigure, EvaluationReport, GateFailure, GateResult
 
 # The lower end of the 95 % interval may lie this many times the allowed loss below zero.
 INTERVAL_ALLOWANCE = 3.0

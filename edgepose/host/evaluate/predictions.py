@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.data.coco import CocoDataset, LabelledImage
-from edgepose.host.evaluate.matching import MAX_DETECTIONS
-from edgepose.inference.detector import PersonDetector
-from edgepose.inference.image_file import read_image_rgb
-from edgepose.inference.pipeline import PosePipeline
-from edgepose.inference.preprocess import Image
+from edgepose.host.evaluate.average_precision import MAX_DETECTIONS
 from edgepose.pose.poses import Poses
-from edgepose.pose.skeleton import Skeleton
+from edgepose.pose.skeletons import Skeleton
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.pipeline import PersonDetector, PosePipeline
+from edgepose.runtime.preprocess import Image
 
 # Weak detections cost little precision and find the last persons: the threshold of COCO evaluations.
 EVALUATION_SCORE_THRESHOLD = 0.001

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from edgepose.host.data.coco import CocoDataset, LabelledImage
 from edgepose.host.evaluate.predictions import read_labelled_image
-from edgepose.inference.preprocess import Image
 from edgepose.pose.boxes import iou_matrix
+from edgepose.runtime.preprocess import Image
 
 # Fewer persons make figures too uncertain to judge.
 MIN_GATED_PERSONS = 30

@@ -12,11 +12,11 @@ from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization.json import JSONSerializer
 
 from edgepose.errors import ConfigError, TrustError
-from edgepose.host.keys.files_to_sign import FilesToSign
 from edgepose.host.keys.key_home import KeyHome, locked, read_file, read_roots
 from edgepose.host.keys.private_keys import PrivateKeys, make_private_folder
 from edgepose.host.keys.role_documents import (
     ROLES,
+    FilesToSign,
     Moment,
     first_root,
     next_root,
@@ -24,11 +24,10 @@ from edgepose.host.keys.role_documents import (
     targets_for,
     timestamp_for,
 )
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.files import write_whole
 from edgepose.trust.anchor import parse_moment
-from edgepose.trust.bundle_metadata import MAX_ROOTS, BundleMetadata
 from edgepose.trust.metadata_verifier import SIGNED_AT_FIELD
-from edgepose.trust.signed_bundle import SignedFile
+from edgepose.trust.signed_bundle import MAX_ROOTS, BundleMetadata, SignedFile
 
 MAX_KEYS_PER_ROLE = 10
 

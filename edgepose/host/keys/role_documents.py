@@ -1,4 +1,7 @@
-"""The TUF documents as they should be next; pure: no file, no private key, no clock of its own."""
+"""The TUF documents as they should be next; pure: no file, no private key, no clock of its own.
+
+What a signature covers; apart from the signer, so that building a bundle needs no key library.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,29 @@ from datetime import datetime, timedelta
 from securesystemslib.signer import Key
 from tuf.api.metadata import MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from edgepose.host.keys.files_to_sign import DEFAULT_VALID_DAYS
-from edgepose.spec.bundle_manifest import MANIFEST_NAME
+from edgepose.records.bundle_manifest import MANIFEST_NAME
 from edgepose.trust.digests import sha256_of_bytes
 from edgepose.trust.metadata_verifier import SIGNED_AT_FIELD
 from edgepose.trust.signed_bundle import SignedFile
+
+# A bundle that waits longer before it is installed has to be signed again.
+DEFAULT_VALID_DAYS = 90
+
+
+@dataclass(frozen=True)
+class FilesToSign:
+    """What a bundle's signature covers.
+
+    Attributes:
+        files: Path to size and digest of every file, the manifest among them.
+        bundle_version: The bundle's version.
+        profile_id: The profile that it is for.
+    """
+
+    files: Mapping[str, SignedFile]
+    bundle_version: int
+    profile_id: str
+
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 ROOT_DAYS = 730

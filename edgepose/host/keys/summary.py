@@ -10,7 +10,7 @@ from tuf.api.metadata import Metadata
 from edgepose.errors import TrustError
 from edgepose.host.keys.key_home import KeyHome, read_file, read_roots
 from edgepose.host.keys.role_documents import ROLES
-from edgepose.spec.records import Record
+from edgepose.records.record import Record
 from edgepose.trust.anchor import root_fingerprint
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgepose.host.model_card.figures import NOT_MEASURED, NOT_STATED, with_interval
 from edgepose.host.model_card.markdown import Cell, Code, table
 from edgepose.host.model_card.material import CardMaterial
-from edgepose.spec.evaluation_report import EvaluationReport, SliceReport
+from edgepose.records.evaluation_report import EvaluationReport, SliceReport
 
 METRICS = {"oks_ap": "AP", "oks_ap50": "AP50", "oks_ap75": "AP75", "oks_ar": "AR", "pck@0.2": "PCK@0.2"}
 _SHORT_DIGEST = 12

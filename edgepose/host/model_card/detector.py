@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgepose.host.model_card.figures import NOT_MEASURED, number
 from edgepose.host.model_card.markdown import Cell, paragraph, table
 from edgepose.host.model_card.material import CardMaterial
-from edgepose.spec.detector_evaluation_report import DetectorFigures, EmptyPictures
+from edgepose.records.evaluation_report import DetectorFigures, EmptyPictures
 
 _WHAT = (
     "Box AP is COCO's over IoU 0.50 to 0.95, AP50 that at IoU 0.50; recall is the share of persons found "

@@ -6,7 +6,7 @@ from edgepose.host.model_card.accuracy import METRICS, evaluated_as
 from edgepose.host.model_card.figures import NOT_STATED, difference, with_interval
 from edgepose.host.model_card.markdown import bullets, paragraph
 from edgepose.host.model_card.material import CardMaterial
-from edgepose.spec.evaluation_report import EvaluationReport, MetricFigure
+from edgepose.records.evaluation_report import EvaluationReport, MetricFigure
 
 # How many of the worst are named.
 _WORST = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edgepose.spec.evaluation_report import DeltaFigure, Interval, MetricFigure
+from edgepose.records.evaluation_report import DeltaFigure, Interval, MetricFigure
 
 NOT_MEASURED = "not measured"
 NOT_STATED = "not stated"

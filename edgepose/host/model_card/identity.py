@@ -7,9 +7,9 @@ from typing import Any
 from edgepose.host.model_card.figures import NOT_MEASURED, NOT_STATED
 from edgepose.host.model_card.markdown import Cell, Code, bullets, code_block, paragraph, table, text
 from edgepose.host.model_card.material import CardMaterial, CardModel, CardRecord, belongs_to
-from edgepose.spec.detector_distillation_report import DetectorDistillationReport
-from edgepose.spec.model_report import TensorReport
-from edgepose.spec.model_spec import ModelSpec
+from edgepose.records.distillation_report import DetectorDistillationReport
+from edgepose.records.lineage import TensorReport
+from edgepose.records.model_spec import ModelSpec
 
 
 def details(material: CardMaterial) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from edgepose.host.model_card.figures import NOT_MEASURED, number
 from edgepose.host.model_card.markdown import Cell, paragraph, table
 from edgepose.host.model_card.material import CardMaterial
-from edgepose.inference.benchmark import MLPERF_DURATION_S
-from edgepose.spec.benchmark_report import BenchmarkDevice, BenchmarkReport
+from edgepose.records.benchmark_report import BenchmarkDevice, BenchmarkReport
+from edgepose.runtime.benchmark import MLPERF_DURATION_S
 
 _HEADERS = (
     "model", "device", "runtime", "threads", "p50 ms", "p95 ms", "preprocess, infer, decode ms", "memory MiB",

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Generic, TypeVar
 
-from edgepose.spec.benchmark_report import BenchmarkReport
-from edgepose.spec.detector_distillation_report import DetectorDistillationReport
-from edgepose.spec.detector_evaluation_report import DetectorEvaluationReport
-from edgepose.spec.distillation_report import DistillationReport
-from edgepose.spec.evaluation_report import EvaluationReport
-from edgepose.spec.model_card_notes import ModelCardNotes
-from edgepose.spec.model_report import ModelInspection
-from edgepose.spec.records import Record
+from edgepose.records.benchmark_report import BenchmarkReport
+from edgepose.records.distillation_report import DetectorDistillationReport, DistillationReport
+from edgepose.records.evaluation_report import DetectorEvaluationReport, EvaluationReport
+from edgepose.records.lineage import ModelInspection
+from edgepose.records.model_card_notes import ModelCardNotes
+from edgepose.records.record import Record
 
 ReportType = TypeVar("ReportType", bound=Record)
 

@@ -17,17 +17,15 @@ from edgepose.host.model_card.material import (
     belongs_to,
     digests_of,
 )
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.inference.model_file import read_metadata
-from edgepose.spec.benchmark_report import BenchmarkReport
-from edgepose.spec.detector_distillation_report import DetectorDistillationReport
-from edgepose.spec.detector_evaluation_report import DetectorEvaluationReport
-from edgepose.spec.device_profile import load_profiles
-from edgepose.spec.distillation_report import DistillationReport
-from edgepose.spec.evaluation_report import EvaluationReport
-from edgepose.spec.lineage import LINEAGE_METADATA_KEY, lineage_from_json
-from edgepose.spec.model_card_notes import read_notes
-from edgepose.spec.records import from_builtins, read_text
+from edgepose.host.models.inspect import inspect_model
+from edgepose.records.benchmark_report import BenchmarkReport
+from edgepose.records.device_profile import load_profiles
+from edgepose.records.distillation_report import DetectorDistillationReport, DistillationReport
+from edgepose.records.evaluation_report import DetectorEvaluationReport, EvaluationReport
+from edgepose.records.lineage import LINEAGE_METADATA_KEY, lineage_from_json
+from edgepose.records.model_card_notes import read_notes
+from edgepose.records.record import from_builtins, read_text
+from edgepose.runtime.model_file import read_metadata
 from edgepose.trust.digests import sha256_of_bytes
 
 # A student learned from its teacher; it is not the same network in another form.

@@ -6,7 +6,7 @@ from edgepose.host.model_card.accuracy import METRICS, evaluated_as
 from edgepose.host.model_card.figures import NOT_MEASURED, difference, number
 from edgepose.host.model_card.markdown import Cell, paragraph, table
 from edgepose.host.model_card.material import CardMaterial
-from edgepose.spec.distillation_report import DistillationReport
+from edgepose.records.distillation_report import DistillationReport
 
 
 def against_baselines(material: CardMaterial) -> str:

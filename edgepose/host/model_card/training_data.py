@@ -5,8 +5,7 @@ from __future__ import annotations
 from edgepose.host.model_card.figures import NOT_MEASURED
 from edgepose.host.model_card.markdown import Cell, Code, table
 from edgepose.host.model_card.material import CardMaterial
-from edgepose.spec.detector_distillation_report import DetectorDistillationReport
-from edgepose.spec.distillation_report import DistillationReport
+from edgepose.records.distillation_report import DetectorDistillationReport, DistillationReport
 
 
 def training_data(material: CardMaterial) -> str:

@@ -2,17 +2,37 @@
 
 Converters and quantizers leave ops in float without an error. So after every step the file itself is
 read, op by op and type by type.
+
+The op audit of an ONNX file in QDQ form.
+
+In QDQ form every op is written in float between DequantizeLinear and QuantizeLinear, and the runtime
+fuses the three into an integer kernel, where it has one. An op counts as integer when there is such a
+kernel, all its float inputs come from DequantizeLinear and all its float outputs go to QuantizeLinear; an
+activation right behind an op (Conv, Relu, QuantizeLinear) is fused with it. In a file of signed activations,
+which is made for TensorRT, so is the addition behind a convolution. Stored biases may be float: they are
+added to the sum of products.
+
+The op audit of a TFLite file.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgepose.errors import ModelError
-from edgepose.inference.model_file import detect_format
-from edgepose.spec.recipe import QuantizationRecipe
+from edgepose.host.quantize.qdq.placement import (
+    CONVERSIONS,
+    FUSED_ACTIVATIONS,
+    INTEGER_KERNELS,
+    WEIGHTED,
+    data_positions,
+)
+from edgepose.host.quantize.tflite_graph import op_name, read_tflite, tensor_name
+from edgepose.records.lineage import QuantizationRecipe
+from edgepose.runtime.model_file import detect_format
 
 _SHOWN = 5
 
@@ -63,12 +83,8 @@ def audit_model(path: Path) -> OpAudit:
     """
     model_format = detect_format(path)
     if model_format == "tflite":
-        from edgepose.host.quantize.audit_tflite import audit_tflite
-
         return audit_tflite(path.read_bytes())
     if model_format == "onnx":
-        from edgepose.host.quantize.audit_onnx import audit_onnx
-
         return audit_onnx(path)
     raise ModelError(f"{path.name} is a {model_format} model; the op audit reads TFLite and ONNX.")
 
@@ -116,3 +132,194 @@ def _not_excluded(ops: tuple[AuditedOp, ...], excluded: set[str]) -> list[Audite
 def _listed(ops: list[AuditedOp]) -> str:
     shown = ", ".join(f"{op.op} '{op.name}'" for op in ops[:_SHOWN])
     return shown if len(ops) <= _SHOWN else f"{shown} and {len(ops) - _SHOWN} more"
+
+
+_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+
+
+def audit_onnx(path: Path) -> OpAudit:
+    """Reads every node of the main graph.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    import onnx
+
+    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+    reader = _GraphReader(model.graph)
+    nodes = list(model.graph.node)
+    return OpAudit(
+        ops=dict(Counter(node.op_type for node in nodes).most_common()),
+        float_ops=tuple(reader.unit(node) for node in nodes if reader.computes_in_float(node)),
+        wide_weights=tuple(_entry(node) for node in nodes if reader.stores_float32_weights(node)),
+        integer_only=not reader.float_tensors,
+    )
+
+
+def _entry(node: Any) -> AuditedOp:
+    return AuditedOp(node.op_type, node.name or node.output[0], tuple(node.output))
+
+
+class _GraphReader:
+    """Who writes and who reads each tensor, and which are float."""
+
+    def __init__(self, graph: Any) -> None:
+        from onnx import TensorProto
+
+        float_types = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
+        values = (*graph.value_info, *graph.input, *graph.output)
+        self.float_tensors = {v.name for v in values if v.type.tensor_type.elem_type in float_types}
+        self._stored = {i.name: i.data_type for i in graph.initializer}
+        # Scales are float by definition and say nothing about how an op computes.
+        self.float_tensors |= {
+            name
+            for node in graph.node
+            if node.op_type not in CONVERSIONS
+            for name in node.input
+            if self._stored.get(name) in float_types
+        }
+        self._producer = {name: node for node in graph.node for name in node.output}
+        self._readers: dict[str, list[Any]] = defaultdict(list)
+        for node in graph.node:
+            for name in node.input:
+                self._readers[name].append(node)
+        self._float32, self._int8 = TensorProto.FLOAT, TensorProto.INT8
+
+    def computes_in_float(self, node: Any) -> bool:
+        """Whether a node works on values that no DequantizeLinear and QuantizeLinear encloses."""
+        if node.op_type in CONVERSIONS or self._casts_stored_weights(node) or node.op_type == "Constant":
+            return False
+        head = self._fused_head(node)
+        if head is not None:
+            return self.computes_in_float(head)
+        data = [node.input[i] for i in data_positions(node.op_type, len(node.input))]
+        if node.op_type in WEIGHTED:
+            data = [*data[:2], *(name for name in data[2:] if name not in self._stored)]
+        inputs = [name for name in data if name in self.float_tensors]
+        outputs = [name for name in node.output if name in self.float_tensors]
+        if (inputs or outputs) and node.op_type not in INTEGER_KERNELS:
+            return True
+        if not all(map(self._is_dequantized, inputs)):
+            return True
+        # TensorRT's int8 convolutions may write float; files with signed activations are made for it.
+        if node.op_type in WEIGHTED and any(map(self._is_signed, inputs)):
+            return False
+        return not all(map(self._is_quantized, outputs))
+
+    def unit(self, node: Any) -> AuditedOp:
+        """What is said about a float node; an activation that is fused with it goes by its names too."""
+        names = list(node.output)
+        before_it = [self._producer[name] for name in node.input[:1] if name in self._producer]
+        for one in (*before_it, *self._readers[node.output[0]]):
+            before, after = (one, node) if one in before_it else (node, one)
+            if after.op_type in FUSED_ACTIVATIONS and self._is_fused(before, before.output[0]):
+                names += [name for name in (one.name, *one.output) if name]
+        return AuditedOp(node.op_type, node.name or node.output[0], tuple(names))
+
+    def stores_float32_weights(self, node: Any) -> bool:
+        """Whether a weighted node reads float32 weights straight from the file."""
+        if node.op_type not in WEIGHTED or len(node.input) < 2:
+            return False
+        return any(self._stored.get(name) == self._float32 for name in node.input[:2])
+
+    def _casts_stored_weights(self, node: Any) -> bool:
+        return node.op_type == "Cast" and node.input[0] in self._stored
+
+    def _is_dequantized(self, name: str) -> bool:
+        producer = self._producer.get(name)
+        if producer is None:
+            return False
+        if producer.op_type == "DequantizeLinear":
+            return True
+        return self._is_fused(producer, name)
+
+    def _is_signed(self, name: str) -> bool:
+        """Whether a computed tensor comes from int8, as TensorRT wants it, not from uint8."""
+        producer = self._producer.get(name)
+        if producer is None or producer.op_type != "DequantizeLinear" or producer.input[0] in self._stored:
+            return False
+        return self._stored.get(producer.input[2]) == self._int8
+
+    def _is_fused(self, producer: Any, name: str) -> bool:
+        """Whether ``name`` only leads from an op to the activation or addition that is fused with it."""
+        readers = self._readers[name]
+        if len(readers) != 1 or producer.op_type in CONVERSIONS:
+            return False
+        if readers[0].op_type in FUSED_ACTIVATIONS:
+            return producer.op_type not in FUSED_ACTIVATIONS
+        return self._is_fused_sum(producer, readers[0], name)
+
+    def _fused_head(self, node: Any) -> Any | None:
+        """The op that an activation is one with."""
+        head = self._producer.get(node.input[0]) if node.op_type in FUSED_ACTIVATIONS else None
+        return head if head is not None and self._is_fused(head, node.input[0]) else None
+
+    def _is_fused_sum(self, producer: Any, reader: Any, name: str) -> bool:
+        """Whether TensorRT adds ``name`` to the other, dequantized summand within the convolution."""
+        if reader.op_type != "Add" or producer.op_type not in _CONVOLUTIONS:
+            return False
+        others = [self._producer.get(other) for other in reader.input if other != name]
+        sources = [self._producer.get(producer.input[0]), *others]
+        return len(others) == 1 and all(map(self._dequantizes_signed, sources))
+
+    def _dequantizes_signed(self, node: Any | None) -> bool:
+        if node is None or node.op_type != "DequantizeLinear" or len(node.input) < 3:
+            return False
+        return bool(self._stored.get(node.input[2]) == self._int8)
+
+    def _is_quantized(self, name: str) -> bool:
+        readers = self._readers[name]
+        if not readers:
+            return False
+        if all(reader.op_type == "QuantizeLinear" for reader in readers):
+            return True
+        return self._is_fused(self._producer[name], name)
+
+
+_CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
+# Position of the stored weights among an op's inputs (the kernels' documentation in schema.fbs).
+_WEIGHT_INPUT = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
+
+
+def audit_tflite(model: bytes) -> OpAudit:
+    """Reads every op of every subgraph."""
+    return audit_tflite_graph(read_tflite(model))
+
+
+def audit_tflite_graph(graph: Any) -> OpAudit:
+    """The same for a file that was unpacked already (``read_tflite``)."""
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    float_types = {TensorType.FLOAT16, TensorType.FLOAT32, TensorType.FLOAT64, TensorType.BFLOAT16}
+    ops: Counter[str] = Counter()
+    float_ops: list[AuditedOp] = []
+    wide_weights: list[AuditedOp] = []
+    for subgraph in graph.subgraphs:
+        for op in subgraph.operators:
+            name = op_name(graph, op)
+            ops[name] += 1
+            tensors = [subgraph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
+            outputs = tuple(tensor_name(subgraph.tensors[i]) for i in op.outputs)
+            entry = AuditedOp(name, outputs[0] if outputs else "", outputs)
+            if name not in _CONVERSIONS and any(t.type in float_types for t in tensors):
+                float_ops.append(entry)
+            if _stores_float32_weights(graph, subgraph, op, name):
+                wide_weights.append(entry)
+    every_tensor = (tensor for subgraph in graph.subgraphs for tensor in subgraph.tensors)
+    return OpAudit(
+        ops=dict(ops.most_common()),
+        float_ops=tuple(float_ops),
+        wide_weights=tuple(wide_weights),
+        integer_only=not any(tensor.type in float_types for tensor in every_tensor),
+    )
+
+
+def _stores_float32_weights(graph: Any, subgraph: Any, op: Any, name: str) -> bool:
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    position = _WEIGHT_INPUT.get(name)
+    if position is None or op.inputs[position] < 0:
+        return False
+    tensor = subgraph.tensors[op.inputs[position]]
+    data = graph.buffers[tensor.buffer].data
+    return bool(tensor.type == TensorType.FLOAT32 and data is not None and len(data))

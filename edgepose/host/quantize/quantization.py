@@ -20,40 +20,40 @@ from edgepose.host.data.audit.fitness import refuse_unfit
 from edgepose.host.data.calibration_set import CalibrationSet, calibration_crops
 from edgepose.host.data.data_folder import DataFolder, open_data_folder
 from edgepose.host.evaluate.agreement import AgreementReport
+from edgepose.host.models.artifact import ModelArtifact, open_artifact, write_metadata
+from edgepose.host.models.inspect import inspect_model
 from edgepose.host.quantize.audit import audit_model, refuse_silent_float
 from edgepose.host.quantize.delegates.check import check_delegate
 from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, culprits_text
-from edgepose.host.quantize.representative import RepresentativeInputs
-from edgepose.host.quantize.request import QuantizationRequest, QuantizationResult
-from edgepose.host.quantize.static_quantization import StaticResult, quantize_static
-from edgepose.host.quantize.tensor_errors import measure_tensor_errors
-from edgepose.host.quantize.verification import (
+from edgepose.host.quantize.recipe_choice import QuantizationRequest, QuantizationResult
+from edgepose.host.quantize.static_quantization import (
+    StaticResult,
     agreement_with_parent,
     neutral_input,
+    quantize_static,
     refuse_non_finite,
     same_interface,
 )
-from edgepose.host.sources.artifact import ModelArtifact, open_artifact
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.host.sources.metadata import write_metadata
-from edgepose.inference.backend import Backend
-from edgepose.inference.open_model import open_backend
-from edgepose.spec.lineage import (
+from edgepose.host.quantize.tensor_errors import measure_tensor_errors
+from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
+from edgepose.records.files import write_whole
+from edgepose.records.lineage import (
     LINEAGE_METADATA_KEY,
     CalibrationRecord,
     Lineage,
     ParentModel,
+    QuantizationRecipe,
     lineage_to_json,
 )
-from edgepose.spec.model_spec import SPEC_METADATA_KEY, spec_to_json
-from edgepose.spec.quantization_report import (
+from edgepose.records.model_spec import SPEC_METADATA_KEY, spec_to_json
+from edgepose.records.quantization import (
     CalibrationReport,
     QuantizationReport,
     RepairStep,
     TensorError,
 )
-from edgepose.spec.recipe import QuantizationRecipe
-from edgepose.spec.whole_file import write_whole
+from edgepose.runtime.backend import Backend
+from edgepose.runtime.open_model import open_backend
 
 _PRECISION = {"static": "int8", "dynamic": "int8", "cast": "float16"}
 _TOOLS = {

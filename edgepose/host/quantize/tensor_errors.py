@@ -1,4 +1,7 @@
-"""Where the quantized model leaves its float parent: the error of every tensor that both have."""
+"""Where the quantized model leaves its float parent: the error of every tensor that both have.
+
+Every intermediate tensor of an ONNX model: the very reader that calibrates on a device.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.representative import RepresentativeInputs
-from edgepose.inference.backend import Backend
-from edgepose.inference.model_file import detect_format
-from edgepose.spec.quantization_report import TensorError
+from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
+from edgepose.records.quantization import TensorError
+from edgepose.runtime.backend import Backend
+from edgepose.runtime.backends.onnxruntime_tensors import OnnxTensors
+from edgepose.runtime.model_file import detect_format
+
+__all__ = ["OnnxTensors"]
+
 
 # Under this many of a tensor's 256 steps a channel is little more than noise.
 _STARVED_STEPS = 8
@@ -106,10 +113,9 @@ def worst_tensors_text(errors: Sequence[TensorError], most: int = 5) -> str:
 
 def _reader_of(path: Path) -> Callable[[Path], KeptTensors]:
     if detect_format(path) == "tflite":
-        from edgepose.inference.backends.litert_tensors import TfliteTensors
+        from edgepose.runtime.backends.litert_tensors import TfliteTensors
 
         return TfliteTensors
-    from edgepose.host.quantize.tensors_onnx import OnnxTensors
 
     return OnnxTensors
 

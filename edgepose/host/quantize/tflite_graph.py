@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgepose.errors import ConfigError, ModelError
-from edgepose.spec.recipe import QuantizationRecipe
+from edgepose.records.lineage import QuantizationRecipe
 
 # What the inner, integer tensor of a renamed output is called.
 INTEGER_OUTPUT_SUFFIX = "_quantized"

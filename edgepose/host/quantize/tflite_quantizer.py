@@ -21,7 +21,7 @@ from edgepose.host.quantize.tflite_graph import (
     refuse_weights_beyond_float16,
     with_parent_output_names,
 )
-from edgepose.spec.recipe import QuantizationRecipe
+from edgepose.records.lineage import QuantizationRecipe
 
 Progress = Callable[[int, int], None]
 

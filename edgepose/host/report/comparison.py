@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgepose.host.report.axis import drawable, drawable_interval
 from edgepose.host.report.material import ReportMaterial
-from edgepose.host.report.plots.bars import Bar
-from edgepose.host.report.plots.whiskers import WhiskerRow
-from edgepose.spec.evaluation_report import DeltaFigure, EvaluationReport, MetricFigure
+from edgepose.host.report.plots.bars import Bar, WhiskerRow
+from edgepose.host.report.plots.frame import drawable, drawable_interval
+from edgepose.records.evaluation_report import DeltaFigure, EvaluationReport, MetricFigure
 
 METRICS = {"oks_ap": "AP", "oks_ap50": "AP50", "oks_ap75": "AP75", "oks_ar": "AR", "pck@0.2": "PCK@0.2"}
 PCK = "pck@0.2"

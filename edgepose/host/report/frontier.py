@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from edgepose.host.report.axis import drawable, drawable_interval
 from edgepose.host.report.material import ReportMaterial, ReportRecord
-from edgepose.spec.benchmark_report import BenchmarkReport
-from edgepose.spec.evaluation_report import EvaluatedData, EvaluationReport, MetricFigure
+from edgepose.host.report.plots.frame import drawable, drawable_interval
+from edgepose.records.benchmark_report import BenchmarkReport
+from edgepose.records.evaluation_report import EvaluatedData, EvaluationReport, MetricFigure
 
 
 @dataclass(frozen=True)

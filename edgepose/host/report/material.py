@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Generic, TypeVar
 
-from edgepose.spec.benchmark_report import BenchmarkReport
-from edgepose.spec.deployment_report import DeploymentReport
-from edgepose.spec.device_status import HealthReport, StatusReport
-from edgepose.spec.distillation_report import DistillationReport
-from edgepose.spec.evaluation_report import EvaluatedData, EvaluationReport, GateResult
-from edgepose.spec.quantization_report import QuantizationReport
-from edgepose.spec.records import Record
+from edgepose.records.benchmark_report import BenchmarkReport
+from edgepose.records.deployment_report import DeploymentReport
+from edgepose.records.device_status import HealthReport, StatusReport
+from edgepose.records.distillation_report import DistillationReport
+from edgepose.records.evaluation_report import EvaluatedData, EvaluationReport, GateResult
+from edgepose.records.quantization import QuantizationReport
+from edgepose.records.record import Record
 
 ReportType = TypeVar("ReportType", bound=Record)
 SHORT_DIGEST = 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgepose.host.report.markup import Markup, element, joined
+from edgepose.host.report.markup import STYLE, Markup, element, joined
 from edgepose.host.report.material import ReportMaterial
 from edgepose.host.report.sections import (
     accuracy_latency,
@@ -15,7 +15,6 @@ from edgepose.host.report.sections import (
     sources,
     training,
 )
-from edgepose.host.report.style import STYLE
 
 # No script, no font, no picture but those inside the page; nothing is ever fetched.
 CONTENT_SECURITY_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -13,7 +13,7 @@ import numpy as np
 from edgepose.errors import ConfigError
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import skeleton_named
-from edgepose.spec.records import Record, read_text
+from edgepose.records.record import Record, read_text
 
 _LARGEST_PX = 1e6
 

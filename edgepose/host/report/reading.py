@@ -18,13 +18,13 @@ from edgepose.host.report.material import (
     TrainingCurve,
 )
 from edgepose.host.report.training_log import read_training_log
-from edgepose.spec.benchmark_report import BenchmarkReport
-from edgepose.spec.deployment_report import DeploymentReport
-from edgepose.spec.device_status import HealthReport, StatusReport
-from edgepose.spec.distillation_report import DistillationReport
-from edgepose.spec.evaluation_report import EvaluationReport, GateResult
-from edgepose.spec.quantization_report import QuantizationReport
-from edgepose.spec.records import Record, from_builtins, read_text
+from edgepose.records.benchmark_report import BenchmarkReport
+from edgepose.records.deployment_report import DeploymentReport
+from edgepose.records.device_status import HealthReport, StatusReport
+from edgepose.records.distillation_report import DistillationReport
+from edgepose.records.evaluation_report import EvaluationReport, GateResult
+from edgepose.records.quantization import QuantizationReport
+from edgepose.records.record import Record, from_builtins, read_text
 from edgepose.trust.digests import sha256_of_bytes
 
 _KINDS: dict[str, type[Record]] = {

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgepose.host.report.axis import drawable
 from edgepose.host.report.material import TrainingCurve
-from edgepose.spec.records import read_text
+from edgepose.host.report.plots.frame import drawable
+from edgepose.records.record import read_text
 
 
 def read_training_log(path: Path) -> TrainingCurve:

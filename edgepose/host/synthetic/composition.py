@@ -7,19 +7,20 @@ from dataclasses import replace
 import numpy as np
 
 from edgepose.errors import ConfigError
-from edgepose.host.synthetic.activities import sample_activity, sample_posture
 from edgepose.host.synthetic.camera import Camera
 from edgepose.host.synthetic.canvas import Light
 from edgepose.host.synthetic.figure import Figure, Looks, stand
-from edgepose.host.synthetic.furniture import ground_place, sample_things, thing_in_front
-from edgepose.host.synthetic.joints import Vector
-from edgepose.host.synthetic.outfit import sample_outfit
-from edgepose.host.synthetic.scene import Scene
-from edgepose.host.synthetic.skeleton import sample_build
-from edgepose.host.synthetic.solids import Solid
-from edgepose.host.synthetic.stage import Stage
-from edgepose.host.synthetic.style import STYLES, Style, StyleName, sample_exposure
-from edgepose.host.synthetic.surroundings import sample_surroundings
+from edgepose.host.synthetic.repertoire import sample_activity, sample_posture
+from edgepose.host.synthetic.skeleton import Vector, sample_build
+from edgepose.host.synthetic.stage import Scene, Stage
+from edgepose.host.synthetic.style import STYLES, Style, StyleName, sample_exposure, sample_outfit
+from edgepose.host.synthetic.surfaces import Solid
+from edgepose.host.synthetic.surroundings import (
+    ground_place,
+    sample_surroundings,
+    sample_things,
+    thing_in_front,
+)
 
 SMALLEST_SIDE_PX = 32
 # Free share of the picture on each side where nobody is to be cut.

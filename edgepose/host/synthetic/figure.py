@@ -8,11 +8,10 @@ import numpy as np
 
 from edgepose.host.synthetic.body import body_cones
 from edgepose.host.synthetic.camera import Camera
-from edgepose.host.synthetic.joints import INDEX, Vector, rotation
-from edgepose.host.synthetic.outfit import Outfit
 from edgepose.host.synthetic.repertoire import ACTIVITIES
-from edgepose.host.synthetic.skeleton import Build, body_pose
-from edgepose.host.synthetic.solids import Box, RoundedCone
+from edgepose.host.synthetic.skeleton import INDEX, Build, Vector, body_pose, rotation
+from edgepose.host.synthetic.style import Outfit
+from edgepose.host.synthetic.surfaces import Box, RoundedCone
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,9 @@
-"""Draws figures in their surroundings and says what is true about them."""
+"""Draws figures in their surroundings and says what is true about them.
+
+What is true about persons in a picture: from the camera's geometry and from the depth buffer.
+
+A picture with everything that is true about the persons in it.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +15,106 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.synthetic.camera import Camera
-from edgepose.host.synthetic.canvas import THING, Canvas, Light, draw_solids
+from edgepose.host.synthetic.camera import Camera, photograph
+from edgepose.host.synthetic.canvas import SUPERSAMPLING, THING, Canvas, Light, draw_solids
 from edgepose.host.synthetic.figure import Figure
-from edgepose.host.synthetic.labels import PersonTruth, person_truth
-from edgepose.host.synthetic.photography import photograph
-from edgepose.host.synthetic.scene import Scene
-from edgepose.host.synthetic.solids import RoundedCone, Solid
+from edgepose.host.synthetic.skeleton import Vector
 from edgepose.host.synthetic.style import Exposure
-from edgepose.host.synthetic.surfaces import Plane
+from edgepose.host.synthetic.surfaces import Plane, RoundedCone, Solid
 from edgepose.host.synthetic.surroundings import Surroundings, cast_shadows, paint_surroundings
+
+# How far below the visible surface a keypoint may lie and still count as seen, in body heights: COCO's limb
+# keypoints are inside the body, those of the face on it.
+_SEEN_DEPTH = np.array(
+    [0.02] * 3 + [0.03] * 2 + [0.065] * 2 + [0.05] * 4 + [0.1] * 2 + [0.065] * 2 + [0.05] * 2
+)
+
+
+@dataclass(frozen=True)
+class PersonTruth:
+    """Labels of one person; see ``Scene`` for the conventions."""
+
+    keypoints_px: NDArray[np.float32]
+    visibility: NDArray[np.int64]
+    box_xyxy_px: NDArray[np.float32]
+    area_px2: float
+
+
+def person_truth(
+    canvas: Canvas, owner: int, keypoints: tuple[Vector, Vector], height_m: float
+) -> PersonTruth:
+    """Labels of one person.
+
+    Args:
+        canvas: Everything drawn.
+        owner: The person's index in it.
+        keypoints: In the picture (17, 2) and in the camera's space (17, 3).
+        height_m: The person's height.
+    """
+    points_px, points_m = keypoints
+    rows, columns = np.nonzero(canvas.owner == owner)
+    box = np.zeros(4)
+    if rows.size:
+        box[:] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    visibility = _visibility(canvas, owner, points_px, points_m[:, 2] - _SEEN_DEPTH * height_m)
+    return PersonTruth(
+        points_px.astype(np.float32),
+        visibility,
+        (box / SUPERSAMPLING).astype(np.float32),
+        len(rows) / SUPERSAMPLING**2,
+    )
+
+
+def _visibility(canvas: Canvas, owner: int, points_px: Vector, nearest_m: Vector) -> NDArray[np.int64]:
+    """(17,): the surface in front of a keypoint is the person's own and not nearer than ``nearest_m``."""
+    height, width = canvas.owner.shape
+    # The middle of the picture is the middle of the finer grid too.
+    column, row = np.round((points_px + 0.5) * SUPERSAMPLING - 0.5).astype(int).T
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    column, row = np.clip(column, 0, width - 1), np.clip(row, 0, height - 1)
+    seen = (canvas.owner[row, column] == owner) & (canvas.depth_m[row, column] >= nearest_m)
+    return np.where(inside, np.where(seen, 2, 1), 0).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A generated picture and its exact labels, COCO-17 order.
+
+    Pixel centres have whole coordinates: (0, 0) is the centre of the first pixel.
+
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        keypoints_px: float32 (N, 17, 2), x then y, exact wherever the keypoint is, outside the picture too.
+        visibility: int64 (N, 17), COCO's: 0 outside the picture, 1 hidden by something, 2 seen.
+        boxes_xyxy_px: float32 (N, 4), tight around what is seen, as in COCO; zeros where nothing is.
+        areas_px2: float32 (N,), what is seen.
+        person_ids: int64 (N,), the same person has the same number in all frames of a clip.
+        activities: What each person does, N names.
+    """
+
+    image: NDArray[np.uint8]
+    keypoints_px: NDArray[np.float32]
+    visibility: NDArray[np.int64]
+    boxes_xyxy_px: NDArray[np.float32]
+    areas_px2: NDArray[np.float32]
+    person_ids: NDArray[np.int64]
+    activities: tuple[str, ...]
+
+    @property
+    def persons(self) -> int:
+        """Number of persons N."""
+        return len(self.areas_px2)
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """(N, 17), where a keypoint is seen."""
+        return self.visibility == 2
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the picture in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
 
 _FOLDS = 0.06
 

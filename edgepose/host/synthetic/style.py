@@ -1,11 +1,16 @@
-"""How difficult pictures are, and the light they are taken in."""
+"""How difficult pictures are, and the light they are taken in.
+
+What figures wear.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
+
+from edgepose.host.synthetic.surfaces import Color, Pattern
 
 StyleName = Literal["clear", "varied"]
 
@@ -105,3 +110,116 @@ def sample_exposure(rng: np.random.Generator, style: Style, height_px: int) -> E
         (float(red), float(green), float(blue)), float(rng.uniform(0.85, 1.15)), noise, blur * unit,
         round(motion * unit), float(rng.uniform(0, 180)), float(rng.uniform(0, 0.25)),
     )  # fmt: skip
+
+
+Hair = Literal["short", "long", "bun", "bald", "cap", "curly"]
+Trousers = Literal["trousers", "shorts", "skirt"]
+
+_SKIN_RGB = (
+    (250, 214, 190),
+    (240, 196, 164),
+    (222, 178, 140),
+    (198, 148, 110),
+    (166, 115, 78),
+    (122, 82, 58),
+    (86, 58, 44),
+)
+_HAIR_RGB = (
+    (26, 21, 20),
+    (52, 36, 26),
+    (92, 62, 38),
+    (160, 122, 72),
+    (205, 170, 110),
+    (140, 68, 38),
+    (155, 155, 158),
+    (215, 215, 215),
+)
+_CLOTH_RGB = (
+    (34, 46, 84),
+    (176, 38, 42),
+    (236, 236, 232),
+    (28, 28, 32),
+    (48, 104, 66),
+    (206, 166, 60),
+    (92, 124, 172),
+    (128, 128, 130),
+    (104, 62, 100),
+    (190, 104, 54),
+    (66, 84, 92),
+    (146, 118, 92),
+    (74, 78, 84),
+    (212, 196, 170),
+    (58, 92, 138),
+    (150, 178, 200),
+    (226, 150, 160),
+    (90, 58, 42),
+)
+_SHOE_RGB = ((24, 22, 22), (236, 236, 236), (92, 60, 40), (60, 62, 70), (170, 40, 44), (40, 60, 110))
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """Colours and cut, RGB 0 to 255.
+
+    Attributes:
+        sleeve: Share of the whole arm that the shirt covers, 0 to 1.
+        leg: Share of the whole leg that cloth covers.
+        shirt_pattern: Second colour of the shirt, or None.
+        trousers_pattern: Second colour of trousers or skirt, or None.
+        jacket_lining: Colour that an open jacket shows, or None.
+        glasses: Whether the face wears them.
+    """
+
+    skin: Color
+    hair: Color
+    hat: Color
+    shirt: Color
+    trousers: Color
+    shoes: Color
+    sleeve: float
+    leg: float
+    hair_style: Hair
+    legwear: Trousers
+    shirt_pattern: Pattern | None
+    trousers_pattern: Pattern | None
+    jacket_lining: Color | None
+    glasses: bool
+
+
+def sample_outfit(rng: np.random.Generator) -> Outfit:
+    """Draws an outfit."""
+    hat, shirt, trousers, second, lining = (
+        _near(rng, _CLOTH_RGB[place]) for place in rng.choice(len(_CLOTH_RGB), size=5, replace=False)
+    )
+    legwear: Trousers = ("trousers", "shorts", "skirt")[int(rng.choice(3, p=(0.66, 0.22, 0.12)))]
+    has_jacket = rng.random() < 0.25
+    return Outfit(
+        skin=_near(rng, _SKIN_RGB[rng.integers(len(_SKIN_RGB))], 5),
+        hair=_near(rng, _HAIR_RGB[rng.integers(len(_HAIR_RGB))], 8),
+        hat=hat,
+        shirt=shirt,
+        trousers=trousers,
+        shoes=_near(rng, _SHOE_RGB[rng.integers(len(_SHOE_RGB))]),
+        sleeve=1.0 if has_jacket else float(rng.choice([0.0, 0.24, 0.28, 0.34, 1.0, 1.0])),
+        leg={
+            "trousers": 1.0,
+            "shorts": float(rng.uniform(0.25, 0.45)),
+            "skirt": float(rng.uniform(0.25, 0.5)),
+        }[legwear],
+        hair_style=get_args(Hair)[int(rng.choice(6, p=(0.42, 0.22, 0.08, 0.06, 0.12, 0.10)))],
+        legwear=legwear,
+        shirt_pattern=_pattern(rng, second, 0.3),
+        trousers_pattern=_pattern(rng, second, 0.08),
+        jacket_lining=lining if has_jacket else None,
+        glasses=bool(rng.random() < 0.12),
+    )
+
+
+def _near(rng: np.random.Generator, color: Color, spread: float = 12.0) -> Color:
+    red, green, blue = np.clip(np.asarray(color) + rng.normal(0, spread, 3), 8, 250)
+    return float(red), float(green), float(blue)
+
+
+def _pattern(rng: np.random.Generator, color: Color, share: float) -> Pattern | None:
+    wanted, kind, count = rng.random() < share, int(rng.integers(3)), float(rng.integers(5, 13))
+    return Pattern(("bands", "stripes", "checks")[kind], color, count) if wanted else None

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from edgepose.device.capture.source_address import parse_source
-from edgepose.device.capture.supervised import shared_folder
-from edgepose.device.capture.supervised.kept_process import CaptureOptions
-from edgepose.device.capture.supervised.shared_folder import SharedFolder
-from edgepose.device.capture.supervised.sharing import require_filtered, share_camera
+from edgepose.device.capture.supervised import shared_images as shared_folder
+from edgepose.device.capture.supervised.shared_camera import require_filtered, share_camera
+from edgepose.device.capture.supervised.shared_images import SharedFolder
 from edgepose.device.capture.supervised.supervised_source import SupervisedSource
+from edgepose.device.capture.supervised.supervisor import CaptureOptions
 from edgepose.errors import ConfigError, DeviceError
 from tests.support.captures import child_of, is_alive, read_frame
 from tests.support.rtsp_server import MISSING, RtspCamera, has_rtsp_server

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from edgepose.device.capture.source_address import parse_source
-from edgepose.device.capture.supervised.kept_process import CaptureOptions
 from edgepose.device.capture.supervised.supervised_source import SupervisedSource
+from edgepose.device.capture.supervised.supervisor import CaptureOptions
 from edgepose.errors import DeviceError
 from tests.support.captures import (
     capture_pid,

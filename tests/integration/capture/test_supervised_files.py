@@ -14,8 +14,8 @@ import pytest
 from edgepose.device.capture.frame_source import FrameSource
 from edgepose.device.capture.open_source import open_source
 from edgepose.device.capture.source_address import parse_source
-from edgepose.device.capture.supervised.kept_process import CaptureOptions
 from edgepose.device.capture.supervised.supervised_source import SupervisedSource
+from edgepose.device.capture.supervised.supervisor import CaptureOptions
 from edgepose.errors import ConfigError, DeviceError
 from tests.support.captures import (
     capture_pid,

@@ -13,8 +13,8 @@ import pytest
 
 from edgepose.device.install.installer import Hooks, install_bundle
 from edgepose.device.install.layout import default_preview_root
-from edgepose.inference.image_file import read_image_rgb
-from edgepose.spec.device_profile import find_profile
+from edgepose.records.device_profile import find_profile
+from edgepose.runtime.image_file import read_image_rgb
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.bundled_models import MatchedFilters
 from tests.support.cut_off import HEALTHY, always

@@ -11,15 +11,15 @@ import msgspec
 import pytest
 from msgspec.structs import replace as with_fields
 
-from edgepose.device.estimator_choice import EstimatorChoice, open_estimator
-from edgepose.device.install.golden_check import check_health
+from edgepose.device.install.health_process import check_health
 from edgepose.device.install.installed import installed_model, read_status
 from edgepose.device.install.installer import Hooks, install_bundle
+from edgepose.device.run.estimator_choice import EstimatorChoice, open_estimator
 from edgepose.errors import DeviceError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
-from edgepose.spec.bundle_manifest import BundleManifest
-from edgepose.spec.device_profile import DeviceProfile, find_profile
-from edgepose.spec.records import from_builtins, to_builtins
+from edgepose.records.bundle_manifest import BundleManifest
+from edgepose.records.device_profile import DeviceProfile, find_profile
+from edgepose.records.record import from_builtins, to_builtins
 from edgepose.trust.bundle_reader import verify_bundle
 from tests.support.coral_models import coral_model
 from tests.support.fake_edgetpu_compiler import VERSION, install_fake_compiler
@@ -87,7 +87,7 @@ def test_a_staged_preview_fails_closed_when_the_device_checks_and_runs_it(
     health = check_health(installed.folder, installed.manifest, on_device=True)
     assert not health.passed
     assert "not compiled" in health.failures[0]
-    monkeypatch.setattr("edgepose.device.estimator_choice.this_is_the_device", lambda _hardware: True)
+    monkeypatch.setattr("edgepose.device.run.estimator_choice.this_is_the_device", lambda _hardware: True)
     with pytest.raises(DeviceError, match="not compiled"):
         open_estimator(EstimatorChoice(root=root))
 

@@ -15,14 +15,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgepose.device.estimator_choice import EstimatorChoice
-from edgepose.device.install.enrolment import enroll_device
 from edgepose.device.install.health import report_of
-from edgepose.device.install.installed import installed_model, read_status
+from edgepose.device.install.installed import installed_model, read_status, running_sandbox
 from edgepose.device.install.installer import Hooks, install_bundle
-from edgepose.device.install.layout import Layout
+from edgepose.device.install.layout import Layout, require_own_var
 from edgepose.device.install.owner import as_service, hand_over, make_var_for, require_safe_way
-from edgepose.device.install.running import running_sandbox
+from edgepose.device.install.readiness import enroll_device
 from edgepose.device.install.service_start import (
     begin_service,
     excuse_service,
@@ -31,9 +29,9 @@ from edgepose.device.install.service_start import (
 )
 from edgepose.device.install.state_file import read_state
 from edgepose.device.install.transitions import MAX_UNPROVEN_STARTS
-from edgepose.device.install.var_folder import require_own_var
-from edgepose.device.observers import telemetry_root
-from edgepose.device.telemetry.place import TelemetryPlace
+from edgepose.device.monitor.store import TelemetryPlace
+from edgepose.device.run.estimator_choice import EstimatorChoice
+from edgepose.device.run.observers import telemetry_root
 from edgepose.device.units import installation
 from edgepose.errors import ConfigError, DeployError
 from tests.support.bundle_fixtures import bundle_folder

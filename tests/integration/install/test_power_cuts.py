@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.install.fault_points import FAULT_POINTS
 from edgepose.device.install.installed import installed_model, read_status
 from edgepose.device.install.installer import Hooks, install_bundle, resume_trial, rollback
 from edgepose.device.install.layout import Layout
-from edgepose.device.install.state_file import read_state
+from edgepose.device.install.state_file import FAULT_POINTS, read_state
 from edgepose.device.install.transitions import MAX_TRIAL_ATTEMPTS
 from edgepose.errors import ConfigError, DeployError
 from tests.support.bundle_fixtures import bundle_folder

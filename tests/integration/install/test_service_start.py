@@ -16,7 +16,7 @@ from edgepose.device.install.service_start import begin_service, prove_service
 from edgepose.device.install.state_file import read_state
 from edgepose.device.install.transitions import MAX_UNPROVEN_STARTS
 from edgepose.errors import ConfigError, DeployError, TrustError
-from edgepose.spec.device_status import HealthReport
+from edgepose.records.device_status import HealthReport
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.cut_off import HEALTHY, SICK, always, killed_at, moments_of
 

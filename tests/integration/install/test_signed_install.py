@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.install.enrolment import enroll_device
 from edgepose.device.install.installed import read_status
 from edgepose.device.install.installer import Hooks, install_bundle, rollback
 from edgepose.device.install.layout import Layout
+from edgepose.device.install.readiness import enroll_device
 from edgepose.device.install.state_file import read_state
 from edgepose.errors import ConfigError, DeployError, TrustError
 from edgepose.host.keys.key_home import KeyHome

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from edgepose.device.install.enrolment import enroll_device
 from edgepose.device.install.installed import installed_model, read_status
 from edgepose.device.install.installer import Hooks, install_bundle, rollback
 from edgepose.device.install.layout import Layout
+from edgepose.device.install.readiness import enroll_device
 from edgepose.device.install.service_start import begin_service
 from edgepose.device.install.state_file import read_state
 from edgepose.errors import DeployError, TrustError

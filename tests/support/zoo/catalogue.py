@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from edgepose.spec.model_spec import ModelSpec
+from edgepose.records.model_spec import ModelSpec
 from tests.support.zoo import (
     layernorm_simcc,
     mobile_heatmap,

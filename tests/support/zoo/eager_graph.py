@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
+from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
 from tests.support.zoo.least_squares import fit_convolution
 
 Array = NDArray[Any]

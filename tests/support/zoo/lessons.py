@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.inference.backend import TensorInfo
-from edgepose.inference.preprocess import Preprocessor, expected_shape
 from edgepose.pose.codecs.heatmap import HeatmapCodec
-from edgepose.spec.model_spec import ModelSpec
+from edgepose.records.model_spec import ModelSpec
+from edgepose.runtime.backend import TensorInfo
+from edgepose.runtime.preprocess import Preprocessor, expected_shape
 from tests.support.marker_scene import marker_scene
 
 KEYPOINTS = 17

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgepose.spec.model_spec import ModelSpec
-from edgepose.spec.records import from_builtins, parse_toml
+from edgepose.records.model_spec import ModelSpec
+from edgepose.records.record import from_builtins, parse_toml
 
 _TEXT = """name = "{name}"
 version = "1"

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from edgepose.device import run_summary
-from edgepose.device.run_summary import RunCounter
-from edgepose.inference.backend import BackendInfo
-from edgepose.inference.stage_timer import STAGES
+from edgepose.device.run import summary as run_summary
+from edgepose.device.run.summary import RunCounter
+from edgepose.runtime.backend import BackendInfo
+from edgepose.runtime.pipeline import STAGES
 from tests.support.pictures import persons_at, result_of
 
 BACKEND = BackendInfo("test", "1", "none", 0, 0, 1)

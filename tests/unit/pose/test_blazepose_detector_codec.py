@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
-from edgepose.pose.codecs.blazepose_detector import BlazePoseDetectorCodec, anchor_centres
+from edgepose.pose.codecs.blazepose import BlazePoseDetectorCodec, anchor_centres
 
 ANCHORS = 2254
 CODEC = BlazePoseDetectorCodec(224)

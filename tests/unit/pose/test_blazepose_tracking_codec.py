@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
-from edgepose.pose.codecs.blazepose_tracking import (
+from edgepose.pose.codecs.blazepose import (
     TRACKING_POINTS,
     BlazePoseTrackingCodec,
     is_read,

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from edgepose.errors import ConfigError
-from edgepose.pose.skeleton import Skeleton
-from edgepose.pose.skeletons import BLAZEPOSE33, COCO17, MPII16, SKELETONS, shared_keypoints, skeleton_named
+from edgepose.pose.skeletons import (
+    BLAZEPOSE33,
+    COCO17,
+    MPII16,
+    SKELETONS,
+    Skeleton,
+    shared_keypoints,
+    skeleton_named,
+)
 
 # The "skeleton" entry of COCO's person_keypoints_val2017.json, 1-based as published.
 COCO_EDGES = json.loads(

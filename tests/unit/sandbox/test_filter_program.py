@@ -6,7 +6,8 @@ import errno
 
 import pytest
 
-from edgepose.sandbox.filter_program import (
+from edgepose.sandbox.policy import IoctlKind, ordinary_policy
+from edgepose.sandbox.seccomp import (
     ALLOW,
     ERRNO,
     KILL_PROCESS,
@@ -15,7 +16,6 @@ from edgepose.sandbox.filter_program import (
     Instruction,
     filter_program,
 )
-from edgepose.sandbox.policy import IoctlKind, ordinary_policy
 from edgepose.sandbox.syscalls import (
     ARCHITECTURES,
     NEWEST_KNOWN,

@@ -14,10 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgepose.errors import ConfigError, TrustError
-from edgepose.spec.records import to_json
+from edgepose.records.record import to_json
 from edgepose.trust import bundle_reader
-from edgepose.trust.bundle_archive import END_OF_ARCHIVE, header_for
-from edgepose.trust.bundle_reader import read_bundle, verify_bundle
+from edgepose.trust.bundle_reader import END_OF_ARCHIVE, header_for, read_bundle, verify_bundle
 from tests.support.archives import (
     Member,
     manifest_of,

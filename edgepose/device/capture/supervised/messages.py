@@ -2,13 +2,29 @@
 
 A record is smaller than PIPE_BUF (4,096 bytes), so it is written whole or not at all, also by a process
 that is killed (pipe(7)). Pictures never go through a pipe: a record says where in the shared memory one lies.
+
+Records through a pipe, in both directions.
+
+What a keeper is told to watch, and what it and its children say of troubles.
+
+What a capture process has been given.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from typing import Any, Literal
+
+from edgepose.device.capture.source_address import SourceAddress, SourceKind
+from edgepose.device.capture.supervised.supervision import CaptureLimits
+from edgepose.errors import ConfigError, DeviceError, EdgeposeError, MissingDependencyError
+from edgepose.records.record import Record, from_json, to_json
 
 _MESSAGE = struct.Struct("<B3xIIIIIQqH")
 MESSAGE_BYTES = 1024
@@ -129,3 +145,192 @@ class CaptureRequest:
             raise ValueError(f"a request has {REQUEST_BYTES} bytes, not {len(data)}")
         kind, incarnation, slot = _REQUEST.unpack(data)
         return cls(RequestKind(kind), incarnation, slot)
+
+
+class RecordReader:
+    """Reads records of one size.
+
+    Args:
+        descriptor: The reading end.
+        size: Bytes of a record.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor, self._size = descriptor, size
+        self.ended = False
+
+    def wait(self, limit_s: float) -> bool:
+        """Whether something can be read within so many seconds, or the pipe has ended."""
+        return bool(select.select([self._descriptor], [], [], max(limit_s, 0.0))[0])
+
+    def records(self) -> Iterator[bytes]:
+        """What is there now, without waiting."""
+        while (record := self.next()) is not None:
+            yield record
+
+    def next(self) -> bytes | None:
+        """The next record; None where there is none now."""
+        with suppress(BlockingIOError):
+            # Records are written whole, so they are also read whole.
+            record = os.read(self._descriptor, self._size)
+            if record:
+                return record
+            self.ended = True
+        return None
+
+
+def write_record(descriptor: int, record: bytes) -> bool:
+    """Writes a record whole.
+
+    Returns:
+        False where nobody reads any more.
+    """
+    try:
+        os.write(descriptor, record)
+    except BrokenPipeError:
+        return False
+    return True
+
+
+_FAMILIES: dict[str, type[EdgeposeError]] = {
+    "config": ConfigError,
+    "missing": MissingDependencyError,
+    "device": DeviceError,
+}
+Family = Literal["config", "missing", "device"]
+_CUT = 500
+
+
+class CaptureOrder(Record, frozen=True, kw_only=True):
+    """What to open and how long to wait for it.
+
+    It goes through a pipe: a command line, which everybody on the machine can read, would show a password.
+
+    Attributes:
+        kind: What the address names.
+        location: The rest of it.
+        messages: Descriptor of the pipe to the reader.
+        requests: Descriptor of the pipe from the reader.
+        memories: Descriptors of two shared memories, used in turns.
+        lock: Whether the processes lock themselves in.
+        patient: Whether to try for good.
+        limits_s: The times of :class:`edgepose.device.capture.supervised.supervision.CaptureLimits` that are
+            not its defaults, by name.
+    """
+
+    kind: SourceKind
+    location: str
+    messages: int
+    requests: int
+    memories: tuple[int, int]
+    lock: bool = True
+    patient: bool = False
+    limits_s: tuple[tuple[str, float], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"CaptureOrder({self.address!r})"
+
+    @property
+    def address(self) -> SourceAddress:
+        """The source."""
+        return SourceAddress(self.kind, self.location)
+
+    @property
+    def live(self) -> bool:
+        """Whether it is a camera."""
+        return self.kind != "path"
+
+    def limits(self) -> CaptureLimits:
+        """The times.
+
+        Raises:
+            ConfigError: One is unknown.
+        """
+        known = {field.name for field in fields(CaptureLimits)} - {"restarts"}
+        chosen: dict[str, Any] = dict(self.limits_s)
+        if unknown := chosen.keys() - known:
+            raise ConfigError(f"A capture process knows no limit '{min(unknown)}', only {sorted(known)}.")
+        limits = CaptureLimits(**chosen)
+        return replace(limits, give_up_s=None) if self.patient else limits
+
+
+class CaptureProblem(Record, frozen=True, kw_only=True):
+    """An error on its way from one process to another.
+
+    Attributes:
+        family: Of the error.
+        message: What was expected and found.
+        hint: What to do.
+    """
+
+    family: Family
+    message: str
+    hint: str = ""
+
+    @classmethod
+    def of(cls, error: EdgeposeError) -> CaptureProblem:
+        """Makes it small enough for a message."""
+        families: dict[type[EdgeposeError], Family] = {
+            ConfigError: "config",
+            MissingDependencyError: "missing",
+        }
+        return cls(
+            family=families.get(type(error), "device"), message=error.message[:_CUT], hint=error.hint[:_CUT]
+        )
+
+    def error(self) -> EdgeposeError:
+        """The error again."""
+        return _FAMILIES[self.family](self.message, self.hint)
+
+    def packed(self) -> bytes:
+        """JSON that fits a message."""
+        text = to_json(self).encode()
+        if len(text) <= TEXT_BYTES:
+            return text
+        return to_json(CaptureProblem(family=self.family, message=self.message[: _CUT // 4])).encode()
+
+
+class SourceFacts(Record, frozen=True, kw_only=True):
+    """What a source says about itself; see :class:`edgepose.device.capture.frame_source.SourceInfo`."""
+
+    fps: float | None = None
+    frame_count: int | None = None
+
+
+def problem_from(text: bytes) -> CaptureProblem:
+    """Reads what another process packed.
+
+    Raises:
+        DeviceError: It is none.
+    """
+    return from_json(text, CaptureProblem, "message of a capture process", DeviceError)
+
+
+@dataclass(frozen=True)
+class ChildEnds:
+    """What a capture process may use.
+
+    Attributes:
+        incarnation: Its number.
+        messages: Descriptor of the pipe to the reader.
+        requests: Descriptor of the pipe from the reader.
+        memory: Descriptor of the shared memory.
+        reports: Descriptor of the pipe to the keeper.
+        keeper: The keeper's process.
+    """
+
+    incarnation: int
+    messages: int
+    requests: int
+    memory: int
+    reports: int
+    keeper: int
+
+    def say(self, kind: MessageKind, text: bytes = b"") -> bool:
+        """To the reader; false where it is gone."""
+        return write_record(self.messages, CaptureMessage(kind, self.incarnation, text=text).packed())
+
+    def report(self, kind: MessageKind, text: bytes = b"") -> bool:
+        """To the keeper; false where it is gone."""
+        return write_record(self.reports, CaptureMessage(kind, self.incarnation, text=text).packed())

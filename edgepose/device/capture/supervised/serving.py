@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.device.capture.camera_source import CameraSource
-from edgepose.device.capture.frame import Frame
-from edgepose.device.capture.frame_source import FrameSource
-from edgepose.device.capture.supervised.ends import ChildEnds
+from edgepose.device.capture.frame_source import Frame, FrameSource
 from edgepose.device.capture.supervised.messages import (
     REQUEST_BYTES,
     CaptureMessage,
     CaptureRequest,
+    ChildEnds,
     MessageKind,
+    RecordReader,
     RequestKind,
+    write_record,
 )
-from edgepose.device.capture.supervised.pipe_end import RecordReader, write_record
-from edgepose.device.capture.supervised.shared_pictures import WrittenPictures
+from edgepose.device.capture.supervised.shared_images import WrittenPictures
 
 _IDLE_S = 0.1
 _REPORT_EVERY_S = 0.5

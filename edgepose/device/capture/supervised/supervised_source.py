@@ -1,26 +1,67 @@
-"""A source whose frames come from a process of its own."""
+"""A source whose frames come from a process of its own.
+
+How a reader is connected with the processes of its source.
+"""
 
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
-from edgepose.device.capture.capture_event import CaptureEvent
-from edgepose.device.capture.frame import Frame
-from edgepose.device.capture.frame_source import SourceInfo
+from edgepose.device.capture.frame_source import CaptureEvent, Frame, SourceInfo
 from edgepose.device.capture.source_address import SourceAddress
-from edgepose.device.capture.supervised.kept_process import CaptureOptions, KeptProcess
-from edgepose.device.capture.supervised.link import CaptureLink
 from edgepose.device.capture.supervised.messages import (
     CaptureMessage,
     CaptureRequest,
     MessageKind,
+    RecordReader,
     RequestKind,
+    SourceFacts,
+    problem_from,
 )
-from edgepose.device.capture.supervised.order import SourceFacts, problem_from
-from edgepose.device.capture.supervised.shared_folder import SharedFolder
-from edgepose.device.capture.supervised.shared_pictures import ReadPictures
+from edgepose.device.capture.supervised.shared_images import ReadPictures, SharedFolder
+from edgepose.device.capture.supervised.supervisor import CaptureOptions, KeptProcess
 from edgepose.errors import DeviceError
-from edgepose.spec.records import from_json
+from edgepose.records.record import from_json
+
+
+class CaptureLink(Protocol):
+    """Two pipes and two shared memories, used in turns by one capture process after the other."""
+
+    @property
+    def messages(self) -> RecordReader:
+        """What they say."""
+        ...
+
+    @property
+    def pictures(self) -> tuple[ReadPictures, ReadPictures]:
+        """Where their pictures lie."""
+        ...
+
+    @property
+    def keeper_pid(self) -> int:
+        """The process that watches over the source; 0 where it belongs to another unit."""
+        ...
+
+    def send(self, request: bytes) -> None:
+        """Sends a request; where nobody is there, nobody needs it."""
+        ...
+
+    def lost(self, *, silent: bool) -> DeviceError | None:
+        """What it means that nothing is heard any more.
+
+        Args:
+            silent: The other side is there and says nothing.
+
+        Returns:
+            The end of the source, or None: it may come back, and everything begins anew then.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends it; closing twice is harmless."""
+        ...
+
 
 # A file is read ahead; of a camera nothing is asked for before it is wanted, so that it is new.
 _AHEAD = 2

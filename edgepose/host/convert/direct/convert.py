@@ -5,35 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepose.host.convert.direct import (
-    import_conv,
-    import_elementwise,
-    import_shape,
-)
+from edgepose.host.convert.direct import import_conv, import_elementwise, import_shape
+from edgepose.host.convert.direct.channel_orders import find_channel_selects
 from edgepose.host.convert.direct.graph_ir import Graph, count_kinds
+from edgepose.host.convert.direct.graph_pass import GraphPass, run_passes
 from edgepose.host.convert.direct.layout import sink_transposes
-from edgepose.host.convert.direct.onnx_file import read_onnx
-from edgepose.host.convert.direct.onnx_import import NCHW_FROM_NHWC, NHWC_FROM_NCHW, Handler, import_graph
-from edgepose.host.convert.direct.passes.channel_select import find_channel_selects
-from edgepose.host.convert.direct.passes.fusion import (
+from edgepose.host.convert.direct.onnx_import import (
+    NCHW_FROM_NHWC,
+    NHWC_FROM_NCHW,
+    Handler,
+    import_graph,
+    read_onnx,
+)
+from edgepose.host.convert.direct.order_channels import order_channels
+from edgepose.host.convert.direct.rewrites import (
+    divide_by_root_with_rsqrt,
     fold_constants_into_convolutions,
     fold_space_to_depth,
+    free_transposes_to_reshapes,
     fuse_activations,
     fuse_padding,
-    multiply_for_lone_activations,
-)
-from edgepose.host.convert.direct.passes.graph_pass import GraphPass, run_passes
-from edgepose.host.convert.direct.passes.order_channels import order_channels
-from edgepose.host.convert.direct.passes.patterns import divide_by_root_with_rsqrt, recognize_activations
-from edgepose.host.convert.direct.passes.tidy import (
-    free_transposes_to_reshapes,
     merge_reshapes,
     merge_slices,
+    multiply_for_lone_activations,
+    recognize_activations,
     share_equal_operators,
 )
-from edgepose.host.convert.direct.passes.upsampling import nest_upsampled_sums, upsample_by_concatenation
 from edgepose.host.convert.direct.tflite_writer import serialize
-from edgepose.spec.whole_file import write_whole
+from edgepose.host.convert.direct.upsampling import nest_upsampled_sums, upsample_by_concatenation
+from edgepose.records.files import write_whole
 
 HANDLERS: dict[str, Handler] = {
     **import_conv.HANDLERS,

@@ -13,11 +13,11 @@ from edgepose.errors import ConfigError
 from edgepose.host.data.audit.audited_person import AuditedPerson, labelled_persons
 from edgepose.host.data.coco import read_coco
 from edgepose.host.data.data_folder import ANNOTATIONS_FILE_NAME
-from edgepose.inference.image_file import read_image_rgb
-from edgepose.inference.preprocess import Image
 from edgepose.pose.skeletons import COCO17
-from edgepose.spec.data_audit import DataAuditReport, LabelError
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.data_audit import DataAuditReport, LabelError
+from edgepose.records.files import write_whole
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.preprocess import Image
 
 _TILE_PX = 240
 _CAPTION_PX = 34

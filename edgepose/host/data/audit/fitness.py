@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgepose.errors import ConfigError
+from edgepose.host.data.audit.image_facts import PictureFacts, picture_facts
 from edgepose.host.data.audit.near_copies import NearPair, grouped, pairs_within
-from edgepose.host.data.audit.picture_facts import PictureFacts, picture_facts
 from edgepose.host.data.data_folder import DataFolder
 
 DEFAULT_MINIMUM = 16

@@ -14,11 +14,12 @@ from edgepose.host.data.audit import verdict
 from edgepose.host.data.audit.audited_person import AuditedPerson, labelled_persons
 from edgepose.host.data.audit.coverage import PosesFrom, coverage, person_figures, picture_figures
 from edgepose.host.data.audit.fitness import HINT, distinct_pictures, unfit_because
+from edgepose.host.data.audit.image_facts import PictureFacts, picture_facts
 from edgepose.host.data.audit.label_errors import counts_by_kind, ranked, suspicious_labels, wrong_sizes
 from edgepose.host.data.audit.label_teacher import TeacherFindings, ask_teacher
 from edgepose.host.data.audit.leakage import facts_of, leaks_between
 from edgepose.host.data.audit.manifest import licences_of, make_manifest
-from edgepose.host.data.audit.model_findings import ModelFindings, ask_model
+from edgepose.host.data.audit.model_findings import AuditRequest, ModelFindings, ask_model
 from edgepose.host.data.audit.near_copies import (
     COPY_CORRELATION,
     SCENE_CORRELATION,
@@ -26,11 +27,9 @@ from edgepose.host.data.audit.near_copies import (
     grouped,
     pairs_within,
 )
-from edgepose.host.data.audit.picture_facts import PictureFacts, picture_facts
-from edgepose.host.data.audit.request import AuditRequest
 from edgepose.host.data.coco import CocoDataset, read_coco
 from edgepose.host.data.data_folder import ANNOTATIONS_FILE_NAME, DataFolder, open_data_folder
-from edgepose.spec.data_audit import DataAuditReport, DatasetManifest, LabelError, Leak
+from edgepose.records.data_audit import DataAuditReport, DatasetManifest, LabelError, Leak
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError
 from edgepose.host.data.audit.audited_person import AuditedPerson, part_names
-from edgepose.inference.image_file import read_image_rgb
-from edgepose.inference.model_digest import sha256_of_model
-from edgepose.inference.open_model import open_pipeline
-from edgepose.inference.pipeline import PosePipeline
-from edgepose.inference.preprocess import Image
 from edgepose.pose.poses import Poses
-from edgepose.spec.data_audit import LabelError, TeacherAgreement
+from edgepose.records.data_audit import LabelError, TeacherAgreement
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.open_model import open_pipeline
+from edgepose.runtime.pipeline import PosePipeline
+from edgepose.runtime.preprocess import Image
 
 Progress = Callable[[int, int], None]
 _MIN_CONFIDENCE = 0.4

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from edgepose.errors import ConfigError
+from edgepose.host.data.audit.image_facts import PictureFacts, picture_facts
 from edgepose.host.data.audit.near_copies import COPY_CORRELATION, pairs_between
-from edgepose.host.data.audit.picture_facts import PictureFacts, picture_facts
 from edgepose.host.data.data_folder import DataFolder, open_data_folder
-from edgepose.inference.image_file import list_image_files
-from edgepose.spec.data_audit import Leak
+from edgepose.records.data_audit import Leak
+from edgepose.runtime.image_file import list_image_files
 
 _SHOWN = 5
 

@@ -12,9 +12,9 @@ import msgspec
 
 from edgepose.errors import ConfigError
 from edgepose.host.data.data_folder import ANNOTATIONS_FILE_NAME, DataFolder, DataImage, open_data_folder
-from edgepose.spec.data_audit import DatasetManifest, ManifestFile
-from edgepose.spec.records import read_json, to_json
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.data_audit import DatasetManifest, ManifestFile
+from edgepose.records.files import write_whole
+from edgepose.records.record import read_json, to_json
 
 MANIFEST_FILE_NAME = "manifest.json"
 UNKNOWN = "unknown"

@@ -1,23 +1,240 @@
-"""What a model tells about pictures: preprocessing, stability of ranges, poses."""
+"""What a model tells about pictures: preprocessing, stability of ranges, poses.
+
+Persons as a model sees them, where nobody labelled any.
+
+Do two random halves of the pictures give the same activation ranges?
+
+Where they do not, the ranges hang on which pictures were drawn, and so does the quantized model.
+
+What a user asks an audit for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgepose.host.data.audit.audited_person import AuditedPerson
-from edgepose.host.data.audit.model_persons import persons_seen, sampled
-from edgepose.host.data.audit.picture_facts import PictureFacts
+from edgepose.host.data.audit.fitness import DEFAULT_MINIMUM
+from edgepose.host.data.audit.image_facts import PictureFacts
 from edgepose.host.data.audit.preprocess_parity import check_parity
-from edgepose.host.data.audit.range_stability import MAX_CROPS_EACH, range_stability
-from edgepose.host.data.audit.request import AuditRequest
 from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.data.data_folder import DataFolder
-from edgepose.inference.model_digest import sha256_of_model
-from edgepose.inference.model_file import load_spec
-from edgepose.inference.open_model import open_backend
-from edgepose.inference.pipeline import PosePipeline
-from edgepose.spec.data_audit import PreprocessParity, RangeStability
+from edgepose.host.quantize.tensor_errors import KeptTensors
+from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
+from edgepose.pose.boxes import enclosing_box
+from edgepose.pose.poses import Poses
+from edgepose.pose.similarity import BOX_TO_MASK_AREA
+from edgepose.records.data_audit import PreprocessParity, RangeStability, UnstableTensor
+from edgepose.records.device_profile import find_profile
+from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.backend import Backend
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.model_file import detect_format, load_spec
+from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.open_model import open_backend
+from edgepose.runtime.pipeline import PosePipeline, confident
+
+# Enough to see what is missing; a folder of thousands need not be run whole.
+MAX_PICTURES = 200
+
+
+def persons_seen(pipeline: PosePipeline, pictures: Sequence[PictureFacts]) -> list[AuditedPerson]:
+    """Runs a model over pictures.
+
+    A model that works on crops takes the whole picture as its crop, so it sees one person in each. A
+    person's box is the one around the keypoints whose score reaches the spec's ``min_pose_score``.
+
+    Raises:
+        ConfigError: A picture vanished.
+        ModelError: The model failed.
+    """
+    found: list[AuditedPerson | None] = []
+    for picture in pictures:
+        poses = confident(pipeline.estimate(read_image_rgb(picture.path)), pipeline.spec.min_pose_score)
+        found.extend(
+            _audited(picture, poses, index, pipeline.spec.min_pose_score) for index in range(len(poses))
+        )
+    return [person for person in found if person is not None]
+
+
+def sampled(pictures: Sequence[PictureFacts], most: int = MAX_PICTURES) -> list[PictureFacts]:
+    """Up to ``most`` pictures, chosen by their digests and so at random but always the same."""
+    return sorted(pictures, key=lambda picture: picture.sha256)[:most]
+
+
+def _audited(picture: PictureFacts, poses: Poses, index: int, min_score: float) -> AuditedPerson | None:
+    keypoints, scores = poses.keypoints_px[index], poses.keypoint_scores[index]
+    box = enclosing_box(keypoints, scores, min_score)
+    if box is None:
+        return None
+    sure = np.asarray(scores >= min_score, dtype=np.bool_)
+    sides = np.maximum(box[2:] - box[:2], 1.0)
+    return AuditedPerson(
+        file=picture.path.name,
+        annotation_id=None,
+        image_wh=(picture.width_px, picture.height_px),
+        box_xyxy_px=box.astype(np.float64),
+        area_px2=float(sides.prod()) * BOX_TO_MASK_AREA,
+        names=poses.skeleton.keypoint_names,
+        keypoints_px=keypoints.astype(np.float64),
+        there=sure,
+        visible=sure,
+    )
+
+
+MAX_CROPS_EACH = 32
+_SHOWN = 10
+_FEWEST_FOR_RANKS = 3
+# A tensor that is zero in one half and not in the other has no finite ratio.
+_LARGEST_RATIO = 1e6
+
+Ranges = dict[str, float]
+
+
+def range_stability(
+    model: Path, backend: Backend, spec: InputSpec, samples: Sequence[CropSample], seed: int
+) -> RangeStability | None:
+    """Runs a float model on two random halves of the crops.
+
+    Args:
+        model: The file, TFLite or ONNX.
+        backend: The same model loaded, for its input tensor.
+        spec: How it wants its picture.
+        samples: Crops; each half takes at most ``MAX_CROPS_EACH``.
+        seed: Of the split.
+
+    Returns:
+        None with fewer than two crops.
+
+    Raises:
+        ConfigError: A picture vanished.
+        ModelError: The model cannot be run tensor by tensor.
+    """
+    order = np.random.default_rng(seed).permutation(len(samples))[: 2 * MAX_CROPS_EACH]
+    each = len(order) // 2
+    if each == 0:
+        return None
+    halves = [order[:each], order[each : 2 * each]]
+    first, second = (
+        _ranges(_reader(model), RepresentativeInputs(spec, backend.input, [samples[i] for i in half]))
+        for half in halves
+    )
+    return _compared(first, second, (sha256_of_model(model), each, seed))
+
+
+def _reader(model: Path) -> KeptTensors:
+    if detect_format(model) == "tflite":
+        from edgepose.runtime.backends.litert_tensors import TfliteTensors
+
+        return TfliteTensors(model)
+    from edgepose.host.quantize.tensor_errors import OnnxTensors
+
+    return OnnxTensors(model)
+
+
+def _ranges(reader: KeptTensors, inputs: RepresentativeInputs) -> Ranges:
+    """Tensor to the width of its range over all inputs, zero included as in every quantizer."""
+    low: Ranges = {}
+    high: Ranges = {}
+    for values in inputs:
+        reader.run(values)
+        for name in reader.names():
+            tensor = reader.tensor(name)
+            low[name] = min(low.get(name, 0.0), float(tensor.min()))
+            high[name] = max(high.get(name, 0.0), float(tensor.max()))
+    return {name: high[name] - low[name] for name in high}
+
+
+def _compared(first: Ranges, second: Ranges, about: tuple[str, int, int]) -> RangeStability | None:
+    names = [name for name in first if name in second and max(first[name], second[name]) > 0]
+    if not names:
+        return None
+    tensors = [_tensor(name, first[name], second[name]) for name in names]
+    ratios = np.array([tensor.ratio for tensor in tensors])
+    return RangeStability(
+        model_sha256=about[0],
+        crops_each=about[1],
+        seed=about[2],
+        tensors=len(tensors),
+        median_ratio=round(float(np.median(ratios)), 4),
+        p95_ratio=round(float(np.percentile(ratios, 95)), 4),
+        worst_ratio=round(float(ratios.max()), 4),
+        rank_correlation=_rank_correlation(first, second, names),
+        worst=tuple(sorted(tensors, key=lambda tensor: (-tensor.ratio, tensor.name))[:_SHOWN]),
+    )
+
+
+def _tensor(name: str, first: float, second: float) -> UnstableTensor:
+    narrow, wide = sorted((first, second))
+    ratio = min(wide / narrow, _LARGEST_RATIO) if narrow > 0 else _LARGEST_RATIO
+    return UnstableTensor(name=name, first_range=first, second_range=second, ratio=round(ratio, 4))
+
+
+def _rank_correlation(first: Ranges, second: Ranges, names: Sequence[str]) -> float | None:
+    """Spearman's: Pearson's correlation of the ranks, equal values sharing their mean rank."""
+    if len(names) < _FEWEST_FOR_RANKS:
+        return None
+    ranks = [_ranks(np.array([ranges[name] for name in names])) for ranges in (first, second)]
+    if not all(rank.std() for rank in ranks):
+        return None
+    return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 4)
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[inverse], np.float64)
+
+
+Progress = Callable[[int, int], None]
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Reports nothing."""
+
+
+@dataclass(frozen=True)
+class AuditRequest:
+    """An audit.
+
+    Attributes:
+        folder: The data folder.
+        against: Another folder that must share no picture with it, such as the evaluation set.
+        minimum: Fewest different pictures.
+        model: The pose model that will be calibrated: checks preprocessing and ranges, and finds the
+            persons where there are no labels.
+        spec_file: Spec of a model that carries none.
+        teacher: A pose model to hold the labels against.
+        teacher_spec: Spec of a teacher that carries none.
+        seed: Of the two halves for the ranges.
+        progress: Called with (pictures read, pictures in all).
+    """
+
+    folder: Path
+    against: Path | None = None
+    minimum: int = DEFAULT_MINIMUM
+    model: Path | None = None
+    spec_file: Path | None = None
+    teacher: Path | None = None
+    teacher_spec: Path | None = None
+    seed: int = 0
+    progress: Progress = _silent
+
+
+def minimum_pictures(profile_name: str | None) -> int:
+    """Fewest different pictures: a device profile's ``min_calibration_images``, else the default.
+
+    Raises:
+        ConfigError: There is no such profile.
+    """
+    if profile_name is None:
+        return DEFAULT_MINIMUM
+    return find_profile(profile_name).quantization.min_calibration_images
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.data.audit.perceptual_hash import hash_distances
-from edgepose.host.data.audit.picture_facts import PictureFacts
+from edgepose.host.data.audit.image_facts import PictureFacts, hash_distances
 
 MAX_HASH_DISTANCE = 16
 SCENE_CORRELATION = 0.6

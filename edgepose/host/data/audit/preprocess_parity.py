@@ -1,4 +1,15 @@
-"""The device's preprocessing on these very pictures against the oracle, and what reaches the model."""
+"""The device's preprocessing on these very pictures against the oracle, and what reaches the model.
+
+What a model's input must hold, computed again from the written conventions and nothing else.
+
+This is the oracle of the parity check, so it shares no line with ``pose.transform`` or
+``inference.preprocess``: plain bilinear sampling in float64, written down from the description of the spec.
+
+* ``crop``: the box grown to the input's aspect, times ``box_scale`` about its centre; input pixel u shows
+  image position ``x0 + u * w / W``; outside lies ``pad_value``.
+* ``letterbox``: one scale for both axes, pixel centres map to pixel centres; outside lies ``pad_value``.
+* ``stretch``: each axis its own scale, pixel centres map to pixel centres; the edge goes on outside.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +18,90 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.data.audit.preprocess_oracle import expected_levels
 from edgepose.host.data.calibration_set import CropSample
-from edgepose.inference.backend import Backend, TensorInfo
-from edgepose.inference.image_file import read_image_rgb
-from edgepose.inference.preprocess import Preprocessor
-from edgepose.spec.data_audit import PreprocessParity
-from edgepose.spec.model_spec import InputSpec
+from edgepose.records.data_audit import PreprocessParity
+from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.backend import Backend, TensorInfo
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.preprocess import Preprocessor
+
+Positions = NDArray[np.float64]
+
+
+def expected_levels(
+    image: NDArray[np.uint8], spec: InputSpec, box_xyxy_px: NDArray[np.floating] | None
+) -> NDArray[np.float64]:
+    """The resized picture before normalization.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        spec: How the model wants its picture.
+        box_xyxy_px: (4,), or None for the whole picture.
+
+    Returns:
+        float64 (height, width, 3) in grey levels, channels in the spec's colour order.
+    """
+    xs, ys = _sampled_positions(image, spec, box_xyxy_px)
+    padded = None if spec.resize == "stretch" else float(spec.pad_value)
+    sampled = _bilinear(image.astype(np.float64), xs, ys, padded)
+    return sampled[..., ::-1] if spec.color_order == "BGR" else sampled
+
+
+def _sampled_positions(
+    image: NDArray[np.uint8], spec: InputSpec, box: NDArray[np.floating] | None
+) -> tuple[Positions, Positions]:
+    """Image x of every input column and image y of every input row."""
+    us, vs = np.arange(spec.width_px, dtype=np.float64), np.arange(spec.height_px, dtype=np.float64)
+    height, width = image.shape[:2]
+    if spec.resize == "crop":
+        x0, y0, w, h = _crop(box, (width, height), spec)
+        return x0 + us * w / spec.width_px, y0 + vs * h / spec.height_px
+    if spec.resize == "stretch":
+        return (us + 0.5) * width / spec.width_px - 0.5, (vs + 0.5) * height / spec.height_px - 0.5
+    scale = min(spec.width_px / width, spec.height_px / height)
+    left = (spec.width_px - width * scale) / 2 if spec.anchor == "center" else 0.0
+    top = (spec.height_px - height * scale) / 2 if spec.anchor == "center" else 0.0
+    return (us + 0.5 - left) / scale - 0.5, (vs + 0.5 - top) / scale - 0.5
+
+
+def _crop(
+    box: NDArray[np.floating] | None, image_wh: tuple[int, int], spec: InputSpec
+) -> tuple[float, float, float, float]:
+    """Left, top, width and height of the crop in image pixels."""
+    if box is None:
+        x0, y0, x1, y1, grow = 0.0, 0.0, float(image_wh[0]), float(image_wh[1]), 1.0
+    else:
+        (x0, y0, x1, y1), grow = (float(v) for v in box), spec.box_scale
+    w, h = max(x1 - x0, 1.0), max(y1 - y0, 1.0)
+    aspect = spec.width_px / spec.height_px
+    w, h = max(w, h * aspect) * grow, max(h, w / aspect) * grow
+    return (x0 + x1) / 2 - w / 2, (y0 + y1) / 2 - h / 2, w, h
+
+
+def _bilinear(
+    image: NDArray[np.float64], xs: Positions, ys: Positions, outside: float | None
+) -> NDArray[np.float64]:
+    """Separable bilinear sampling; ``outside`` None repeats the edge."""
+    rows = _interpolated(image, ys, outside)
+    return _interpolated(rows.transpose(1, 0, 2), xs, outside).transpose(1, 0, 2)
+
+
+def _interpolated(
+    image: NDArray[np.float64], places: Positions, outside: float | None
+) -> NDArray[np.float64]:
+    """Linear interpolation along the first axis."""
+    low = np.floor(places).astype(np.int64)
+    share = (places - low)[:, None, None]
+
+    def lines(index: NDArray[np.int64]) -> NDArray[np.float64]:
+        taken = image[np.clip(index, 0, len(image) - 1)]
+        if outside is None:
+            return taken
+        beyond = (index < 0) | (index >= len(image))
+        return np.where(beyond[:, None, None], outside, taken)
+
+    return np.asarray(lines(low) * (1 - share) + lines(low + 1) * share)
+
 
 SAMPLES = 8
 # Rounding to bytes costs a quarter of a level on average, OpenCV's steps of 1/32 pixel as much again on

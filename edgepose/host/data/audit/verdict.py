@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgepose.host.data.audit.manifest import UNKNOWN
-from edgepose.spec.data_audit import (
+from edgepose.records.data_audit import (
     GroupBalance,
     LabelError,
     Leak,

@@ -13,10 +13,10 @@ from edgepose.host.deploy.fleet.inventory import FleetHost
 from edgepose.host.deploy.fleet.rollout import RolloutPlan, prepare_ssh, roll_out
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
-from edgepose.spec.device_profile import DeviceProfile
-from edgepose.spec.records import to_builtins
-from edgepose.spec.rollout_report import RolloutReport
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.deployment_report import RolloutReport
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.files import write_whole
+from edgepose.records.record import to_builtins
 
 _AT_ONCE = 10
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from edgepose.errors import ConfigError, MissingDependencyError
 from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
-from edgepose.host.deploy.ssh.address import SshAddress
+from edgepose.host.deploy.ssh.remote_host import SshAddress
+from edgepose.records.record import parse_json
 from edgepose.sandbox.python_child import find_program
-from edgepose.spec.records import parse_json
 
 # Ten thousand hosts with a page of variables each.
 _LIMITS = AnswerLimits(bytes=64 * MIB, silence_s=300.0, total_s=900.0)

@@ -20,13 +20,13 @@ from edgepose.host.deploy.fleet.inventory import (
     ansible_program,
     ssh_config_text,
 )
-from edgepose.host.deploy.ssh.host_key import default_known_hosts, remember_host_key
+from edgepose.host.deploy.ssh.connection import default_known_hosts, remember_host_key
 from edgepose.host.deploy.ssh.remote_host import ssh_options
+from edgepose.records.deployment_report import HostOutcome, Outcome, RolloutReport
+from edgepose.records.display_text import visible
+from edgepose.records.files import open_appending, write_whole
+from edgepose.records.record import parse_json
 from edgepose.sandbox.python_child import python_command
-from edgepose.spec.records import parse_json
-from edgepose.spec.rollout_report import HostOutcome, Outcome, RolloutReport
-from edgepose.spec.visible_text import visible
-from edgepose.spec.whole_file import open_appending, write_whole
 from edgepose.trust.bundle_reader import verify_bundle
 from edgepose.trust.digests import sha256_of_file
 

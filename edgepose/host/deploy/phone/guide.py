@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgepose.spec.bundle_manifest import BundleManifest
+from edgepose.records.bundle_manifest import BundleManifest
 
 _TEXT = """\
 # {name} for an app

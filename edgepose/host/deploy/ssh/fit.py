@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from edgepose.errors import DeployError
-from edgepose.spec.device_probe import DeviceProbe, DevicePython
-from edgepose.spec.device_profile import DeviceProfile
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.device_status import DeviceProbe, DevicePython
 
 # What the kernel and the graphics processor keep for themselves of the memory that is sold.
 _VISIBLE_MEMORY = 0.8

@@ -1,20 +1,114 @@
-"""Commands on a device through the system's OpenSSH: the user's configuration, agent and jump hosts."""
+"""Commands on a device through the system's OpenSSH: the user's configuration, agent and jump hosts.
+
+Which device: what ssh calls it.
+
+What ssh's own messages mean, in one sentence each.
+"""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Protocol
 
-from edgepose.errors import DeployError, MissingDependencyError
+from edgepose.errors import ConfigError, DeployError, EdgeposeError, MissingDependencyError, TrustError
 from edgepose.host.bounded_process import MIB, Answer, AnswerLimits, BoundedCall, run_bounded
-from edgepose.host.deploy.ssh.address import SshAddress
-from edgepose.host.deploy.ssh.ssh_failure import SSH_FAILED, ssh_failure
 from edgepose.sandbox.python_child import find_program
+
+# A user and a host name, an address or an alias of ssh's configuration. A leading hyphen would be an option.
+_FORM = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*")
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+
+
+@dataclass(frozen=True)
+class SshAddress:
+    """How to reach a device.
+
+    Attributes:
+        host: ``[user@]host``, or an alias of ssh's configuration.
+        fingerprint: Fingerprint of its host key for the first contact, as ``ssh-keygen -l`` writes it, or
+            None for a device that ssh knows already.
+        config: Configuration that ssh reads instead of the user's, or None.
+    """
+
+    host: str
+    fingerprint: str | None = None
+    config: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not _FORM.fullmatch(self.host):
+            raise ConfigError(
+                f"'{self.host}' is no device address, expected USER@HOST or an alias of ssh's configuration.",
+                "A port or a jump host belongs into ~/.ssh/config.",
+            )
+        if self.fingerprint is not None and not _FINGERPRINT.fullmatch(self.fingerprint):
+            raise ConfigError(
+                f"'{self.fingerprint}' is no fingerprint, expected SHA256: and 43 characters.",
+                "On the device: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+            )
+
+
+# ssh(1): its own failures end with 255, everything else is the remote command's code.
+SSH_FAILED = 255
+_COMMAND_NOT_FOUND = 127
+_CHANGED = ("REMOTE HOST IDENTIFICATION HAS CHANGED", "host key for", "Offending")
+_UNKNOWN = ("Host key verification failed", "host key is known", "No matching host key")
+_REFUSED = ("Permission denied", "Too many authentication failures")
+_UNREACHABLE = (
+    "Could not resolve", "Connection refused", "timed out", "No route to host", "Network is unreachable",
+    "Name or service not known",
+)  # fmt: skip
+
+
+def ssh_failure(host: str, stderr: str) -> EdgeposeError:
+    """The error for a failure of ssh itself (exit code 255).
+
+    Args:
+        host: The device, as the user named it.
+        stderr: What ssh said.
+    """
+    last = _last_line(stderr)
+    if any(mark in stderr for mark in _CHANGED):
+        return TrustError(
+            f"{host} shows another host key than the one that is known: {last}",
+            "Find out why. If the device was set up anew, remove the old key with ssh-keygen -R and give the "
+            "new one with --host-fingerprint.",
+        )
+    if any(mark in stderr for mark in _UNKNOWN):
+        return TrustError(
+            f"{host} is not known to ssh: {last}",
+            "Give its fingerprint with --host-fingerprint SHA256:...; on the device: ssh-keygen -lf "
+            "/etc/ssh/ssh_host_ed25519_key.pub",
+        )
+    if any(mark in stderr for mark in _REFUSED):
+        return DeployError(
+            f"{host} refuses this user's ssh key: {last}", "Try: ssh-copy-id, then ssh to the device once."
+        )
+    if any(mark in stderr for mark in _UNREACHABLE):
+        return DeployError(f"{host} cannot be reached: {last}", "Check its power, network and ssh server.")
+    return DeployError(f"The connection to {host} was lost: {last}", "Run the command again; it goes on.")
+
+
+def command_failure(host: str, command: str, code: int, stderr: str) -> EdgeposeError:
+    """The error for a command that the device could not run."""
+    if code == _COMMAND_NOT_FOUND:
+        return MissingDependencyError(
+            f"{host} has no {command}: {_last_line(stderr)}", "Install Python 3.10 or later on the device."
+        )
+    return DeployError(f"{command} on {host} ended with code {code}: {_last_line(stderr)}")
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("@")]
+    said = lines[-1] if lines else "ssh said nothing"
+    return said if said.endswith(".") else f"{said}."
+
 
 _CONNECT_TIMEOUT_S = 15
 # A silent link counts as lost after 30 s.

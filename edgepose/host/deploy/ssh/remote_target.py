@@ -22,12 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import DeployError
-from edgepose.host.bundle.runtime_sbom import with_bill
+from edgepose.host.bundle.sbom import with_bill
 from edgepose.host.deploy.device_lock import DeviceLock, find_lock
 from edgepose.host.deploy.ssh.connection import LAUNCHER, Connection
-from edgepose.host.deploy.ssh.device_code import device_code
-from edgepose.host.deploy.ssh.device_program import DeviceProgram
-from edgepose.host.deploy.ssh.device_store import DeviceStore, Sent
+from edgepose.host.deploy.ssh.device_store import DeviceProgram, DeviceStore, Sent
 from edgepose.host.deploy.ssh.fit import check_fits, chosen_python
 from edgepose.host.deploy.ssh.remote_host import LONG
 from edgepose.host.deploy.ssh.runtime_wheels import (
@@ -36,11 +34,10 @@ from edgepose.host.deploy.ssh.runtime_wheels import (
     default_runtime_cache,
     fetch_wheels,
 )
-from edgepose.host.deploy.ssh.shipment import Shipment
-from edgepose.spec.device_probe import DevicePython
-from edgepose.spec.device_profile import DeviceProfile
-from edgepose.spec.device_status import HealthReport
-from edgepose.spec.records import from_builtins
+from edgepose.host.deploy.ssh.shipment import Shipment, device_code
+from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.device_status import DevicePython, HealthReport
+from edgepose.records.record import from_builtins
 
 # A launcher takes its place only when what it installed is active: a version that fails its health check
 # because of a new runtime leaves the runtime before, too. A program that is read is replaced by rename.

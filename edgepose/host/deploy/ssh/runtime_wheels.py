@@ -14,8 +14,8 @@ from edgepose.errors import ConfigError, DeployError, MissingDependencyError, Tr
 from edgepose.host.bounded_process import AnswerLimits, BoundedCall, run_bounded
 from edgepose.host.deploy.device_lock import DeviceLock, LockedWheel
 from edgepose.host.deploy.ssh.fit import glibc_minor
+from edgepose.records.files import write_whole
 from edgepose.sandbox.python_child import python_command
-from edgepose.spec.whole_file import write_whole
 from edgepose.trust.digests import sha256_of_file
 
 # Whose very version was judged here; what computes there must be what was measured.

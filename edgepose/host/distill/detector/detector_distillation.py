@@ -10,33 +10,36 @@ from typing import TYPE_CHECKING, Any
 import cv2
 
 from edgepose.host.data.coco import CocoDataset, read_coco
-from edgepose.host.distill.detector.design import DETECTORS, detector_spec
-from edgepose.host.distill.detector.detector_batches import DetectorBatches
-from edgepose.host.distill.detector.picture_cache import open_pictures
-from edgepose.host.distill.detector.pictures import TeachingPictures, collect_pictures
+from edgepose.host.distill.detector.batches import DetectorBatches
+from edgepose.host.distill.detector.images import (
+    DETECTORS,
+    TeachingPictures,
+    collect_pictures,
+    detector_spec,
+    open_pictures,
+)
 from edgepose.host.distill.preparation import check_start, check_validation, make_output, require_keras
-from edgepose.host.distill.provenance import versions
-from edgepose.host.distill.request import DistillationRequest, Observers
+from edgepose.host.distill.request import DistillationRequest, Observers, versions
 from edgepose.host.distill.students import StudentDesign, resized
-from edgepose.host.evaluate.box_accuracy import box_figures
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.host.sources.locked_backend import open_locked_detector
-from edgepose.inference.backend import Backend
-from edgepose.inference.detector import PersonDetector
-from edgepose.inference.model_digest import sha256_of_model
-from edgepose.inference.open_model import RuntimeOptions
+from edgepose.host.evaluate.detector_evaluation import box_figures
+from edgepose.host.models.inspect import inspect_model
+from edgepose.host.models.locked_backend import open_locked_detector
 from edgepose.pose.codecs.center import CHANNELS
-from edgepose.spec.detector_distillation_report import (
+from edgepose.records.distillation_report import (
     DetectorData,
     DetectorDistillationReport,
     DetectorOptions,
     DetectorTeacher,
 )
-from edgepose.spec.detector_evaluation_report import DetectorFigures
-from edgepose.spec.lineage import ParentModel
-from edgepose.spec.model_spec import ModelSpec
-from edgepose.spec.records import to_builtins, to_json
-from edgepose.spec.whole_file import write_whole
+from edgepose.records.evaluation_report import DetectorFigures
+from edgepose.records.files import write_whole
+from edgepose.records.lineage import ParentModel
+from edgepose.records.model_spec import ModelSpec
+from edgepose.records.record import to_builtins, to_json
+from edgepose.runtime.backend import Backend
+from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.open_model import RuntimeOptions
+from edgepose.runtime.pipeline import PersonDetector
 from edgepose.trust.digests import sha256_of_file
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from edgepose.host.distill.detector.targets import BOX, BOX_WEIGHT, HEAT, HEAT_WEIGHT
+from edgepose.host.distill.detector.batches import BOX, BOX_WEIGHT, HEAT, HEAT_WEIGHT
 from edgepose.pose.codecs.center import LOGIT_SCALE
 
 # CornerNet's penalty-reduced focal loss (Law and Deng 2018, alpha 2, beta 4), as CenterNet uses it.

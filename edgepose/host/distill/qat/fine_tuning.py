@@ -1,11 +1,13 @@
 """Quantization-aware fine-tuning from end to end: fold, learn, write the int8 file, measure.
 
 One process does it, also where several trained: it is a small part of the work.
+
+The same figures of the float student, the rounded one in training's framework, and the int8 files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.data.calibration_set import CropSample
@@ -21,28 +24,126 @@ from edgepose.host.distill.batches import BatchSource
 from edgepose.host.distill.folded_network import FoldedNetwork, fold, moved_input
 from edgepose.host.distill.keras_backend import KerasBackend
 from edgepose.host.distill.qat.int8_file import int8_bytes
-from edgepose.host.distill.qat.measurement import crops_of_dataset, distance, evenly, measured
 from edgepose.host.distill.qat.rounded_student import rounded_student, steps_of
 from edgepose.host.distill.students import INPUT_OFFSET, StudentDesign
 from edgepose.host.distill.trainer import OptimizerSettings, Trainer
-from edgepose.host.distill.training import LoopSettings, TrainingLoop, TrainingOutcome, Watchers
+from edgepose.host.distill.training import (
+    LoopSettings,
+    TrainingLoop,
+    TrainingOutcome,
+    Watchers,
+    pipeline_figures,
+)
+from edgepose.host.evaluate.agreement import Sample, mean_agreement_oks
+from edgepose.host.evaluate.figures import PCK_NAME
+from edgepose.host.models.artifact import open_artifact, write_metadata
+from edgepose.host.models.inspect import inspect_model
 from edgepose.host.quantize.audit import audit_model, refuse_silent_float
+from edgepose.host.quantize.repair.apply_recipe import Workshop
 from edgepose.host.quantize.repair.float_model import TfliteFloat
-from edgepose.host.quantize.repair.workshop import Workshop
-from edgepose.host.quantize.representative import RepresentativeInputs
-from edgepose.host.quantize.verification import same_interface
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.host.sources.inspect import inspect_model
-from edgepose.host.sources.metadata import write_metadata
-from edgepose.inference.model_digest import sha256_of_model
-from edgepose.inference.open_model import open_backend
-from edgepose.inference.pipeline import PosePipeline
-from edgepose.spec.distillation_report import QuantizationAwareTuning, RoundedFigures
-from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
-from edgepose.spec.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
-from edgepose.spec.recipe import RECIPES, QuantizationRecipe
-from edgepose.spec.whole_file import write_whole
+from edgepose.host.quantize.static_quantization import same_interface
+from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
+from edgepose.records.distillation_report import QuantizationAwareTuning, RoundedFigures
+from edgepose.records.files import write_whole
+from edgepose.records.lineage import (
+    LINEAGE_METADATA_KEY,
+    RECIPES,
+    Lineage,
+    ParentModel,
+    QuantizationRecipe,
+    lineage_to_json,
+)
+from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
+from edgepose.runtime.backend import Backend, run_once
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.open_model import open_backend
+from edgepose.runtime.pipeline import PosePipeline
 from edgepose.trust.digests import sha256_of_bytes
+
+MEASURED_CROPS = 64
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far two models' outputs are apart, in steps of the int8 one.
+
+    Attributes:
+        mean: Over all values.
+        greatest: Over all values.
+    """
+
+    mean: float
+    greatest: float
+
+
+def measured(
+    pipelines: Mapping[str, PosePipeline], validation: CocoDataset | None, crops: Sequence[CropSample]
+) -> dict[str, RoundedFigures]:
+    """AP where there are labels to measure on, and the agreement with the first pipeline.
+
+    Raises:
+        ConfigError: A picture is not readable.
+        ModelError: A model failed.
+    """
+    first = next(iter(pipelines.values()))
+    return {name: _figures(first, pipeline, validation, crops) for name, pipeline in pipelines.items()}
+
+
+def _figures(
+    first: PosePipeline, pipeline: PosePipeline, validation: CocoDataset | None, crops: Sequence[CropSample]
+) -> RoundedFigures:
+    known = {} if validation is None else pipeline_figures(pipeline, validation)
+    return RoundedFigures(
+        oks_ap=known.get("oks_ap"),
+        pck=known.get(PCK_NAME),
+        agreement_oks=mean_agreement_oks(first, pipeline, _read(crops)).mean_oks,
+    )
+
+
+def distance(rounded: Backend, converted: Backend, spec: ModelSpec, crops: Sequence[CropSample]) -> Distance:
+    """Runs both on the same crops.
+
+    Raises:
+        ConfigError: A picture is not readable.
+        ModelError: A model failed.
+    """
+    step = converted.outputs[0].scale
+    apart = [
+        np.abs(run_once(rounded, mine)[0] - run_once(converted, theirs)[0]) / step
+        for mine, theirs in zip(
+            RepresentativeInputs(spec.input, rounded.input, crops),
+            RepresentativeInputs(spec.input, converted.input, crops),
+            strict=True,
+        )
+    ]
+    return Distance(float(np.mean(apart)), float(np.max(apart)))
+
+
+def crops_of_dataset(dataset: CocoDataset) -> list[CropSample]:
+    """Persons of labelled pictures, evenly spread."""
+    return evenly(
+        [
+            CropSample(image.path, "", np.asarray(person.box_xyxy_px, np.float32))
+            for image in dataset.images
+            for person in image.persons
+            if person.is_scored
+        ]
+    )
+
+
+def evenly(crops: Sequence[CropSample], count: int = MEASURED_CROPS) -> list[CropSample]:
+    """At most so many, evenly spread over the sequence."""
+    chosen: NDArray[np.intp] = np.unique(
+        np.linspace(0, len(crops) - 1, min(count, len(crops))).astype(np.intp)
+    )
+    return [crops[index] for index in chosen]
+
+
+def _read(crops: Sequence[CropSample]) -> Iterator[Sample]:
+    for crop in crops:
+        yield read_image_rgb(crop.image_path), crop.box_xyxy_px
+
 
 INT8_FILE_NAME = "model_int8.tflite"
 # Of the student's own rate: far enough to move weights by steps of int8, too little to unlearn.

@@ -16,7 +16,7 @@ from edgepose.host.distill.folded_network import FoldedNetwork, FoldedStep
 from edgepose.host.distill.qat.rounded_student import Range
 from edgepose.host.quantize.repair.float_model import TfliteFloat
 from edgepose.host.quantize.repair.network import NO_CLIP, Clip, Network, Step, Sum, Weighted, Window
-from edgepose.spec.recipe import QuantizationRecipe
+from edgepose.records.lineage import QuantizationRecipe
 
 _RELU6 = Clip(0.0, 6.0)
 # HWIO, as Keras has it, to OHWI, as TFLite has it.

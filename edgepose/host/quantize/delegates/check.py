@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgepose.host.quantize.delegates.edgetpu_compiler import CompiledModel, compile_for_edgetpu
-from edgepose.host.quantize.delegates.edgetpu_log import MAPPED, CompilerLog
-from edgepose.host.quantize.delegates.edgetpu_partition import edgetpu_verdicts
+from edgepose.host.quantize.delegates.edgetpu_compiler import (
+    MAPPED,
+    CompiledModel,
+    CompilerLog,
+    compile_for_edgetpu,
+    edgetpu_verdicts,
+)
 from edgepose.host.quantize.delegates.gpu_rules import gpu_verdicts
-from edgepose.host.quantize.delegates.op_view import GraphView, view_graph
-from edgepose.host.quantize.delegates.verdict import count_on_cpu, refused_ops
+from edgepose.host.quantize.delegates.op_view import GraphView, count_on_cpu, refused_ops, view_graph
 from edgepose.host.quantize.tflite_graph import read_tflite
-from edgepose.spec.delegate_report import DelegateReport, RefusedOp
-from edgepose.spec.device_profile import DeviceProfile
+from edgepose.records.accelerator import DelegateReport, RefusedOp
+from edgepose.records.device_profile import DeviceProfile
 
 
 def check_delegate(profile: DeviceProfile, model: Path) -> DelegateReport | None:

@@ -1,10 +1,26 @@
 """Runs Google's ``edgetpu_compiler`` where it is on PATH, and checks its log against the file it wrote.
 
 The compiler is closed, for x86-64 Linux only, and in no package registry; a user may have it.
+
+Reads what ``edgetpu_compiler`` prints; a log that is not understood to the last op is refused.
+
+The format is that of versions 2.0 to 16.0: a version line, sizes, a table of ops ("Operator  Count  Status"),
+and the two "Number of operations" lines, which are missing where every op was mapped.
+
+Which ops end up on the Edge TPU: the compiler makes one part of the graph, and it does not come back.
+
+Source: "TensorFlow models on the Edge TPU", coral.ai/docs/edgetpu/models-intro, section "Compiling": at the
+first op that is not supported the graph is cut in two, the part before it runs on the Edge TPU, and
+everything behind it on the CPU, ops that are supported among them.
+
+Measured on MoveNet's compiled file: "behind" goes by the flow of the data, not by the order in the file (a
+branch that does not depend on the refused op stays on the Edge TPU), and a conversion of the input (CAST or
+QUANTIZE of what is not 8-bit) runs on the CPU without ending the part.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,10 +28,134 @@ from typing import Any
 
 from edgepose.errors import ModelError
 from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
-from edgepose.host.quantize.delegates.edgetpu_log import CompilerLog, parse_log
-from edgepose.host.quantize.delegates.edgetpu_rules import EDGETPU_OP
+from edgepose.host.quantize.delegates.edgetpu_rules import EDGETPU_OP, edgetpu_reason
+from edgepose.host.quantize.delegates.op_view import GraphView, OpVerdict, OpView
 from edgepose.host.quantize.tflite_graph import op_name, read_tflite, tensor_name
 from edgepose.sandbox.python_child import find_program
+
+MAPPED = "Mapped to Edge TPU"
+
+_VERSION = re.compile(r"^Edge TPU Compiler version (\d[\w.]*)\s*$", re.MULTILINE)
+_SUCCESS = re.compile(r"^Model compiled successfully in \d+ ms[.!]?\s*$", re.MULTILINE)
+_TOTAL = re.compile(r"^Total number of operations: (\d+)\s*$", re.MULTILINE)
+_ON_DELEGATE = re.compile(r"^Number of operations that will run on Edge TPU: (\d+)\s*$", re.MULTILINE)
+_ON_CPU = re.compile(r"^Number of operations that will run on CPU: (\d+)\s*$", re.MULTILINE)
+_ON_CHIP = re.compile(r"^On-chip memory used for caching model parameters: (\S+)\s*$", re.MULTILINE)
+_OFF_CHIP = re.compile(
+    r"^Off-chip memory used for streaming uncached model parameters: (\S+)\s*$", re.MULTILINE
+)
+_TABLE_HEAD = re.compile(r"^Operator\s+Count\s+Status\s*$", re.MULTILINE)
+_TABLE_ROW = re.compile(r"^([A-Za-z0-9_\-]+)\s+(\d+)\s+(\S.*?)\s*$")
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB)$")
+_UNIT_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+@dataclass(frozen=True)
+class LoggedOps:
+    """A row of the compiler's table.
+
+    Attributes:
+        op: Kind of op.
+        count: How many.
+        status: What became of them, in the compiler's words.
+    """
+
+    op: str
+    count: int
+    status: str
+
+
+@dataclass(frozen=True)
+class CompilerLog:
+    """A whole log.
+
+    Attributes:
+        version: The compiler's version.
+        ops_total: Ops of the model.
+        ops_on_delegate: Ops that run on the Edge TPU.
+        rows: The table.
+        on_chip_bytes: Parameters in the Edge TPU's own memory.
+        off_chip_bytes: Parameters that are streamed for every frame.
+    """
+
+    version: str
+    ops_total: int
+    ops_on_delegate: int
+    rows: tuple[LoggedOps, ...]
+    on_chip_bytes: int
+    off_chip_bytes: int
+
+    @property
+    def ops_on_cpu(self) -> int:
+        """Ops that the compiler left to the CPU."""
+        return self.ops_total - self.ops_on_delegate
+
+
+def parse_log(text: str) -> CompilerLog:
+    """Reads a log.
+
+    Raises:
+        ModelError: Something is missing, unknown, or does not add up.
+    """
+    version = _only(_VERSION, text, "its version line")
+    _only(_SUCCESS, text, "the line that says it succeeded")
+    total = int(_only(_TOTAL, text, "the total number of operations"))
+    rows = _table(text)
+    counted = sum(row.count for row in rows)
+    if counted != total:
+        raise _not_understood(f"its table counts {counted} ops and its total is {total}")
+    mapped = sum(row.count for row in rows if row.status == MAPPED)
+    for pattern, expected, where in ((_ON_DELEGATE, mapped, "Edge TPU"), (_ON_CPU, total - mapped, "CPU")):
+        stated = pattern.findall(text)
+        if any(int(number) != expected for number in stated) or (not stated and mapped != total):
+            raise _not_understood(f"its table puts {expected} ops on the {where}, its summary says {stated}")
+    return CompilerLog(
+        version=version,
+        ops_total=total,
+        ops_on_delegate=mapped,
+        rows=rows,
+        on_chip_bytes=_bytes(_only(_ON_CHIP, text, "the on-chip memory")),
+        off_chip_bytes=_bytes(_only(_OFF_CHIP, text, "the off-chip memory")),
+    )
+
+
+def _table(text: str) -> tuple[LoggedOps, ...]:
+    head = _TABLE_HEAD.search(text)
+    if head is None:
+        raise _not_understood("its table of operators is missing")
+    rows: list[LoggedOps] = []
+    for line in text[head.end() :].splitlines():
+        row = _TABLE_ROW.match(line)
+        if row is None:
+            if line.strip() and rows:
+                break
+            if line.strip():
+                raise _not_understood(f"its table has the line {line.strip()!r}")
+            continue
+        rows.append(LoggedOps(row.group(1), int(row.group(2)), row.group(3)))
+    return tuple(rows)
+
+
+def _only(pattern: re.Pattern[str], text: str, what: str) -> str:
+    found = pattern.findall(text)
+    if len(found) != 1:
+        raise _not_understood(f"{what} stands there {len(found)} times, expected once")
+    return str(found[0])
+
+
+def _bytes(text: str) -> int:
+    size = _SIZE.match(text)
+    if size is None:
+        raise _not_understood(f"{text!r} is no size")
+    return round(float(size.group(1)) * _UNIT_BYTES[size.group(2)])
+
+
+def _not_understood(reason: str) -> ModelError:
+    return ModelError(
+        f"The log of edgetpu_compiler is not understood: {reason}.",
+        "Known are versions 2.0 to 16.0; what a log does not say for certain is not claimed.",
+    )
+
 
 COMPILER = "edgetpu_compiler"
 # The compiler's own limit, and ours for a compiler that does not keep it.
@@ -127,3 +267,31 @@ def _interface(graph: Any) -> list[tuple[str, tuple[int, ...], int]]:
     subgraph = graph.subgraphs[0]
     tensors = [subgraph.tensors[index] for index in (*subgraph.inputs, *subgraph.outputs)]
     return [(tensor_name(tensor), tuple(map(int, tensor.shape)), int(tensor.type)) for tensor in tensors]
+
+
+_INPUT_CONVERSIONS = frozenset({"CAST", "QUANTIZE"})
+
+
+def edgetpu_verdicts(graph: GraphView) -> tuple[OpVerdict, ...]:
+    """Judges every op of a graph; pure.
+
+    Returns:
+        One verdict an op, in the graph's order. It predicts what the compiler does and claims nothing.
+    """
+    verdicts: list[OpVerdict] = []
+    # Places of the ops that convert the input on the CPU, and of those that end the Edge TPU's part.
+    conversions: set[int] = set()
+    ends: set[int] = set()
+    for place, op in enumerate(graph.ops):
+        before = {graph.producers[t.index] for t in op.runtime_inputs if t.index in graph.producers}
+        reason, behind = edgetpu_reason(op), bool(before & ends)
+        if reason and op.name in _INPUT_CONVERSIONS and before <= conversions:
+            conversions.add(place)
+        elif reason or behind:
+            ends.add(place)
+        verdicts.append(_verdict(op, reason, behind=behind))
+    return tuple(verdicts)
+
+
+def _verdict(op: OpView, reason: str | None, *, behind: bool) -> OpVerdict:
+    return OpVerdict(op.name, op.label, reason, behind_refused=behind and reason is None)

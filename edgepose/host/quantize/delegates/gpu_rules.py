@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from edgepose.host.quantize.delegates.op_view import GraphView, OpView, TensorView
-from edgepose.host.quantize.delegates.verdict import OpVerdict
+from edgepose.host.quantize.delegates.op_view import GraphView, OpVerdict, OpView, TensorView
 
 Rule = Callable[[OpView], str | None]
 

@@ -1,4 +1,7 @@
-"""A TFLite graph as the rules of a delegate look at it: plain values, no flatbuffer."""
+"""A TFLite graph as the rules of a delegate look at it: plain values, no flatbuffer.
+
+What the rules of a delegate say about one op.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.quantize.tflite_graph import op_name, tensor_name
+from edgepose.records.accelerator import RefusedOp
 
 # Element types of constants that rules look into: axes, paddings, strides, and zero-filled int8 tensors.
 _READABLE = {"INT32": np.int32, "INT64": np.int64, "INT8": np.int8, "UINT8": np.uint8}
@@ -135,3 +139,35 @@ def _type_names() -> dict[int, str]:
     from ai_edge_litert.schema_py_generated import TensorType
 
     return {value: name for name, value in vars(TensorType).items() if isinstance(value, int)}
+
+
+@dataclass(frozen=True)
+class OpVerdict:
+    """The verdict on one op.
+
+    Attributes:
+        op: Kind of op.
+        tensor: Its first output.
+        reason: Why the rules refuse it; None where they take it.
+        behind_refused: Whether the op itself is fine and lies behind one that is refused.
+    """
+
+    op: str
+    tensor: str
+    reason: str | None
+    behind_refused: bool = False
+
+    @property
+    def taken(self) -> bool:
+        """Whether the delegate is predicted to run it."""
+        return self.reason is None and not self.behind_refused
+
+
+def refused_ops(verdicts: tuple[OpVerdict, ...]) -> tuple[RefusedOp, ...]:
+    """The ops with a reason of their own, in the graph's order."""
+    return tuple(RefusedOp(op=v.op, tensor=v.tensor, reason=v.reason) for v in verdicts if v.reason)
+
+
+def count_on_cpu(verdicts: tuple[OpVerdict, ...]) -> int:
+    """How many ops are predicted to stay on the CPU."""
+    return sum(not verdict.taken for verdict in verdicts)

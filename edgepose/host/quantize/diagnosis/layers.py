@@ -1,16 +1,21 @@
-"""The layers that int8 rounds, and how wide their ranges and channels are."""
+"""The layers that int8 rounds, and how wide their ranges and channels are.
+
+What is diagnosed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.quantize.repair.network import Carried, Network, Step, Weighted, outputs_of
 from edgepose.host.quantize.tensor_ranges import TensorRanges
-from edgepose.inference.activation_statistics import ChannelStatistics
+from edgepose.records.model_spec import ModelSpec
+from edgepose.runtime.activation_statistics import ChannelStatistics
 
 STEPS = 256
 INPUT_OP = "input"
@@ -87,3 +92,25 @@ def live_channels(known: ChannelStatistics) -> NDArray[np.bool_]:
 def writers(network: Network) -> dict[str, Step]:
     """Which step writes a tensor."""
     return {name: step for step in network.steps for name in outputs_of(step)}
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A float model with what is known about it.
+
+    Attributes:
+        model: The float TFLite file, or the prepared ONNX file, in which ``statistics`` were measured.
+        spec: Its spec.
+        statistics: Of every float tensor, on calibration crops.
+        ranges: Least and greatest value that each tensor's scale would represent.
+        crops: Unlabelled crops that did not calibrate; the first few are used, and with none nothing is
+            measured.
+        symmetric: Whether activations have zero point 0.
+    """
+
+    model: bytes
+    spec: ModelSpec
+    statistics: Statistics
+    ranges: TensorRanges
+    crops: Sequence[CropSample]
+    symmetric: bool = False

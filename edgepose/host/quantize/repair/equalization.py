@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgepose.host.quantize.repair.network import Carried, Network, Sum, Weighted
 from edgepose.host.quantize.repair.noise_gains import noise_gains
 from edgepose.host.quantize.repair.scale_classes import ScaleClasses, find_scale_classes
-from edgepose.inference.activation_statistics import ChannelStatistics
+from edgepose.runtime.activation_statistics import ChannelStatistics
 
 Vector = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.quantize.tflite_graph import op_name, tensor_name
-from edgepose.spec.model_spec import InputSpec
+from edgepose.records.model_spec import InputSpec
 
 LEVELS = 255
 _FLOAT32, _INT32 = 0, 2

@@ -15,7 +15,7 @@ from edgepose.host.quantize.repair.exact_input import (
     pixel_range,
     zero_level_of,
 )
-from edgepose.spec.model_spec import InputSpec
+from edgepose.records.model_spec import InputSpec
 
 
 def put_pixels_on_grid(model: Any, spec: InputSpec, *, symmetric: bool = False) -> ExactInput | None:

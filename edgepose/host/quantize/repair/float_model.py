@@ -15,9 +15,9 @@ from edgepose.host.quantize.audit import OpAudit
 from edgepose.host.quantize.repair.exact_input import ExactInput
 from edgepose.host.quantize.repair.network import Network
 from edgepose.host.quantize.tensor_ranges import TensorRanges
-from edgepose.inference.kept_tensors import KeptTensors, open_float_tensors
-from edgepose.spec.model_spec import InputSpec
-from edgepose.spec.recipe import QuantizationRecipe
+from edgepose.records.lineage import QuantizationRecipe
+from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.activation_statistics import KeptTensors, open_float_tensors
 
 Constants = Mapping[str, NDArray[np.float32]]
 
@@ -134,7 +134,7 @@ class TfliteFloat:
 
     def audit(self, quantized: bytes) -> OpAudit:
         """Which ops compute in float."""
-        from edgepose.host.quantize.audit_tflite import audit_tflite
+        from edgepose.host.quantize.audit import audit_tflite
 
         return audit_tflite(quantized)
 
@@ -158,7 +158,7 @@ class OnnxFloat:
     @classmethod
     def of_file(cls, path: Path) -> OnnxFloat:
         """Reads and prepares a float file."""
-        from edgepose.host.quantize.onnx_preparation import prepare_onnx
+        from edgepose.host.quantize.onnx_quantizer import prepare_onnx
         from edgepose.host.quantize.repair.onnx_network import split_shared_constants
 
         model = prepare_onnx(path)

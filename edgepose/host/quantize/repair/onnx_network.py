@@ -24,7 +24,7 @@ from edgepose.host.quantize.repair.network import (
     Weighted,
     Window,
 )
-from edgepose.host.quantize.repair.onnx_carries import carries_of, data_inputs, is_carrying
+from edgepose.host.quantize.repair.onnx_channel_flow import carries_of, data_inputs, is_carrying
 
 _CHANNEL_AXIS = 1
 _ROWS_FIRST = (0, 1, 2, 3)

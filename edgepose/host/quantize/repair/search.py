@@ -14,14 +14,12 @@ import msgspec
 import numpy as np
 
 from edgepose.errors import ModelError
-from edgepose.host.quantize.repair.judge import Judge
+from edgepose.host.quantize.repair.apply_recipe import Judge, Stage, Workshop
 from edgepose.host.quantize.repair.network import Carried, outputs_of
-from edgepose.host.quantize.repair.noise_gains import noise_gains
-from edgepose.host.quantize.repair.regions import Region, float_regions, unlike_head
-from edgepose.host.quantize.repair.workshop import Stage, Workshop
+from edgepose.host.quantize.repair.noise_gains import Region, float_regions, noise_gains, unlike_head
 from edgepose.host.quantize.tensor_ranges import TensorRanges
-from edgepose.spec.quantization_report import RepairStep
-from edgepose.spec.recipe import ExcludedTensor, QuantizationRecipe
+from edgepose.records.lineage import ExcludedTensor, QuantizationRecipe
+from edgepose.records.quantization import RepairStep
 
 # Agreement from which on nothing more is tried.
 AIM = 0.985

@@ -23,7 +23,7 @@ from edgepose.host.quantize.repair.network import (
     Weighted,
     Window,
 )
-from edgepose.host.quantize.repair.tflite_carries import CARRIES
+from edgepose.host.quantize.repair.tflite_channel_flow import CARRIES
 from edgepose.host.quantize.tflite_graph import op_name, tensor_name
 
 _ROWS_FIRST = (0, 3, 1, 2)

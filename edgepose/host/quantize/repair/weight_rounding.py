@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.quantize.repair.network import Network, Weighted
-from edgepose.inference.activation_statistics import ChannelStatistics, RunsAndKeeps
+from edgepose.runtime.activation_statistics import ChannelStatistics, RunsAndKeeps
 
 Moments = NDArray[np.float64]
 

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edgepose.host.report.axis import Axis, round_axis
 from edgepose.host.report.markup import Markup, element, joined
 from edgepose.host.report.plots.frame import (
     FONT,
     WIDTH,
+    Axis,
     Words,
     drawing,
     label,
     line,
+    round_axis,
     scale_x,
     scale_y,
     shortened,

@@ -6,8 +6,8 @@ from edgepose.host.model_card.figures import NOT_MEASURED, number
 from edgepose.host.report.markup import Markup, bullets, element, joined, paragraph, table
 from edgepose.host.report.material import DeploymentDetails, ReportMaterial, ReportRecord, short
 from edgepose.host.report.sections.notes import gate_in_words, health_in_words
-from edgepose.spec.deployment_report import DeploymentReport
-from edgepose.spec.device_status import HealthReport, StatusReport
+from edgepose.records.deployment_report import DeploymentReport
+from edgepose.records.device_status import HealthReport, StatusReport
 
 _DATA_NOTE = (
     "This record does not name the pictures behind its figures. "

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgepose.host.model_card.figures import NOT_MEASURED, number
-from edgepose.host.report.axis import drawable
 from edgepose.host.report.markup import Markup, bullets, element, joined, paragraph, table
 from edgepose.host.report.material import ReportMaterial, ReportRecord
-from edgepose.host.report.plots.frame import Words
-from edgepose.host.report.plots.stacked_bars import Stack, stacked_bars
+from edgepose.host.report.plots.bars import Stack, stacked_bars
+from edgepose.host.report.plots.frame import Words, drawable
 from edgepose.host.report.plots.thermal import thermal_plot, thermal_words
-from edgepose.inference.benchmark import MLPERF_DURATION_S
-from edgepose.spec.benchmark_report import BenchmarkReport
+from edgepose.records.benchmark_report import BenchmarkReport
+from edgepose.runtime.benchmark import MLPERF_DURATION_S
 
 _STAGES = ("preprocess", "infer", "decode")
 _HEADERS = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from edgepose.host.model_card.figures import NOT_MEASURED
 from edgepose.host.report.markup import Markup, bullets, joined, paragraph
 from edgepose.host.report.material import ReportMaterial
-from edgepose.spec.device_status import HealthReport
-from edgepose.spec.evaluation_report import GateResult
+from edgepose.records.device_status import HealthReport
+from edgepose.records.evaluation_report import GateResult
 
 
 def about_people(material: ReportMaterial) -> Markup:

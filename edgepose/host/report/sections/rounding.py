@@ -6,12 +6,11 @@ from edgepose.host.model_card.figures import NOT_MEASURED, difference, number, w
 from edgepose.host.report.comparison import Difference, KeypointFigures, differences, keypoint_figures
 from edgepose.host.report.markup import Markup, element, joined, paragraph, table
 from edgepose.host.report.material import ReportMaterial, ReportRecord, short
-from edgepose.host.report.plots.bars import bars
+from edgepose.host.report.plots.bars import bars, whiskers
 from edgepose.host.report.plots.frame import Words
-from edgepose.host.report.plots.whiskers import whiskers
 from edgepose.host.report.sections.notes import about_people, gate_in_words
-from edgepose.spec.evaluation_report import EvaluationReport
-from edgepose.spec.quantization_report import QuantizationReport
+from edgepose.records.evaluation_report import EvaluationReport
+from edgepose.records.quantization import QuantizationReport
 
 _WORST_TENSORS = 8
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from edgepose.host.model_card.figures import NOT_MEASURED, number, with_interval
 from edgepose.host.report.markup import Markup, element, joined, paragraph, table
 from edgepose.host.report.material import ReportMaterial, ReportRecord, TrainingCurve, short
-from edgepose.host.report.plots.curve import curve
+from edgepose.host.report.plots.bars import curve
 from edgepose.host.report.plots.frame import Words
-from edgepose.spec.distillation_report import DistillationReport, QuantizationAwareTuning
+from edgepose.records.distillation_report import DistillationReport, QuantizationAwareTuning
 
 _MOST_ROWS = 24
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.capture.camera_file import read_camera
+from edgepose.device.capture.source_address import read_camera
 from edgepose.errors import ConfigError
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgepose.device.capture.camera_devices import open_camera
-from edgepose.device.capture.camera_source import CameraSource
-from edgepose.device.capture.frame import Frame
+from edgepose.device.capture.camera_source import CameraSource, open_camera
+from edgepose.device.capture.frame_source import Frame
 from edgepose.device.capture.source_address import parse_source
 from edgepose.errors import DeviceError
 from tests.support.pictures import level_picture

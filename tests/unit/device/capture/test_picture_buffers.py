@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepose.device.capture.picture_buffers import PictureBuffers
-from edgepose.device.capture.video_source import VideoSource
+from edgepose.device.capture.file_sources import VideoSource
+from edgepose.device.capture.frame_source import PictureBuffers
 from tests.support.pictures import write_video
 
 _SHAPE = (4, 6, 3)

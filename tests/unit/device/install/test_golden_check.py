@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as with_fields
 
-from edgepose.device.install.durable_files import remove_tree
-from edgepose.device.install.fault_points import no_fault
-from edgepose.device.install.golden_check import Measurement, check_health, judge
 from edgepose.device.install.health import report_of, run_health_check
+from edgepose.device.install.health_process import Measurement, check_health, judge
 from edgepose.device.install.slot_files import unpack
-from edgepose.inference.backend import BackendInfo
-from edgepose.spec.bundle_manifest import BundleManifest
-from edgepose.spec.device_status import HealthLatency
+from edgepose.device.install.state_file import no_fault, remove_tree
+from edgepose.records.bundle_manifest import BundleManifest
+from edgepose.records.device_status import HealthLatency
+from edgepose.runtime.backend import BackendInfo
 from edgepose.trust.bundle_reader import verify_bundle
 from edgepose.trust.digests import sha256_of_file
 from tests.support.bundle_fixtures import bundle_folder

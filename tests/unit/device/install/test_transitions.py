@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgepose.device.install import transitions
 from edgepose.device.install.transitions import DeviceState, SlotContent
 from edgepose.errors import ConfigError, DeployError
-from edgepose.spec.records import from_json, to_json
+from edgepose.records.record import from_json, to_json
 from tests.support.cut_off import HEALTHY
 
 NOW = "2026-01-01T00:00:00+00:00"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.drift.drift_files import DriftFiles
 from edgepose.device.live_page.following import DriftNews, show_page
-from edgepose.spec.drift_record import DriftEvent, DriftSize, DriftStatus, FeatureName
+from edgepose.device.monitor.drift_files import DriftFiles
+from edgepose.records.drift_record import DriftEvent, DriftSize, DriftStatus, FeatureName
 from tests.support.waiting import PATIENCE_S, until
 
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from edgepose.device.live_page.live_page_sink import LivePageSink
 from edgepose.device.live_page.page_process import follow, open_page
 from edgepose.device.live_page.page_server import MAX_VIEWERS
-from edgepose.device.output.socket_sink import SocketSink
+from edgepose.device.output.streams import LivePageSink, SocketSink
 from edgepose.errors import ConfigError
 from tests.support.pictures import persons_at, result_of
 from tests.support.waiting import PATIENCE_S, until

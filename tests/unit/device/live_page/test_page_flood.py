@@ -11,9 +11,9 @@ import pytest
 
 from edgepose.device.live_page import page_server
 from edgepose.device.live_page.page_process import open_page
-from edgepose.device.live_page.page_request import MAX_REQUEST_BYTES, answer_to
 from edgepose.device.live_page.page_server import MAX_CONNECTIONS, MAX_VIEWERS, LiveFeed, PageServer
-from edgepose.device.output.jsonl_sink import pose_line
+from edgepose.device.live_page.page_state import MAX_REQUEST_BYTES, answer_to
+from edgepose.device.output.pose_sink import pose_line
 from tests.support.pictures import persons_at, result_of
 from tests.support.waiting import until
 

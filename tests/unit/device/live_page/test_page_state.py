@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgepose.device.live_page.live_page_sink import skeleton_line
 from edgepose.device.live_page.page_state import EVENT, PageState
-from edgepose.device.output.jsonl_sink import pose_line, pose_record
+from edgepose.device.output.pose_sink import pose_line, pose_record
+from edgepose.device.output.streams import skeleton_line
 from edgepose.pose.skeletons import COCO17
 from tests.support.pictures import persons_at, result_of
 

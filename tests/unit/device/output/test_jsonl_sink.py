@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose.device.output.jsonl_sink import JsonlSink, pose_record
-from edgepose.device.output.pose_sink import FrameResult
+from edgepose.device.output.pose_sink import FrameResult, JsonlSink, pose_record
 from edgepose.errors import ConfigError, ModelError
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import COCO17

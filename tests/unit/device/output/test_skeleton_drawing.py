@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.device.output.skeleton_drawing import LEFT, MIDDLE, RIGHT, draw_poses, limb_colour, side_colour
+from edgepose.device.output.video_sink import LEFT, MIDDLE, RIGHT, draw_poses, limb_colour, side_colour
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import COCO17
 from tests.support.pictures import level_picture, persons_at

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from edgepose.device.output import socket_server
-from edgepose.device.output.jsonl_sink import pose_line
+from edgepose.device.output.pose_sink import pose_line
 from edgepose.device.output.socket_server import MAX_READERS, MAX_WAITING_BYTES, listening
-from edgepose.device.output.socket_sink import SocketSink
+from edgepose.device.output.streams import SocketSink
 from edgepose.errors import ConfigError
 from tests.support.captures import is_alive
 from tests.support.pictures import persons_at, result_of
@@ -222,7 +222,7 @@ def test_the_server_ends_with_a_killed_run(tmp_path: Path) -> None:
     path = tmp_path / "poses.sock"
     code = (
         "import sys, time, pathlib\n"
-        "from edgepose.device.output.socket_sink import SocketSink\n"
+        "from edgepose.device.output.streams import SocketSink\n"
         "sink = SocketSink(pathlib.Path(sys.argv[1]), print)\n"
         "print(sink._process._process.pid, flush=True)\n"
         "time.sleep(999)\n"

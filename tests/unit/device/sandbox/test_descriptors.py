@@ -8,8 +8,13 @@ import stat
 
 import pytest
 
-from edgepose.device.sandbox.descriptors import AllowedSockets, Descriptor, device_kinds, refusal
-from edgepose.device.sandbox.device_kinds import DEVICE_KINDS
+from edgepose.device.sandbox.descriptors import (
+    DEVICE_KINDS,
+    AllowedSockets,
+    Descriptor,
+    device_kinds,
+    refusal,
+)
 
 OWN = 4711
 FILE, FOLDER, PIPE = stat.S_IFREG | 0o600, stat.S_IFDIR | 0o700, stat.S_IFIFO | 0o600

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.units.notice import STEADY_S, ServiceNotice
+from edgepose.device.units.sd_notify import STEADY_S, ServiceNotice
 from tests.support.pictures import persons_at, result_of
 
 RESULT = result_of(persons_at([(100.0, 100.0)]))

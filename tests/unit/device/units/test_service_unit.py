@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgepose.cli import device_units
+from edgepose.cli import device_service
 from edgepose.device.units import installation
 from edgepose.device.units.installation import UnitPlace, install_unit, remove_unit
-from edgepose.device.units.plan import plan_units
 from edgepose.device.units.service_unit import (
     CAMERA_UNIT,
     UNIT_NAME,
     ServiceRequest,
     devices_of,
+    plan_units,
     service_unit,
 )
 from edgepose.errors import ConfigError, DeployError
@@ -148,7 +148,9 @@ def test_a_network_cameras_password_lies_where_its_unit_looks_for_it_and_goes_wi
     folder.mkdir(parents=True)
     call = ["--systemd-dir", str(folder)]
     runner = CliRunner()
-    done = runner.invoke(device_units.command, ["install", source, "--root", str(tmp_path / "root"), *call])
+    done = runner.invoke(
+        device_service.units_command, ["install", source, "--root", str(tmp_path / "root"), *call]
+    )
     assert done.exit_code == 0, done.output
     text = (folder / "edgepose-camera.service").read_text()
     (named,) = re.findall(r"^LoadCredential=camera:(.*)$", text, re.MULTILINE)
@@ -156,6 +158,6 @@ def test_a_network_cameras_password_lies_where_its_unit_looks_for_it_and_goes_wi
     assert secret.read_text() == f"{source}\n"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert "s3cret" not in text + (folder / "edgepose.service").read_text() + done.output
-    assert runner.invoke(device_units.command, ["remove", *call]).exit_code == 0
+    assert runner.invoke(device_service.units_command, ["remove", *call]).exit_code == 0
     assert not secret.exists()
     assert [path for path in folder.rglob("*") if path.is_file()] == []

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as with_fields
 
 from edgepose.errors import ConfigError, EdgeposeError, GateFailedError, ModelError
-from edgepose.host.bundle.archive_writer import archive_pieces
 from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.bundle.golden import golden_for_child
-from edgepose.inference.model_file import load_spec
-from edgepose.spec.bundle_manifest import BundledFile
-from edgepose.spec.device_profile import DeviceProfile, find_profile
-from edgepose.spec.lineage import Lineage, ParentModel
-from edgepose.spec.recipe import RECIPES
+from edgepose.host.bundle.signing import archive_pieces
+from edgepose.records.bundle_manifest import BundledFile
+from edgepose.records.device_profile import DeviceProfile, find_profile
+from edgepose.records.lineage import RECIPES, Lineage, ParentModel
+from edgepose.runtime.model_file import load_spec
 from edgepose.trust.bundle_reader import read_bundle, verify_bundle
 from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
 from tests.support.bundle_fixtures import bundle_folder

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.bundle.golden import choose_golden, golden_for_child, golden_from_parent, golden_image
-from edgepose.inference.golden import GOLDEN_SCORE_THRESHOLD, golden_oks
-from edgepose.inference.open_model import open_pipeline
-from edgepose.inference.pipeline import PosePipeline
 from edgepose.pose.skeletons import COCO17
-from edgepose.spec.lineage import GoldenPose, Lineage
+from edgepose.records.lineage import GoldenPose, Lineage
+from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD, golden_oks
+from edgepose.runtime.open_model import open_pipeline
+from edgepose.runtime.pipeline import PosePipeline
 from tests.support.bundled_models import MatchedFilters
 from tests.support.constant_models import write_one_stage
 

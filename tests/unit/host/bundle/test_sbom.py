@@ -16,16 +16,14 @@ from msgspec.structs import replace as with_fields
 from edgepose.cli.verification import verified_by_root
 from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.bundle.golden import golden_for_child
-from edgepose.host.bundle.runtime_sbom import runtime_part, with_bill
-from edgepose.host.bundle.sbom import bundle_sbom
+from edgepose.host.bundle.sbom import bundle_sbom, runtime_part, with_bill
 from edgepose.host.deploy.device_lock import locks_of
-from edgepose.host.deploy.ssh.device_code import device_code
-from edgepose.inference.model_file import load_spec
-from edgepose.spec.bundle_manifest import BundleManifest, EvaluationSummary
-from edgepose.spec.device_profile import find_profile
-from edgepose.spec.lineage import CalibrationRecord, Lineage, ParentModel
-from edgepose.spec.recipe import RECIPES
-from edgepose.spec.records import to_json
+from edgepose.host.deploy.ssh.shipment import device_code
+from edgepose.records.bundle_manifest import BundleManifest, EvaluationSummary
+from edgepose.records.device_profile import find_profile
+from edgepose.records.lineage import RECIPES, CalibrationRecord, Lineage, ParentModel
+from edgepose.records.record import to_json
+from edgepose.runtime.model_file import load_spec
 from edgepose.trust.bundle_reader import read_bundle, verify_bundle
 from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
 from tests.support.bundled_models import MatchedFilters, request_for

@@ -11,13 +11,12 @@ import pytest
 from onnx import helper
 
 from edgepose.errors import ConfigError, ModelError
-from edgepose.host.convert.conversion import ConversionRequest, ConversionResult, convert_model
-from edgepose.host.convert.onnx_folding import fix_sizes
-from edgepose.host.convert.tflite_finish import finish_tflite
+from edgepose.host.convert.conversion import ConversionRequest, ConversionResult, convert_model, finish_tflite
+from edgepose.host.convert.routes import fix_sizes
+from edgepose.host.models.artifact import open_artifact
 from edgepose.host.quantize.tflite_graph import first_signature, read_tflite
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.inference.backend import run_once
-from edgepose.inference.open_model import open_backend
+from edgepose.runtime.backend import run_once
+from edgepose.runtime.open_model import open_backend
 from tests.support.tiny_networks import tiny_spec, write_tiny_onnx, write_tiny_tflite
 
 

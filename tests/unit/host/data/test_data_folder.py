@@ -8,7 +8,7 @@ import pytest
 
 from edgepose.errors import ConfigError
 from edgepose.host.data.audit.folder_audit import audit_folder
-from edgepose.host.data.audit.request import AuditRequest
+from edgepose.host.data.audit.model_findings import AuditRequest
 from edgepose.host.data.data_folder import open_data_folder
 from tests.support.data_folders import labelled_folder, write_labels, write_pictures
 

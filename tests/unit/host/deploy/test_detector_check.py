@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgepose.errors import GateFailedError
-from edgepose.host.deploy.detector_check import (
+from edgepose.host.deploy.judgement import (
     BoxLoss,
     DetectorAgreement,
     require_accuracy,

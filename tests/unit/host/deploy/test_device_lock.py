@@ -27,7 +27,7 @@ from edgepose.host.deploy.device_lock import (
 )
 from edgepose.host.deploy.ssh import runtime_wheels
 from edgepose.host.deploy.ssh.runtime_wheels import WheelTarget, check_lock_serves
-from edgepose.spec.device_profile import find_profile, load_profiles
+from edgepose.records.device_profile import find_profile, load_profiles
 from requirements import renew_locks
 
 CHECKOUT = Path(__file__).resolve().parents[4]

@@ -19,19 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.errors import ConfigError, DeployError, EdgeposeError, MissingDependencyError, TrustError
-from edgepose.host.deploy.ssh.address import SshAddress
-from edgepose.host.deploy.ssh.bundle_segments import as_request, cut
-from edgepose.host.deploy.ssh.device_code import device_code
-from edgepose.host.deploy.ssh.device_program import reported_error
-from edgepose.host.deploy.ssh.device_store import probe_script, store_script
+from edgepose.host.deploy.ssh.connection import fingerprint_of
+from edgepose.host.deploy.ssh.device_store import probe_script, reported_error, store_script
 from edgepose.host.deploy.ssh.fit import check_fits, glibc_minor
-from edgepose.host.deploy.ssh.host_key import fingerprint_of
-from edgepose.host.deploy.ssh.remote_host import option_path
-from edgepose.host.deploy.ssh.ssh_failure import command_failure, ssh_failure
-from edgepose.spec.device_probe import DeviceProbe, DevicePython
-from edgepose.spec.device_profile import find_profile
-from edgepose.spec.records import from_builtins
-from edgepose.trust.bundle_archive import END_OF_ARCHIVE, header_for, padding_bytes
+from edgepose.host.deploy.ssh.remote_host import SshAddress, command_failure, option_path, ssh_failure
+from edgepose.host.deploy.ssh.shipment import as_request, cut, device_code
+from edgepose.records.device_profile import find_profile
+from edgepose.records.device_status import DeviceProbe, DevicePython
+from edgepose.records.record import from_builtins
+from edgepose.trust.bundle_reader import END_OF_ARCHIVE, header_for, padding_bytes
 
 PI = DeviceProbe(
     schema="edgepose.probe/1",

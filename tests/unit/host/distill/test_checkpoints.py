@@ -9,7 +9,7 @@ import pytest
 
 from edgepose.errors import ConfigError
 from edgepose.host.distill.checkpoints import Checkpoint, CheckpointFolder
-from edgepose.host.distill.metrics_log import MetricsLog
+from edgepose.host.distill.training import MetricsLog
 from tests.support.full_disk import largest_file, small_disk
 
 RUN = {"seed": 1, "student": "edgepose-s"}

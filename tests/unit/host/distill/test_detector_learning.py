@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 
 from edgepose.errors import ConfigError
-from edgepose.host.distill.detector.design import DETECTORS
-from edgepose.host.distill.detector.detector_batches import DetectorBatches, random_view, visible_boxes
-from edgepose.host.distill.detector.picture_cache import open_pictures
-from edgepose.host.distill.detector.pictures import collect_pictures
-from edgepose.host.distill.detector.targets import BOX_WEIGHT, HEAT, HEAT_WEIGHT, packed_target
+from edgepose.host.distill.detector.batches import (
+    BOX_WEIGHT,
+    HEAT,
+    HEAT_WEIGHT,
+    DetectorBatches,
+    packed_target,
+    random_view,
+    visible_boxes,
+)
+from edgepose.host.distill.detector.images import DETECTORS, collect_pictures, open_pictures
 from edgepose.host.distill.persons import ImageSource
 from edgepose.pose.codecs.center import CenterCodec
 
@@ -87,7 +92,7 @@ def test_a_view_moves_boxes_as_it_moves_the_picture(seed: int, tmp_path: Path) -
     """A bright block is found again exactly where its box says."""
     import cv2
 
-    from edgepose.host.distill.detector.pictures import TeachingPicture, TeachingPictures
+    from edgepose.host.distill.detector.images import TeachingPicture, TeachingPictures
 
     image = np.zeros((300, 400, 3), np.uint8)
     box = np.array([[150.0, 100.0, 230.0, 220.0]])

@@ -14,8 +14,8 @@ from tests.support.qat_student import lively_student
 
 
 def test_the_onnx_file_answers_as_the_student_does(tmp_path: Path) -> None:
+    from edgepose.host.distill.export import onnx_bytes, require_same_answers
     from edgepose.host.distill.folded_network import fold
-    from edgepose.host.distill.onnx_file import onnx_bytes, require_same_answers
 
     student, path = lively_student(TINY), tmp_path / "student.onnx"
     path.write_bytes(onnx_bytes(fold(student)))
@@ -25,8 +25,8 @@ def test_the_onnx_file_answers_as_the_student_does(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["kernel", "cut", "bias"])
 def test_a_file_that_answers_otherwise_is_refused(tmp_path: Path, wrong: str) -> None:
+    from edgepose.host.distill.export import onnx_bytes, require_same_answers
     from edgepose.host.distill.folded_network import fold
-    from edgepose.host.distill.onnx_file import onnx_bytes, require_same_answers
 
     student = lively_student(TINY)
     network = fold(student)

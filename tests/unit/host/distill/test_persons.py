@@ -15,7 +15,7 @@ from edgepose.host.distill.persons import ImageSource, collect_persons
 from edgepose.host.distill.sample_cache import open_cache
 from edgepose.host.distill.students import STUDENT_SKELETON, STUDENTS, student_named
 from edgepose.host.distill.teacher import CoordinateTeacher, HeatmapTeacher, open_teacher
-from edgepose.inference.open_model import open_detector
+from edgepose.runtime.open_model import open_detector
 from edgepose.trust.digests import sha256_of_file
 from tests.support.full_disk import largest_file, small_disk
 from tests.support.marker_scene import marker_scene, write_marker_set

@@ -12,8 +12,8 @@ from edgepose.errors import ConfigError
 from edgepose.host.distill.persons import TrainingPerson
 from edgepose.host.distill.retraining import answer_to, describe_answer, read_request, student_for
 from edgepose.pose.skeletons import COCO17
-from edgepose.spec.drift_record import DriftEvent, DriftSize, FeatureName, RetrainingRequest
-from edgepose.spec.records import to_json
+from edgepose.records.drift_record import DriftEvent, DriftSize, FeatureName, RetrainingRequest
+from edgepose.records.record import to_json
 from tests.support.pictures import level_picture, persons_at
 
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 
 from edgepose.host.distill.batches import BatchSettings, BatchSource, sampling_chances
-from edgepose.host.distill.schedule import learning_rate
 from edgepose.host.distill.students import STUDENT_SKELETON
 from edgepose.host.distill.targets import TargetSettings, blend, label_trust
+from edgepose.host.distill.training import learning_rate
 from tests.support.distill_samples import TINY, sample_cache
 
 BOX = np.array([0.0, 0.0, 100.0, 200.0])

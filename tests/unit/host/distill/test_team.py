@@ -9,16 +9,16 @@ import pytest
 
 from edgepose.errors import ConfigError
 from edgepose.host.distill.batches import BatchSettings, BatchSource
+from edgepose.host.distill.peers import Share
 from edgepose.host.distill.persons import ImageSource
 from edgepose.host.distill.request import DistillationRequest
-from edgepose.host.distill.share import Share
-from edgepose.host.distill.team import requested_team
-from edgepose.host.distill.worker_messages import (
+from edgepose.host.distill.team import (
     WorkerEvent,
     WorkerOrder,
     decoded_event,
     decoded_order,
     encoded,
+    requested_team,
 )
 from tests.support.distill_samples import TINY, sample_cache
 

@@ -9,9 +9,9 @@ import pytest
 
 from edgepose.errors import ModelError
 from edgepose.host.evaluate.agreement import mean_agreement_oks
-from edgepose.inference.open_model import open_pipeline
 from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_between
 from edgepose.pose.skeletons import COCO17
+from edgepose.runtime.open_model import open_pipeline
 from tests.support.constant_models import write_one_stage, write_top_down
 
 PICTURE = np.full((64, 64, 3), 100, np.uint8)

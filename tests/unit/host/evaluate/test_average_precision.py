@@ -7,7 +7,7 @@ import pytest
 
 from edgepose.host.data.coco import CocoDataset
 from edgepose.host.evaluate.average_precision import precision_figures
-from edgepose.host.evaluate.bootstrap import interval_95, resample_weights
+from edgepose.host.evaluate.figures import interval_95, resample_weights
 from edgepose.host.evaluate.predictions import Predictions
 from edgepose.host.evaluate.scoring import score
 from tests.support.labelled_sets import dataset_of, predictions_of, random_set

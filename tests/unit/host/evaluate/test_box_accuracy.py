@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgepose.host.data.coco import CocoDataset, LabelledImage, LabelledPerson
-from edgepose.host.evaluate import box_accuracy
+from edgepose.host.evaluate import detector_evaluation as box_accuracy
 
 
 def random_set(seed: int) -> tuple[CocoDataset, dict[Path, tuple[np.ndarray, np.ndarray]]]:

@@ -10,8 +10,8 @@ import pytest
 from edgepose.errors import GateFailedError
 from edgepose.host.evaluate.agreement import AgreementReport
 from edgepose.host.evaluate.gate import Evidence, judge, require_pass
-from edgepose.spec.device_profile import DeviceProfile, find_profile
-from edgepose.spec.evaluation_report import (
+from edgepose.records.device_profile import DeviceProfile, find_profile
+from edgepose.records.evaluation_report import (
     BaselineReport,
     BootstrapReport,
     DeltaFigure,

@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 
 from edgepose.cli.models import command
 from edgepose.errors import ConfigError, ModelError
-from edgepose.host.sources.metadata import write_metadata
-from edgepose.spec.evaluation_report import DeltaFigure, EvaluatedModel, GateFailure, GateResult
-from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
-from edgepose.spec.records import to_json
+from edgepose.host.models.artifact import write_metadata
+from edgepose.records.evaluation_report import DeltaFigure, EvaluatedModel, GateFailure, GateResult
+from edgepose.records.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
+from edgepose.records.record import to_json
 from tests.support import card_records
 from tests.support.card_records import benchmark, distillation, evaluation, figure
 from tests.support.constant_models import write_top_down

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.diagnosis.culprits import Suspect, find_culprits, find_suspects
 from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, describe
+from edgepose.host.quantize.diagnosis.findings import Suspect, find_culprits, find_suspects
 from edgepose.host.quantize.diagnosis.layers import layers_of
 from edgepose.host.quantize.repair.network import Carried, Elementwise, Network, Opaque, Step, Sum
 from edgepose.host.quantize.tensor_ranges import ranges_of
-from edgepose.inference.activation_statistics import channel_statistics
-from edgepose.spec.quantization_report import LayerSensitivity
+from edgepose.records.quantization import LayerSensitivity
+from edgepose.runtime.activation_statistics import channel_statistics
 
 Values = NDArray[np.float32]
 RANDOM = np.random.default_rng(5)

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.host.quantize.delegates.edgetpu_partition import edgetpu_verdicts
+from edgepose.host.quantize.delegates.edgetpu_compiler import edgetpu_verdicts
 from edgepose.host.quantize.delegates.edgetpu_rules import EDGETPU_OP, edgetpu_reason
-from edgepose.host.quantize.delegates.op_view import GraphView, OpView, TensorView, view_graph
-from edgepose.host.quantize.delegates.verdict import count_on_cpu
+from edgepose.host.quantize.delegates.op_view import GraphView, OpView, TensorView, count_on_cpu, view_graph
 from edgepose.host.quantize.tflite_graph import read_tflite
 
 

@@ -18,8 +18,8 @@ from edgepose.host.quantize.diagnosis.fake_quantization import (
     rounded_weights,
 )
 from edgepose.host.quantize.repair.network import Weighted, outputs_of
-from edgepose.inference.backend import run_once
-from edgepose.inference.open_model import open_backend
+from edgepose.runtime.backend import run_once
+from edgepose.runtime.open_model import open_backend
 from tests.support import tiny_models, tiny_networks
 
 WRITERS: dict[str, Callable[[Path], Path]] = {

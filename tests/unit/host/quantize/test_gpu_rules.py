@@ -10,7 +10,7 @@ import pytest
 from edgepose.host.quantize.delegates.check import check_delegate
 from edgepose.host.quantize.delegates.gpu_rules import gpu_reason, gpu_verdicts
 from edgepose.host.quantize.delegates.op_view import GraphView, OpView, TensorView
-from edgepose.spec.device_profile import find_profile
+from edgepose.records.device_profile import find_profile
 
 
 def tensor(*shape: int, index: int = 0, dtype: str = "FLOAT32", constant: bool = False) -> TensorView:

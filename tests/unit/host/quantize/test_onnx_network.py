@@ -11,7 +11,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.onnx_preparation import prepare_onnx
+from edgepose.host.quantize.onnx_quantizer import prepare_onnx
 from edgepose.host.quantize.repair.equalization import (
     Equalization,
     equalized_constants,
@@ -24,8 +24,8 @@ from edgepose.host.quantize.repair.onnx_network import (
     write_constants,
 )
 from edgepose.host.quantize.repair.scale_classes import ScaleClasses, find_scale_classes
-from edgepose.inference.activation_statistics import collect_statistics
-from edgepose.inference.backends.onnxruntime_tensors import OnnxTensors
+from edgepose.runtime.activation_statistics import collect_statistics
+from edgepose.runtime.backends.onnxruntime_tensors import OnnxTensors
 from tests.support.onnx_networks import FAMILIES, UNPREPARED, random_inputs, random_network
 
 

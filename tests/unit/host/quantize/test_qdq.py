@@ -13,14 +13,19 @@ import onnxruntime
 import pytest
 
 from edgepose.errors import ModelError
-from edgepose.host.quantize.audit_onnx import audit_onnx
-from edgepose.host.quantize.qdq.scales import activation_scale, bias_scale, weight_scale
-from edgepose.host.quantize.qdq.writer import QdqResult, quantize_with_ranges
+from edgepose.host.quantize.audit import audit_onnx
+from edgepose.host.quantize.qdq.writer import (
+    QdqResult,
+    activation_scale,
+    bias_scale,
+    quantize_with_ranges,
+    weight_scale,
+)
 from edgepose.host.quantize.tensor_ranges import TensorRanges, ranges_of
-from edgepose.inference.activation_statistics import collect_statistics
-from edgepose.inference.backends.onnxruntime_tensors import OnnxTensors
-from edgepose.inference.open_model import open_backend
-from edgepose.spec.recipe import RECIPES, ExcludedTensor, QuantizationRecipe
+from edgepose.records.lineage import RECIPES, ExcludedTensor, QuantizationRecipe
+from edgepose.runtime.activation_statistics import collect_statistics
+from edgepose.runtime.backends.onnxruntime_tensors import OnnxTensors
+from edgepose.runtime.open_model import open_backend
 from tests.support.onnx_networks import FAMILIES, Builder, random_inputs, random_network
 
 CPU, TENSORRT = RECIPES["static_wi8_ai8"], RECIPES["static_wi8_ai8_symmetric"]

@@ -10,14 +10,21 @@ import numpy as np
 import pytest
 
 from edgepose.errors import ConfigError, EdgeposeError, ModelError
+from edgepose.host.models.artifact import open_artifact, write_metadata
 from edgepose.host.quantize.audit import audit_model
 from edgepose.host.quantize.quantization import quantize_model
-from edgepose.host.quantize.request import QuantizationRequest, QuantizationResult
-from edgepose.host.sources.artifact import open_artifact
-from edgepose.host.sources.metadata import write_metadata
-from edgepose.inference.open_model import open_backend, open_pipeline
-from edgepose.spec.lineage import LINEAGE_METADATA_KEY, GoldenPose, Lineage, ParentModel, lineage_to_json
-from edgepose.spec.recipe import RECIPES, ExcludedTensor, QuantizationRecipe
+from edgepose.host.quantize.recipe_choice import QuantizationRequest, QuantizationResult
+from edgepose.records.lineage import (
+    LINEAGE_METADATA_KEY,
+    RECIPES,
+    ExcludedTensor,
+    GoldenPose,
+    Lineage,
+    ParentModel,
+    QuantizationRecipe,
+    lineage_to_json,
+)
+from edgepose.runtime.open_model import open_backend, open_pipeline
 from tests.support.data_folders import labelled_folder, write_labels, write_pictures
 from tests.support.tiny_networks import write_tiny_onnx, write_tiny_tflite
 

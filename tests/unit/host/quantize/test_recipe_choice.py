@@ -9,12 +9,19 @@ import msgspec
 import pytest
 
 from edgepose.errors import ConfigError
+from edgepose.host.models.artifact import write_metadata
 from edgepose.host.quantize.recipe_choice import check_recipe_target, find_recipe, recipe_for, write_recipe
-from edgepose.host.sources.metadata import write_metadata
-from edgepose.spec.device_profile import find_profile, load_profiles
-from edgepose.spec.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
-from edgepose.spec.recipe import RECIPES, ExcludedTensor, QuantizationRecipe
-from edgepose.spec.records import to_json
+from edgepose.records.device_profile import find_profile, load_profiles
+from edgepose.records.lineage import (
+    LINEAGE_METADATA_KEY,
+    RECIPES,
+    ExcludedTensor,
+    Lineage,
+    ParentModel,
+    QuantizationRecipe,
+    lineage_to_json,
+)
+from edgepose.records.record import to_json
 from tests.support.tiny_networks import write_tiny_onnx, write_tiny_tflite
 
 TOML = 'name = "mine"\nkind = "static"\nweight_bits = 8\nactivation_bits = 8\n'

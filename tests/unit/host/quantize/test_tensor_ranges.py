@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.quantize.tensor_ranges import BINS, Histogram, histogram, ranges_of
-from edgepose.inference.activation_statistics import ChannelStatistics, channel_statistics
+from edgepose.runtime.activation_statistics import ChannelStatistics, channel_statistics
 
 COUNT = 40_000
 

@@ -11,9 +11,8 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from edgepose.cli.report import command
-from edgepose.cli.report_pictures import sight_request
-from edgepose.device.output.jsonl_sink import JsonlSink
+from edgepose.cli.report import command, sight_request
+from edgepose.device.output.pose_sink import JsonlSink
 from edgepose.errors import ConfigError
 from edgepose.host.report.material import Sight
 from edgepose.host.report.pictures import take_pictures

@@ -6,12 +6,18 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from edgepose.host.report.plots.bars import Bar, bars
-from edgepose.host.report.plots.curve import curve, thinned
+from edgepose.host.report.plots.bars import (
+    Bar,
+    Stack,
+    WhiskerRow,
+    bars,
+    curve,
+    stacked_bars,
+    thinned,
+    whiskers,
+)
 from edgepose.host.report.plots.frame import WIDTH, Words, shortened, text_width_px
 from edgepose.host.report.plots.scatter import ScatterPoint, scatter
-from edgepose.host.report.plots.stacked_bars import Stack, stacked_bars
-from edgepose.host.report.plots.whiskers import WhiskerRow, whiskers
 from tests.support.report_page import by_class, figure_at
 
 WORDS = Words("Title <&>", "What is seen")

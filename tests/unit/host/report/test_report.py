@@ -16,11 +16,11 @@ from click.testing import CliRunner, Result
 
 from edgepose.cli.report import command
 from edgepose.errors import ConfigError
+from edgepose.host.report.markup import STYLE
 from edgepose.host.report.page import CONTENT_SECURITY_POLICY
-from edgepose.host.report.style import STYLE
-from edgepose.spec.benchmark_report import StageRecord, TimelinePoint
-from edgepose.spec.evaluation_report import EvaluatedModel, EvaluationReport
-from edgepose.spec.records import Record, to_builtins
+from edgepose.records.benchmark_report import StageRecord, TimelinePoint
+from edgepose.records.evaluation_report import EvaluatedModel, EvaluationReport
+from edgepose.records.record import Record, to_builtins
 from tests.support import card_records, report_records
 from tests.support.card_records import DATA_DIGEST, figure
 from tests.support.constant_models import write_top_down

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from edgepose.cli.data import command
 from edgepose.errors import ConfigError
 from edgepose.host.synthetic.clip import ClipRequest, write_clip
-from edgepose.spec.records import read_json
-from edgepose.spec.synthetic_clip import SyntheticClip
+from edgepose.records.record import read_json
+from edgepose.records.synthetic_clip import SyntheticClip
 
 REQUEST = ClipRequest(seconds=2.0, fps=8.0, seed=4, size_wh=(160, 120), persons=3)
 

@@ -12,12 +12,12 @@ from pycocotools.coco import COCO
 from edgepose.errors import ConfigError
 from edgepose.host.data.coco import read_coco
 from edgepose.host.synthetic.composition import draw_scene
-from edgepose.host.synthetic.picture_set import PictureSetRequest, write_picture_set
+from edgepose.host.synthetic.image_set import PictureSetRequest, write_picture_set
 from edgepose.host.synthetic.style import StyleName
-from edgepose.inference.image_file import read_image_rgb
-from edgepose.inference.open_model import open_detector, open_pipeline
 from edgepose.pose.boxes import iou_matrix
-from edgepose.spec.packaged_data import packaged_folder
+from edgepose.records.files import packaged_folder
+from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.open_model import open_detector, open_pipeline
 from edgepose.trust.digests import sha256_of_file
 
 SIZE_WH = (160, 120)

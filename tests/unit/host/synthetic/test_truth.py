@@ -10,20 +10,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgepose.host.synthetic.activities import sample_posture
 from edgepose.host.synthetic.camera import Camera
-from edgepose.host.synthetic.canvas import Light
+from edgepose.host.synthetic.canvas import Light, cone_hit
+from edgepose.host.synthetic.clip import IN_PLACE, posture_at
 from edgepose.host.synthetic.composition import sample_figure, sample_stage
 from edgepose.host.synthetic.figure import Figure, Looks, stand
-from edgepose.host.synthetic.joints import INDEX, JOINT_LIMITS, Vector, within_limits
-from edgepose.host.synthetic.motion import IN_PLACE, posture_at
-from edgepose.host.synthetic.outfit import sample_outfit
-from edgepose.host.synthetic.ray_casting import cone_hit
-from edgepose.host.synthetic.repertoire import ACTIVITIES
-from edgepose.host.synthetic.skeleton import Build, body_pose, sample_build
-from edgepose.host.synthetic.solids import Box, Solid
+from edgepose.host.synthetic.repertoire import ACTIVITIES, sample_posture
+from edgepose.host.synthetic.skeleton import (
+    INDEX,
+    JOINT_LIMITS,
+    Build,
+    Vector,
+    body_pose,
+    sample_build,
+    within_limits,
+)
 from edgepose.host.synthetic.stage import Stage
-from edgepose.host.synthetic.style import STYLES
+from edgepose.host.synthetic.style import STYLES, sample_outfit
+from edgepose.host.synthetic.surfaces import Box, Solid
 
 LEFT_ARM, LEFT_LEG = (5, 7, 9), (11, 13, 15)
 ANGLES = st.floats(-720, 720)

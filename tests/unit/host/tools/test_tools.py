@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgepose.errors import ConfigError, MissingDependencyError
-from edgepose.host.convert.onnx2tf_route import convert_with_onnx2tf
-from edgepose.host.tools.installation import install_tool
-from edgepose.host.tools.registry import STAMP_NAME, TOOLS, Tool, tool_folder, tool_python
+from edgepose.host.convert.routes import convert_with_onnx2tf
+from edgepose.host.tools.installation import STAMP_NAME, TOOLS, Tool, install_tool, tool_folder, tool_python
 from edgepose.trust.digests import sha256_of_file
 from tests.support.tiny_networks import write_tiny_onnx
 

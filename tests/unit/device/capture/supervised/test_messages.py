@@ -14,11 +14,13 @@ from edgepose.device.capture.supervised.messages import (
     REQUEST_BYTES,
     TEXT_BYTES,
     CaptureMessage,
+    CaptureOrder,
+    CaptureProblem,
     CaptureRequest,
     MessageKind,
     RequestKind,
+    problem_from,
 )
-from edgepose.device.capture.supervised.order import CaptureOrder, CaptureProblem, problem_from
 from edgepose.errors import ConfigError, DeviceError, EdgeposeError, MissingDependencyError
 
 _U32 = st.integers(0, 2**32 - 1)

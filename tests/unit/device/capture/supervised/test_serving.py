@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from edgepose.device.capture.camera_source import CameraSource
-from edgepose.device.capture.supervised.ends import ChildEnds
-from edgepose.device.capture.supervised.kept_process import shared_memory
-from edgepose.device.capture.supervised.messages import CaptureRequest, MessageKind, RequestKind
+from edgepose.device.capture.supervised.messages import CaptureRequest, ChildEnds, MessageKind, RequestKind
 from edgepose.device.capture.supervised.serving import Server
-from edgepose.device.capture.supervised.shared_pictures import WrittenPictures
+from edgepose.device.capture.supervised.shared_images import WrittenPictures
+from edgepose.device.capture.supervised.supervisor import shared_memory
 from edgepose.errors import DeviceError
 from tests.support.pictures import level_picture
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edgepose.device.capture.supervised.kept_process import shared_memory
-from edgepose.device.capture.supervised.shared_pictures import ReadPictures, WrittenPictures
+from edgepose.device.capture.supervised.shared_images import ReadPictures, WrittenPictures
+from edgepose.device.capture.supervised.supervisor import shared_memory
 
 _SHAPE = (48, 64, 3)
 

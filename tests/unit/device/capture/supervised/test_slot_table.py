@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.device.capture.supervised.slot_table import Slot, SlotTable
+from edgepose.device.capture.supervised.shared_images import Slot, SlotTable
 
 _LIMIT = 4
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgepose.host.convert.direct.channel_orders import find_channel_selects, shuffle_groups
 from edgepose.host.convert.direct.graph_ir import Graph, Value
-from edgepose.host.convert.direct.passes.channel_select import find_channel_selects, shuffle_groups
 from tests.unit.host.convert.direct.comparison import OnnxBuilder, compare
 
 

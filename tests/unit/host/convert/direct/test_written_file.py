@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from edgepose.errors import ModelError
 from edgepose.host.convert.direct.convert import convert_direct
 from edgepose.host.convert.direct.graph_ir import Graph, Value
-from edgepose.host.convert.direct.passes.graph_pass import GraphPass, run_passes
+from edgepose.host.convert.direct.graph_pass import GraphPass, run_passes
 from tests.unit.host.convert.direct.comparison import OnnxBuilder, compare
 
 

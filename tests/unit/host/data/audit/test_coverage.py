@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from edgepose.host.data.audit.audited_person import AuditedPerson
-from edgepose.host.data.audit.coverage import coverage, person_figures
-from edgepose.host.data.audit.picture_facts import PictureFacts
-from edgepose.host.data.audit.pose_bins import person_bins
+from edgepose.host.data.audit.coverage import coverage, person_bins, person_figures
+from edgepose.host.data.audit.image_facts import PictureFacts
 from edgepose.host.data.audit.verdict import missing_persons, missing_slices
 from edgepose.pose.skeletons import COCO17
 

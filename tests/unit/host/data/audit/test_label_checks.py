@@ -12,7 +12,7 @@ from edgepose.host.data.audit.audited_person import AuditedPerson
 from edgepose.host.data.audit.label_errors import counts_by_kind, ranked, suspicious_labels
 from edgepose.host.synthetic.composition import draw_scene
 from edgepose.pose.skeletons import COCO17
-from edgepose.spec.data_audit import LabelError
+from edgepose.records.data_audit import LabelError
 from tests.support.planted_data import moved, swapped
 
 SIZE_WH = (320, 240)

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError
 from edgepose.host.data.audit.audited_person import AuditedPerson, labelled_persons
 from edgepose.host.data.audit.label_teacher import ask_teacher
-from edgepose.host.data.audit.preprocess_oracle import expected_levels
-from edgepose.host.data.audit.preprocess_parity import check_parity
-from edgepose.host.data.audit.range_stability import range_stability
+from edgepose.host.data.audit.model_findings import range_stability
+from edgepose.host.data.audit.preprocess_parity import check_parity, expected_levels
 from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.data.coco import read_coco
 from edgepose.host.synthetic.composition import draw_scene
-from edgepose.inference.backend import TensorInfo
-from edgepose.inference.open_model import open_backend
-from edgepose.inference.preprocess import Preprocessor, expected_shape
-from edgepose.spec.model_spec import InputSpec
+from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.backend import TensorInfo
+from edgepose.runtime.open_model import open_backend
+from edgepose.runtime.preprocess import Preprocessor, expected_shape
 from tests.support.planted_data import swapped
 from tests.support.tiny_networks import tiny_spec, write_tiny_onnx
 

@@ -9,6 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
+from edgepose.host.data.audit.image_facts import (
+    HASH_BITS,
+    PictureFacts,
+    hash_distances,
+    perceptual_hash,
+    picture_facts,
+)
 from edgepose.host.data.audit.near_copies import (
     COPY_CORRELATION,
     NearPair,
@@ -16,8 +23,6 @@ from edgepose.host.data.audit.near_copies import (
     pairs_between,
     pairs_within,
 )
-from edgepose.host.data.audit.perceptual_hash import HASH_BITS, hash_distances, perceptual_hash
-from edgepose.host.data.audit.picture_facts import PictureFacts, picture_facts
 from edgepose.host.synthetic.composition import draw_scene
 from tests.support.planted_data import Picture, resaved
 

@@ -17,9 +17,9 @@ from edgepose.host.quantize.repair.exact_input import ExactInput, lies_on_grid, 
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat, open_kept
 from edgepose.host.quantize.tensor_ranges import TensorRanges, ranges_of
 from edgepose.host.quantize.tflite_graph import op_name, read_tflite, tensor_name
-from edgepose.inference.activation_statistics import collect_statistics
-from edgepose.spec.model_spec import InputSpec
-from edgepose.spec.recipe import RECIPES, ExcludedTensor, QuantizationRecipe
+from edgepose.records.lineage import RECIPES, ExcludedTensor, QuantizationRecipe
+from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.activation_statistics import collect_statistics
 from tests.support.tflite_networks import RELU, SAME, VALID, Builder, run
 
 SIDE_PX = 16

@@ -13,9 +13,9 @@ from onnx import numpy_helper
 from edgepose.errors import ModelError
 from edgepose.host.data.calibration_set import CropSample, calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
-from edgepose.host.quantize.repair.judge import Judge
-from edgepose.inference.open_model import open_backend
-from edgepose.spec.model_spec import ModelSpec, YoloxCodecSpec
+from edgepose.host.quantize.repair.apply_recipe import Judge
+from edgepose.records.model_spec import ModelSpec, YoloxCodecSpec
+from edgepose.runtime.open_model import open_backend
 from tests.support.data_folders import labelled_folder
 from tests.support.tiny_networks import tiny_spec, write_tiny_onnx, write_tiny_tflite
 

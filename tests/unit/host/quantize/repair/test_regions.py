@@ -9,8 +9,8 @@ import pytest
 
 from edgepose.host.quantize.repair.float_model import TfliteFloat, open_kept
 from edgepose.host.quantize.repair.network import Network, outputs_of
-from edgepose.host.quantize.repair.regions import Region, float_regions, unlike_head
-from edgepose.inference.activation_statistics import collect_statistics
+from edgepose.host.quantize.repair.noise_gains import Region, float_regions, unlike_head
+from edgepose.runtime.activation_statistics import collect_statistics
 from tests.support.tflite_networks import SAME, Builder, random_inputs
 
 DEPTH = 12

@@ -23,7 +23,7 @@ from edgepose.host.quantize.repair.noise_gains import noise_gains
 from edgepose.host.quantize.repair.scale_classes import ScaleClasses, find_scale_classes
 from edgepose.host.quantize.repair.tflite_network import split_shared_constants
 from edgepose.host.quantize.tflite_graph import read_tflite
-from edgepose.inference.activation_statistics import ChannelStatistics, collect_statistics
+from edgepose.runtime.activation_statistics import ChannelStatistics, collect_statistics
 from tests.support.tflite_networks import FAMILIES, RELU, Builder, random_inputs, random_network, run
 
 

@@ -22,8 +22,8 @@ from edgepose.host.quantize.repair.weight_rounding import (
 )
 from edgepose.host.quantize.tensor_ranges import ranges_of
 from edgepose.host.quantize.tflite_graph import read_tflite, tensor_name
-from edgepose.inference.activation_statistics import ChannelStatistics, collect_statistics
-from edgepose.spec.recipe import RECIPES
+from edgepose.records.lineage import RECIPES
+from edgepose.runtime.activation_statistics import ChannelStatistics, collect_statistics
 from tests.support.onnx_networks import Builder as OnnxBuilder
 from tests.support.tflite_networks import VALID, Builder
 

@@ -11,11 +11,11 @@ import pytest
 from edgepose.errors import ConfigError
 from edgepose.host.data.calibration_set import calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
+from edgepose.host.quantize.repair.apply_recipe import Workshop
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat
-from edgepose.host.quantize.repair.workshop import Workshop
-from edgepose.host.quantize.representative import RepresentativeInputs
-from edgepose.inference.open_model import open_backend
-from edgepose.spec.recipe import RECIPES
+from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
+from edgepose.records.lineage import RECIPES
+from edgepose.runtime.open_model import open_backend
 from tests.support.data_folders import labelled_folder
 from tests.support.tiny_networks import tiny_spec, write_tiny_onnx, write_tiny_tflite
 

@@ -1,1 +1,0 @@
-"""Benchmarks of what a device runs: the bare model, and frames from capture to poses."""

@@ -1,1 +1,0 @@
-"""BlazePose, detector and landmarks, running as MediaPipe's own does."""

@@ -1,0 +1,89 @@
+"""A capture process: opens one source, locks itself in, serves it. It has no model and no telemetry."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import traceback
+
+from edgepose.device.capture.supervised.messages import (
+    CaptureOrder,
+    CaptureProblem,
+    ChildEnds,
+    MessageKind,
+    SourceFacts,
+)
+from edgepose.errors import DeviceError, EdgeposeError
+from edgepose.records.display_text import hide_logins, visible_lines
+from edgepose.records.record import to_json
+
+# include/uapi/linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+
+
+def run_child(order: CaptureOrder, ends: ChildEnds) -> int:
+    """Runs to the end.
+
+    Args:
+        order: What to open.
+        ends: Its pipes and memory.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        _die_with(ends.keeper)
+        _serve(order, ends)
+    except EdgeposeError as problem:
+        text = CaptureProblem.of(problem).packed()
+        # A file's error comes after the frames before it; a camera's is the keeper's to judge.
+        ends.report(MessageKind.FAILED, text) if order.live else ends.say(MessageKind.FAILED, text)
+        return problem.exit_code
+    except Exception:  # noqa: BLE001 (a forked process must not return into its parent's code)
+        # Here end all libraries' own errors, which may name the address with its password.
+        sys.stderr.write(visible_lines(hide_logins(traceback.format_exc())))
+        return 1
+    return 0
+
+
+def _serve(order: CaptureOrder, ends: ChildEnds) -> None:
+    # OpenCV is imported here, not in the keeper, which has nothing to do with pictures.
+    import cv2
+
+    from edgepose.device.capture.open_source import open_source
+    from edgepose.device.capture.supervised.serving import Server
+    from edgepose.device.capture.supervised.shared_images import WrittenPictures
+
+    cv2.setNumThreads(1)
+    pictures = WrittenPictures(ends.memory)
+    source = open_source(order.address, pictures)
+    try:
+        if order.lock:
+            _lock(order)
+        info = source.info
+        facts = SourceFacts(fps=info.fps, frame_count=info.frame_count)
+        ends.say(MessageKind.OPENED, to_json(facts).encode())
+        Server(source, pictures, ends, order.limits().frozen_s).serve()
+    finally:
+        source.close()
+
+
+def _lock(order: CaptureOrder) -> None:
+    from edgepose.device.sandbox.lock import LockScope, lock_process
+
+    if order.kind == "rtsp":
+        lock_process(scope=LockScope.CAMERA)
+    elif order.kind == "csi":
+        lock_process(scope=LockScope.DAEMON)
+    else:
+        lock_process()
+
+
+def _die_with(keeper: int) -> None:
+    """A camera that nobody reads must not stay taken."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # It may have ended before it was asked for a sign.
+    if os.getppid() != keeper:
+        raise DeviceError("The keeper of this capture process has ended.")

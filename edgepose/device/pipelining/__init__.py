@@ -1,1 +1,0 @@
-"""Capture, inference and output side by side, in order."""

@@ -1,0 +1,1 @@
+"""What runs on the device: capture, tracking, output, installation. Opens no outgoing socket."""

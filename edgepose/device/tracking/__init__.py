@@ -1,1 +1,0 @@
-"""Who is who from frame to frame."""

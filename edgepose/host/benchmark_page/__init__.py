@@ -1,1 +1,0 @@
-"""A benchmark's record for people: Markdown and a plot."""

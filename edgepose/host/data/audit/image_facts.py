@@ -1,0 +1,120 @@
+"""What can be told from one picture alone.
+
+Sharpness is the variance of the Laplacian (Pech-Pacheco et al. 2000). It depends on the size of the picture,
+so it is measured at one scale: the longer side is brought to 320 pixels first.
+
+A short code that stays nearly the same when a picture is resaved, rescaled or brightened.
+
+The DCT hash ("pHash") of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions"
+(2010), section 3.2.1: the lowest 8 x 8 frequencies of the 32 x 32 grey picture, one bit each for above the
+median. The constant term is left out, so that brightness alone changes nothing: 63 bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.runtime.image_file import read_image_rgb
+
+HASH_BITS = 63
+_DCT_SIDE_PX = 32
+_FREQUENCIES = 8
+_BITS_OF_UINT16 = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
+
+
+def perceptual_hash(grey: NDArray[np.uint8]) -> np.uint64:
+    """Hashes a picture.
+
+    Args:
+        grey: uint8 (H, W).
+
+    Returns:
+        63 bits; compare with ``hash_distances``.
+    """
+    small = cv2.resize(grey, (_DCT_SIDE_PX, _DCT_SIDE_PX), interpolation=cv2.INTER_AREA)
+    spectrum = cv2.dct(small.astype(np.float32))[:_FREQUENCIES, :_FREQUENCIES].ravel()[1:]
+    bits = spectrum > np.median(spectrum)
+    return np.uint64(int("".join("1" if bit else "0" for bit in bits), 2))
+
+
+def hash_distances(code: np.uint64, others: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Hamming distances of one hash to (N,) others, 0 to 63."""
+    # numpy 1 has no bitwise_count; four table look-ups do the same on both.
+    halves = np.bitwise_xor(np.ascontiguousarray(others), code).view(np.uint16).reshape(-1, 4)
+    return _BITS_OF_UINT16[halves].sum(axis=1, dtype=np.int64)
+
+
+SHARPNESS_SIDE_PX = 320
+THUMBNAIL_SIDE_PX = 64
+# Under two grey levels of deviation there is only the noise of a sensor or of JPEG.
+FLAT_CONTRAST = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class PictureFacts:
+    """A picture in figures.
+
+    Attributes:
+        path: The file.
+        sha256: Digest of its bytes.
+        width_px: Width as a viewer shows it (EXIF applied).
+        height_px: Height as a viewer shows it.
+        brightness: Mean grey value, 0 to 255.
+        contrast: Standard deviation of the grey values.
+        sharpness: Variance of the Laplacian at ``SHARPNESS_SIDE_PX``.
+        code: Perceptual hash.
+        thumbnail: uint8 (64, 64), grey, stretched to a square.
+    """
+
+    path: Path
+    sha256: str
+    width_px: int
+    height_px: int
+    brightness: float
+    contrast: float
+    sharpness: float
+    code: np.uint64
+    thumbnail: NDArray[np.uint8]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it shows nothing: black, white, or one colour."""
+        return self.contrast < FLAT_CONTRAST
+
+
+def picture_facts(path: Path, sha256: str) -> PictureFacts:
+    """Reads and measures a picture.
+
+    Args:
+        path: The file.
+        sha256: Digest of its bytes, which the caller has already.
+
+    Raises:
+        ConfigError: The file is missing or is no picture.
+    """
+    picture = read_image_rgb(path)
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    side = (THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX)
+    return PictureFacts(
+        path=path,
+        sha256=sha256,
+        width_px=grey.shape[1],
+        height_px=grey.shape[0],
+        brightness=float(grey.mean()),
+        contrast=float(grey.std()),
+        sharpness=_sharpness(grey),
+        code=perceptual_hash(grey),
+        thumbnail=np.asarray(cv2.resize(grey, side, interpolation=cv2.INTER_AREA), dtype=np.uint8),
+    )
+
+
+def _sharpness(grey: NDArray[np.uint8]) -> float:
+    scale = SHARPNESS_SIDE_PX / max(grey.shape)
+    size_wh = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    resized = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return float(cv2.Laplacian(resized, cv2.CV_64F).var())

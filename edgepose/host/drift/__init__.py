@@ -1,1 +1,0 @@
-"""What a model was judged on, for the device to compare with."""

@@ -1,0 +1,263 @@
+"""Writes a data folder of persons who do not exist: pictures, exact COCO labels, manifest.
+
+Writes pictures, a clip, or both into a folder, and reports what came out.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from edgepose.errors import ConfigError
+from edgepose.host.synthetic.clip import ClipRequest, check_clip, write_clip
+from edgepose.host.synthetic.composition import check_scene, draw_scene
+from edgepose.host.synthetic.stage import Scene
+from edgepose.host.synthetic.style import StyleName
+from edgepose.pose.skeletons import COCO17
+from edgepose.records.files import write_whole
+from edgepose.records.synthetic_clip import SynthesisReport
+from edgepose.trust.digests import sha256_of_bytes
+
+Suffix = Literal[".jpg", ".png"]
+Progress = Callable[[int, int], None]
+
+LICENCE = "Apache-2.0"
+CONSENT = "not a person: drawn by edgepose"
+DEFAULT_SIZE_WH = (320, 240)
+_JPEG_QUALITY = 90
+
+
+def _silent(_done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class PictureSetRequest:
+    """What to draw.
+
+    Attributes:
+        count: Number of pictures.
+        seed: First seed; picture i is drawn from ``seed + i``.
+        size_wh: Picture size in pixels.
+        persons: Fewest and most persons in a picture.
+        style: How difficult the pictures are.
+        progress: Called with (pictures done, pictures in all).
+    """
+
+    count: int
+    seed: int = 0
+    size_wh: tuple[int, int] = DEFAULT_SIZE_WH
+    persons: tuple[int, int] = (1, 1)
+    style: StyleName = "varied"
+    progress: Progress = _silent
+
+    @property
+    def command(self) -> str:
+        """What makes the same set again."""
+        fewest, most = self.persons
+        persons = str(fewest) if fewest == most else f"{fewest}-{most}"
+        size = "{}x{}".format(*self.size_wh)
+        return (
+            f"edgepose data synth -o DIR --count {self.count} --seed {self.seed} --persons {persons} "
+            f"--size {size} --style {self.style}"
+        )
+
+
+@dataclass(frozen=True)
+class WrittenSet:
+    """What was written: counts of pictures, persons, and keypoints by visibility 0, 1, 2."""
+
+    pictures: int
+    persons: int
+    keypoints: tuple[int, int, int]
+
+
+def write_picture_set(folder: Path, request: PictureSetRequest) -> WrittenSet:
+    """Writes ``images/*.jpg``, ``person_keypoints.json`` and ``manifest.json``.
+
+    The same request gives the same pictures and labels.
+
+    Args:
+        folder: A new folder, or one without pictures.
+        request: What to draw.
+
+    Raises:
+        ConfigError: The request cannot be drawn, or the folder holds pictures already or cannot be written.
+    """
+    if request.count < 1:
+        raise ConfigError(f"A set has at least one picture, found count {request.count}.")
+    fewest, most = request.persons
+    if not 0 <= fewest <= most:
+        raise ConfigError(f"Persons are a range of 0 or more, found {fewest} to {most}.")
+    check_scene(request.size_wh, fewest)
+    return write_scenes(
+        folder, _scenes(request), stem="figure", suffix=".jpg", source=request.command, first=request.seed
+    )
+
+
+def _scenes(request: PictureSetRequest) -> Iterable[Scene]:
+    fewest, most = request.persons
+    for index in range(request.count):
+        seed = request.seed + index
+        # Another stream than the scene's own: with one more person, the others should not be the same.
+        persons = int(np.random.default_rng((seed, 1)).integers(fewest, most + 1))
+        yield draw_scene(seed, request.size_wh, persons, request.style)
+        request.progress(index + 1, request.count)
+
+
+def write_scenes(
+    folder: Path, scenes: Iterable[Scene], *, stem: str, suffix: Suffix, source: str, first: int = 0
+) -> WrittenSet:
+    """Writes generated scenes as a data folder.
+
+    Args:
+        folder: A new folder, or one without pictures.
+        scenes: One picture each.
+        stem: Picture i is called ``<stem>_<first + i><suffix>``.
+        suffix: JPEG of quality 90, or lossless PNG.
+        source: How the pictures were made, for the labels and the manifest.
+        first: Number of the first picture.
+
+    Raises:
+        ConfigError: The folder holds pictures already, or cannot be written.
+    """
+    images = _new_images_folder(folder)
+    labels = _empty_labels(f"Persons who do not exist. Made with: {source}")
+    files: list[dict[str, Any]] = []
+    for number, scene in enumerate(scenes, start=first):
+        name = f"{stem}_{number:05d}{suffix}"
+        data = _encoded(scene, suffix)
+        write_whole(images / name, [data])
+        _add_labels(labels, scene, name)
+        files.append(_manifest_entry(name, data, source))
+    _write_json(folder / "person_keypoints.json", labels)
+    _write_json(folder / "manifest.json", {"schema": "edgepose.dataset/1", "files": files})
+    persons = labels["annotations"]
+    levels = np.bincount([v for person in persons for v in person["keypoints"][2::3]], minlength=3)
+    return WrittenSet(len(files), len(persons), (int(levels[0]), int(levels[1]), int(levels[2])))
+
+
+def _new_images_folder(folder: Path) -> Path:
+    images = folder / "images"
+    try:
+        images.mkdir(parents=True, exist_ok=True)
+        if any(images.iterdir()):
+            raise ConfigError(f"{images} is not empty.", "Choose a new folder.")
+    except OSError as problem:
+        raise ConfigError(f"Cannot write {folder}: {problem.strerror}.") from problem
+    return images
+
+
+def _encoded(scene: Scene, suffix: Suffix) -> bytes:
+    bgr = cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix == ".jpg" else []
+    written, data = cv2.imencode(suffix, bgr, quality)
+    if not written:
+        raise ConfigError(f"OpenCV cannot write {suffix} here.", "Reinstall opencv-python-headless.")
+    return data.tobytes()
+
+
+def _manifest_entry(name: str, data: bytes, source: str) -> dict[str, Any]:
+    return {
+        "file": f"images/{name}",
+        "sha256": sha256_of_bytes(data),
+        "licence": LICENCE,
+        "source": source,
+        "consent": CONSENT,
+    }
+
+
+def _empty_labels(description: str) -> dict[str, Any]:
+    return {
+        "info": {"description": description},
+        "licenses": [{"id": 1, "name": LICENCE}],
+        "images": [],
+        "annotations": [],
+        "categories": [
+            {
+                "id": 1,
+                "name": "person",
+                "supercategory": "person",
+                "keypoints": list(COCO17.keypoint_names),
+                "skeleton": [[first + 1, second + 1] for first, second in COCO17.edges],
+            }
+        ],
+    }
+
+
+def _add_labels(labels: dict[str, Any], scene: Scene, name: str) -> None:
+    image_id = len(labels["images"]) + 1
+    width, height = scene.size_wh
+    labels["images"].append(
+        {"id": image_id, "file_name": name, "width": width, "height": height, "license": 1}
+    )
+    for person in range(scene.persons):
+        # Somebody of whom nothing is to be seen is not in the picture.
+        if scene.areas_px2[person] > 0:
+            number = len(labels["annotations"]) + 1
+            labels["annotations"].append({"id": number, "image_id": image_id, **coco_person(scene, person)})
+
+
+def coco_person(scene: Scene, person: int) -> dict[str, Any]:
+    """Box, area and keypoints of a person as COCO writes them; what is outside the picture is 0, 0, 0."""
+    visibility = scene.visibility[person]
+    rows = np.column_stack([scene.keypoints_px[person], visibility])
+    rows[visibility == 0] = 0
+    x0, y0, x1, y1 = (float(value) for value in scene.boxes_xyxy_px[person])
+    return {
+        "category_id": 1,
+        "iscrowd": 0,
+        "bbox": [round(x0, 2), round(y0, 2), round(x1 - x0, 2), round(y1 - y0, 2)],
+        "area": round(float(scene.areas_px2[person]), 2),
+        "keypoints": [
+            value for x, y, seen in rows.tolist() for value in (round(x, 2), round(y, 2), int(seen))
+        ],
+        "num_keypoints": int(np.count_nonzero(visibility)),
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_whole(path, [(json.dumps(content, indent=1) + "\n").encode()])
+
+
+def synthesize(
+    folder: Path, pictures: PictureSetRequest | None = None, clip: ClipRequest | None = None
+) -> SynthesisReport:
+    """Draws persons who do not exist.
+
+    Args:
+        folder: Data folder to make; an old one is never written over.
+        pictures: Pictures with COCO labels, or None.
+        clip: A video with labels of every frame, or None.
+
+    Raises:
+        ConfigError: Nothing was asked for, it cannot be drawn, or the folder is not free to write.
+        MissingDependencyError: This OpenCV cannot write MPEG-4 video.
+    """
+    if pictures is None and clip is None:
+        raise ConfigError("Neither pictures nor a clip was asked for.", "Give --count, --video or both.")
+    start_ns = time.monotonic_ns()
+    if clip is not None:
+        # Before the pictures are drawn, not after.
+        check_clip(clip)
+    written = WrittenSet(0, 0, (0, 0, 0)) if pictures is None else write_picture_set(folder, pictures)
+    frames = 0 if clip is None else len(write_clip(folder, clip).frames)
+    outside, hidden, seen = written.keypoints
+    return SynthesisReport(
+        folder=str(folder),
+        commands=tuple(request.command for request in (pictures, clip) if request is not None),
+        seconds=round((time.monotonic_ns() - start_ns) / 1e9, 3),
+        pictures=written.pictures,
+        persons=written.persons,
+        keypoints_outside=outside,
+        keypoints_hidden=hidden,
+        keypoints_seen=seen,
+        frames=frames,
+    )

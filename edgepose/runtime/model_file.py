@@ -1,0 +1,227 @@
+"""Tells a model file's format from its content and reads what edgepose wrote into it.
+
+Works without onnx, tensorflow or a runtime: a device reads its spec with the base install.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from flatbuffers import encode, number_types, table
+
+from edgepose.errors import ConfigError, ModelError
+from edgepose.records.model_spec import (
+    SPEC_METADATA_KEY,
+    ModelSpec,
+    find_spec,
+    known_spec_for,
+    spec_from_json,
+)
+from edgepose.runtime.wire_formats import protobuf_fields
+from edgepose.trust.digests import sha256_of_path
+
+ModelFormat = Literal["tflite", "onnx", "keras", "keras_h5", "saved_model"]
+
+# Offsets of flatbuffers and protobuf's own limit: no format here has larger files.
+MODEL_LIMIT_BYTES = 2 << 30
+_TFLITE_IDENTIFIER = b"TFL3"
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ZIP_SIGNATURE = b"PK\x03\x04"
+_KERAS_MEMBERS = frozenset({"config.json", "model.weights.h5"})
+# Field numbers of onnx.proto's ModelProto and StringStringEntryProto.
+_ONNX_IR_VERSION, _ONNX_GRAPH, _ONNX_METADATA = 1, 7, 14
+_ONNX_KNOWN_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
+# Slots of schema.fbs: Model.buffers, Model.metadata; Metadata.name, Metadata.buffer; Buffer.data.
+_MODEL_BUFFERS, _MODEL_METADATA, _METADATA_NAME, _METADATA_BUFFER, _BUFFER_DATA = 4, 6, 0, 1, 0
+
+
+def detect_format(path: Path) -> ModelFormat:
+    """Tells the format by content, never by suffix.
+
+    Raises:
+        ModelError: The file is missing, empty, truncated or none of the known formats.
+    """
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "saved_model"
+        raise ModelError(f"{path} is a folder without saved_model.pb, so it is no SavedModel.")
+    data = read_model_bytes(path)
+    if data[4:8] == _TFLITE_IDENTIFIER:
+        return "tflite"
+    if data.startswith(_HDF5_SIGNATURE):
+        return "keras_h5"
+    if data.startswith(_ZIP_SIGNATURE):
+        _check_keras_archive(path)
+        return "keras"
+    _check_onnx(path, data)
+    return "onnx"
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Reads the text entries that a model file carries; formats without any give an empty dict.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    model_format = detect_format(path)
+    if model_format == "onnx":
+        return _onnx_metadata(path, read_model_bytes(path))
+    if model_format == "tflite":
+        return _tflite_metadata(path, read_model_bytes(path))
+    return {}
+
+
+def load_spec(path: Path, spec_file: Path | None = None) -> ModelSpec:
+    """Returns the spec inside the file; else ``spec_file``; else that of a well-known detector.
+
+    Args:
+        path: The model.
+        spec_file: A TOML file, or the name of a ready spec.
+
+    Raises:
+        ModelError: The file is damaged, or its spec is.
+        ConfigError: There is no spec inside and none was given, or the given one is wrong.
+    """
+    embedded = read_metadata(path).get(SPEC_METADATA_KEY)
+    if embedded is not None:
+        return spec_from_json(embedded, path.name)
+    if spec_file is not None:
+        return find_spec(spec_file)
+    known = known_spec_for(sha256_of_path(path))
+    if known is not None:
+        return known
+    raise ConfigError(
+        f"{path.name} carries no spec, so its input and output cannot be understood.",
+        "Give one with --spec FILE.toml; `edgepose models list` shows the ready ones.",
+    )
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The words of a text: how the lists of allowed names are written."""
+    return frozenset(text.split())
+
+
+def read_model_bytes(path: Path) -> bytes:
+    """The content of a model's file.
+
+    Raises:
+        ModelError: It cannot be read, is no regular file, is empty or larger than any format allows.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MODEL_LIMIT_BYTES:
+            raise ModelError(
+                f"{path} is no regular file of at most {MODEL_LIMIT_BYTES >> 30} GiB, so no model to read."
+            )
+        data = path.read_bytes()
+    except OSError as problem:
+        raise ModelError(f"Cannot read the model {path}: {problem.strerror}.") from problem
+    if not data:
+        raise ModelError(f"{path} is empty, expected a model.")
+    return data
+
+
+def _check_keras_archive(path: Path) -> None:
+    """A .keras file is a zip archive with its configuration beside the weights; so are many others."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, OSError) as problem:
+        raise ModelError(f"{path} is a zip archive that is truncated or damaged.") from problem
+    if not names >= _KERAS_MEMBERS:
+        raise ModelError(
+            f"{path} is a zip archive without {' and '.join(sorted(_KERAS_MEMBERS))}, so no Keras model.",
+            "Export a PyTorch checkpoint to ONNX first.",
+        )
+
+
+def _check_onnx(path: Path, data: bytes) -> None:
+    """Walks the top level of the protobuf, which also finds a file that was cut off."""
+    seen: set[int] = set()
+    whole = True
+    try:
+        seen.update(field for field, _ in protobuf_fields(data))
+    except ValueError:
+        whole = False
+        seen.update(_fields_before_damage(data))
+    looks_like_onnx = _ONNX_IR_VERSION in seen and seen <= _ONNX_KNOWN_FIELDS
+    if looks_like_onnx and not whole:
+        raise ModelError(
+            f"{path} starts like an ONNX model and is truncated or damaged.", "Copy or export it again."
+        )
+    if not looks_like_onnx or _ONNX_GRAPH not in seen:
+        raise ModelError(
+            f"{path} is no model that edgepose knows; expected ONNX, TFLite, Keras or a SavedModel."
+        )
+
+
+def _fields_before_damage(data: bytes) -> Iterator[int]:
+    try:
+        for field, _ in protobuf_fields(data):
+            yield field
+    except ValueError:
+        return
+
+
+def _onnx_metadata(path: Path, data: bytes) -> dict[str, str]:
+    entries = {}
+    try:
+        for field, value in protobuf_fields(data):
+            if field == _ONNX_METADATA and isinstance(value, bytes):
+                pair = {number: text for number, text in protobuf_fields(value) if isinstance(text, bytes)}
+                entries[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
+    except ValueError as problem:  # not a message, or not UTF-8
+        raise ModelError(f"The metadata of {path} are damaged.", "Copy or export it again.") from problem
+    return entries
+
+
+def _tflite_metadata(path: Path, data: bytes) -> dict[str, str]:
+    try:
+        root = table.Table(data, encode.Get(number_types.UOffsetTFlags.packer_type, data, 0))
+        buffers = _vector(root, _MODEL_BUFFERS)
+        entries = {}
+        for entry in _vector(root, _MODEL_METADATA):
+            named = _offset(entry, _METADATA_NAME)
+            name = entry.String(named + entry.Pos) if named else b""
+            slot = _offset(entry, _METADATA_BUFFER)
+            index = entry.Get(number_types.Uint32Flags, slot + entry.Pos) if slot else 0
+            entries[name.decode()] = _buffer_bytes(buffers[index])
+    except (struct.error, IndexError, TypeError, UnicodeDecodeError) as problem:
+        raise ModelError(f"{path} starts like a TFLite model and is truncated or damaged.") from problem
+    return {name: text for name, text in entries.items() if text is not None}
+
+
+def _offset(entry: table.Table, slot: int) -> int:
+    """Position of a field in its table, 0 when absent (two bytes a slot after a 4-byte header)."""
+    return int(entry.Offset(4 + 2 * slot))
+
+
+def _vector(entry: table.Table, slot: int) -> list[table.Table]:
+    """The tables of a vector field."""
+    offset = _offset(entry, slot)
+    if not offset:
+        return []
+    start, length = entry.Vector(offset), entry.VectorLen(offset)
+    if length * 4 > len(entry.Bytes):
+        raise IndexError("vector reaches past the end")
+    return [table.Table(entry.Bytes, entry.Indirect(start + 4 * i)) for i in range(length)]
+
+
+def _buffer_bytes(buffer: table.Table) -> str | None:
+    """The buffer as text, or None where it holds something else (other tools' metadata)."""
+    offset = _offset(buffer, _BUFFER_DATA)
+    if not offset:
+        return None
+    start, length = buffer.Vector(offset), buffer.VectorLen(offset)
+    raw = bytes(buffer.Bytes[start : start + length])
+    if len(raw) != length:
+        raise IndexError("buffer reaches past the end")
+    try:
+        return raw.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        return None
