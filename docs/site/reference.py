@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
-import edgepose.spec
 import msgspec
-from edgepose.spec.records import Record
 
+import edgepose.records
 from edgepose.cli.device_main import command as device_program
 from edgepose.cli.main import command as program
+from edgepose.records.record import Record
 
 # Records that are written beside the shared ones, where what they say is found.
-_MORE_MODULES = ("edgepose.device.run_summary", "edgepose.host.report.poses_log")
+_MORE_MODULES = ("edgepose.device.run.summary", "edgepose.host.report.poses_log")
 # Records whose class leaves it to the writer.
 _NAMED_BY_ITS_WRITER = {
     "BenchmarkReport": "edgepose.benchmark/1",
@@ -74,7 +74,7 @@ def record_pages() -> dict[str, str]:
 
 def records() -> dict[str, type[Record]]:
     """Every record that names its schema, by that name."""
-    for module in pkgutil.walk_packages(edgepose.spec.__path__, "edgepose.spec."):
+    for module in pkgutil.walk_packages(edgepose.records.__path__, "edgepose.records."):
         importlib.import_module(module.name)
     for name in _MORE_MODULES:
         importlib.import_module(name)

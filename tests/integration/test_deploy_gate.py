@@ -9,11 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from edgepose.host.sources.artifact import ModelArtifact, open_artifact
-from edgepose.spec.device_profile import DeviceProfile, find_profile
-from edgepose.spec.evaluation_report import GateFailure, GateResult
-from edgepose.spec.quantization_report import TensorError
-from edgepose.spec.recipe import RECIPES
 
 from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.deploy.deployment import deploy
@@ -24,6 +19,11 @@ from edgepose.host.deploy.judgement import (
     require_separate_pictures,
 )
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest
+from edgepose.host.models.artifact import ModelArtifact, open_artifact
+from edgepose.records.device_profile import DeviceProfile, find_profile
+from edgepose.records.evaluation_report import GateFailure, GateResult
+from edgepose.records.lineage import RECIPES
+from edgepose.records.quantization import TensorError
 from edgepose.trust.bundle_reader import verify_bundle
 from tests.support.marker_models import shuffle_weights
 

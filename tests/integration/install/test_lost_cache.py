@@ -13,17 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from edgepose.device.install.durable_files import make_folder
-from edgepose.device.install.enrolment import enroll_device
-from edgepose.spec.whole_file import write_whole
 
 from edgepose.device.install.installed import installed_model
 from edgepose.device.install.installer import Hooks, install_bundle, rollback
 from edgepose.device.install.layout import Layout
 from edgepose.device.install.owner import hand_over
+from edgepose.device.install.readiness import enroll_device
 from edgepose.device.install.slot_files import verify_slot
-from edgepose.device.install.state_file import read_state
+from edgepose.device.install.state_file import make_folder, read_state
 from edgepose.errors import ConfigError, EdgeposeError
+from edgepose.records.files import write_whole
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.cut_off import HEALTHY, always
 from tests.support.power_loss import CachedDisk, End, cached_disk

@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from edgepose.inference.activation_statistics import ChannelStatistics
-from edgepose.spec.quantization_report import RepairStep
-from edgepose.spec.recipe import RECIPES, ExcludedTensor, QuantizationRecipe
 
 from edgepose.errors import ModelError
 from edgepose.host.quantize.audit import AuditedOp, OpAudit
 from edgepose.host.quantize.repair.network import Carried, Network, Step, Weighted
 from edgepose.host.quantize.repair.search import Found, Limits, recipe_without_pictures, search_recipe
+from edgepose.records.lineage import RECIPES, ExcludedTensor, QuantizationRecipe
+from edgepose.records.quantization import RepairStep
+from edgepose.runtime.activation_statistics import ChannelStatistics
 
 PLAIN = RECIPES["static_wi8_ai8"]
 ANY_OP = Limits(integer_only=False)
