@@ -23,7 +23,7 @@ _EXCEPTIONS = {
     "device/sandbox/": "descriptors that are passed on, and what tries whether it still could write",
     "device/monitor/store.py": "SQLite's file: 0600 before SQLite sees it, no link is followed",
     "device/monitor/reading.py": "SQLite's own file",
-    "device/monitor/recorder.py": "lock and Prometheus file: 0640 for who scrapes, no link followed; SQLite's own",
+    "device/monitor/recorder.py": "lock and Prometheus file: 0640 for who scrapes, through no link; SQLite's",
     "host/convert/direct/onnx_import.py": _PRIVATE,
     "host/convert/onnx2tf_driver.py": _PRIVATE,
     "host/convert/routes.py": _PRIVATE,
