@@ -123,7 +123,6 @@ def emulated(folder: Path) -> dict[str, Any]:
 
 
 def converted(folder: Path) -> Path:
-<<<<<<< HEAD
     """Another model: the built-in one in float16, its agreement with the float one measured."""
     model, float32, target = (folder / name for name in ("f32.onnx", "f32.tflite", "f16.tflite"))
     model.write_bytes(find_builtin_models().path_of("pose", "float32").read_bytes())
@@ -132,21 +131,6 @@ def converted(folder: Path) -> Path:
         "quantize", float32, "--profile", "raspberrypi", "--recipe", "float16", "--calibration", _FIGURES,
         "-o", target,
     )  # fmt: skip
-=======
-    """Another model: the built-in one in float16."""
-    from edgepose.host.convert.conversion import ConversionRequest, convert_model
-    from edgepose.host.models.artifact import open_artifact
-    from edgepose.host.quantize.quantization import quantize_model
-    from edgepose.host.quantize.recipe_choice import QuantizationRequest
-    from edgepose.records.lineage import RECIPES
-
-    source = open_artifact(find_builtin_models().path_of("pose", "float32"))
-    float32 = convert_model(
-        ConversionRequest(source, "tflite", folder / "f32.tflite", lambda _: None)
-    ).artifact
-    target = folder / "f16.tflite"
-    quantize_model(QuantizationRequest(float32, RECIPES["float16"], "tflite", target, compared_crops=0))
->>>>>>> f01d023 (Half the modules: files with one importer joined, spec is records, inference is runtime, sources is models)
     return target
 
 

@@ -24,12 +24,7 @@ from generated_tracks import SCENARIOS, TrackRequest, TrueFrame, frames
 from side_environment import side_environment
 
 from edgepose import __version__
-<<<<<<< HEAD
 from edgepose.device.run.tracking import OksTracker
-=======
-from edgepose.device.run.tracking import OksTracker, Tracker, TrackerOptions, greedy_pairs
-from edgepose.pose.boxes import iou_matrix
->>>>>>> f01d023 (Half the modules: files with one importer joined, spec is records, inference is runtime, sources is models)
 from edgepose.pose.poses import Poses
 
 RESULT = Path(__file__).resolve().parent / "results" / "tracking.json"
