@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 from typing import TypeAlias
 
-from docs.site.reference import command_pages, record_pages
+from docs.site.reference import command_pages, python_pages, record_pages
 from edgepose.sandbox.python_child import run_python
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -42,7 +42,13 @@ ADRS = "docs/adr"
 # Written by another hand; it is a page as soon as it is there.
 OPTIONAL = frozenset({"docs/measurements.md"})
 NAV: Nav = [
-    {"Get started": [{"edgepose": "docs/index.md"}, {"First steps": "docs/get_started.md"}]},
+    {
+        "Get started": [
+            {"edgepose": "docs/index.md"},
+            {"First steps": "docs/get_started.md"},
+            {"From Python": "docs/python.md"},
+        ]
+    },
     {
         "Models": [
             {"Which model": "docs/models.md"},
@@ -86,6 +92,7 @@ NAV: Nav = [
     },
     {
         "Reference": [
+            {"Python": "reference/python.md"},
             {"edgepose": "reference/edgepose.md"},
             {"edgepose-device": "reference/edgepose-device.md"},
             {"Records": "reference/records.md"},
@@ -134,7 +141,7 @@ def write_sources(out: Path) -> None:
     """
     shutil.rmtree(out, ignore_errors=True)
     source = out / "source"
-    generated = {**command_pages(), **record_pages()}
+    generated = {**command_pages(), **record_pages(), **python_pages()}
     pages = page_targets()
     check_navigation(pages, generated)
     for origin, target in pages.items():

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 import msgspec
 
+import edgepose
 import edgepose.records
 from edgepose.cli.device_main import command as device_program
 from edgepose.cli.main import command as program
@@ -28,6 +29,17 @@ _NAMED_BY_ITS_WRITER = {
 }
 _SCHEMA = re.compile(r"edgepose\.[a-z_]+/\d+")
 _WIDTH = 100
+
+
+def python_pages() -> dict[str, str]:
+    """The page of the public names; mkdocstrings fills it in from their docstrings."""
+    homes = {name: getattr(edgepose, name) for name in edgepose.__all__ if not name.startswith("_")}
+    named = [f"::: {value.__module__}.{name}" for name, value in homes.items()]
+    head = (
+        "# Python\n\nThe public names of `import edgepose`. Modules are private: write `edgepose.open`, "
+        "wherever a name is shown to live."
+    )
+    return {"reference/python.md": "\n\n".join([head, *named]) + "\n"}
 
 
 def command_pages() -> dict[str, str]:

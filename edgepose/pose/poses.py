@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.errors import MissingDependencyError
 from edgepose.pose.skeletons import Skeleton
 
 
@@ -47,6 +48,61 @@ class Poses:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each keypoint, in the order of the arrays."""
+        return self.skeleton.keypoint_names
+
+    def keypoint(self, name: str) -> NDArray[np.float32]:
+        """One keypoint of every person: float32 (N, 3), x, y and score.
+
+        Raises:
+            KeyError: The skeleton has none of that name.
+        """
+        if name not in self.names:
+            raise KeyError(f"{self.skeleton.name} has no keypoint '{name}', but {', '.join(self.names)}")
+        index = self.names.index(name)
+        return np.column_stack([self.keypoints_px[:, index], self.keypoint_scores[:, index]])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: the persons as in ``edgepose.poses``, with the names of the keypoints."""
+        boxes, tracks = self.boxes_xyxy_px, self.track_ids
+        keypoints = np.concatenate([self.keypoints_px, self.keypoint_scores[..., None]], axis=2)
+        return {
+            "skeleton": self.skeleton.name,
+            "keypoint_names": list(self.names),
+            "poses": [
+                {
+                    "track_id": None if tracks is None else int(tracks[person]),
+                    "score": float(self.scores[person]),
+                    "box_xyxy_px": None if boxes is None else boxes[person].tolist(),
+                    "keypoints": keypoints[person].tolist(),
+                }
+                for person in range(len(self))
+            ],
+        }
+
+    def to_supervision(self) -> Any:
+        """The same persons as ``supervision.KeyPoints``, for its annotators and metrics.
+
+        Raises:
+            MissingDependencyError: supervision is not installed.
+        """
+        try:
+            import supervision
+        except ModuleNotFoundError as problem:
+            raise MissingDependencyError(
+                "supervision is not installed.", "pip install 'edgepose[supervision]'"
+            ) from problem
+        data = {} if self.track_ids is None else {"tracker_id": self.track_ids}
+        return supervision.KeyPoints(
+            xy=self.keypoints_px,
+            keypoint_confidence=self.keypoint_scores,
+            detection_confidence=self.scores,
+            class_id=np.zeros(len(self), dtype=int),
+            data=data,
+        )
 
     @classmethod
     def empty(cls, skeleton: Skeleton) -> Poses:

@@ -193,6 +193,7 @@ class BlazePoseEstimator:
         detect_every: 1 treats each picture by itself (``static_image_mode``): the detector looks at each,
             and nothing is smoothed. Anything above follows the person; the detector then looks only where
             nobody is followed.
+        skeleton: What the keypoints are.
         timer: Time per stage of the last frame.
 
     Raises:
@@ -210,7 +211,7 @@ class BlazePoseEstimator:
         self.timer = StageTimer()
         self._backend = backend
         self._spec = spec
-        self._skeleton = spec.pose_skeleton
+        self.skeleton = spec.pose_skeleton
         self._input_px = _square_input(spec)
         self._codec = BlazePoseTrackingCodec(self._input_px)
         self._codec.check({info.name: info.shape for info in backend.outputs})
@@ -254,7 +255,7 @@ class BlazePoseEstimator:
         points = None if crop is None else self._look(image, crop)
         if crop is None or points is None:
             self._forget()
-            return Poses.empty(self._skeleton)
+            return Poses.empty(self.skeleton)
         with self.timer.measure("decode"):
             return self._follow(points, crop.to_image(points.points_input_px))
 
@@ -290,7 +291,7 @@ class BlazePoseEstimator:
             keypoints_px=body_px[None].astype(np.float32),
             keypoint_scores=visibility[None].astype(np.float32),
             scores=np.array([presence], np.float32),
-            skeleton=self._skeleton,
+            skeleton=self.skeleton,
             boxes_xyxy_px=box[None].astype(np.float32),
         )
 

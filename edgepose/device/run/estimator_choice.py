@@ -69,6 +69,15 @@ class ChosenModels:
 def open_estimator(choice: EstimatorChoice) -> PoseEstimator:
     """Opens the models of a run.
 
+    Raises:
+        EdgeposeError: As ``opened_models`` raises.
+    """
+    return opened_models(choice)()
+
+
+def opened_models(choice: EstimatorChoice) -> Callable[[], PoseEstimator]:
+    """Opens models once and gives what makes an estimator of them that follows none yet.
+
     BlazePose's own detector makes the run go as MediaPipe's own does.
 
     Raises:
@@ -82,14 +91,15 @@ def open_estimator(choice: EstimatorChoice) -> PoseEstimator:
     with chosen_models(choice) as models:
         own_detector = _blazepose_detector_spec(choice)
         if choice.detector is not None and own_detector is not None:
-            detector = BlazePoseDetector(
+            blazepose = BlazePoseDetector(
                 open_backend(choice.detector, RuntimeOptions(models.options.threads)), own_detector
             )
             # A third of the landmark model's time goes into a mask that nobody reads.
-            options = replace(models.options, reads=is_read)
-            return BlazePoseEstimator(open_backend(models.model, options), models.spec, detector)
+            landmarks = open_backend(models.model, replace(models.options, reads=is_read))
+            return lambda: BlazePoseEstimator(landmarks, models.spec, blazepose)
         pipeline = PosePipeline(open_backend(models.model, models.options), models.spec)
-        return FrameEstimator(pipeline, models.open_detector())
+        detector = models.open_detector()
+        return lambda: FrameEstimator(pipeline, detector)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgepose.device.run.following import FollowedPersons, FollowOptions, box_to_follow
 from edgepose.errors import ConfigError
 from edgepose.pose.poses import Poses
+from edgepose.pose.skeletons import Skeleton
 from edgepose.runtime.backend import BackendInfo
 from edgepose.runtime.pipeline import PersonDetector, PosePipeline, StageTimer, are_confident, confident
 
@@ -18,6 +19,11 @@ class PoseEstimator(Protocol):
     """Picture after picture to poses; what the loop of the runtime needs."""
 
     detect_every: int
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """What the keypoints are."""
+        ...
 
     @property
     def timer(self) -> StageTimer:
@@ -71,6 +77,11 @@ class FrameEstimator:
         self._persons = FollowedPersons()
         self._follow_options = FollowOptions()
         self._box: NDArray[np.float32] | None = None
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """What the keypoints are."""
+        return self._pipeline.spec.pose_skeleton
 
     @property
     def timer(self) -> StageTimer:

@@ -119,9 +119,18 @@ class LoopControl:
 
 
 def run(
-    request: RunRequest, stop: Callable[[], bool] = lambda: False, progress: Progress | None = None
+    request: RunRequest,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress | None = None,
+    estimator: PoseEstimator | None = None,
 ) -> RunSummary:
     """Opens everything, runs to the end, closes everything.
+
+    Args:
+        request: What to run.
+        stop: Asked after each frame; true ends the run.
+        progress: Called with the frames done and expected.
+        estimator: The models where they are open already; follows none yet.
 
     Raises:
         ConfigError: Source, output or models are not usable.
@@ -138,7 +147,7 @@ def run(
         # Its process starts and opens the source while this one loads the models.
         source = SupervisedSource(address, request.capture)
         opened.callback(source.close)
-        estimator = open_estimator(request.models)
+        estimator = estimator or open_estimator(request.models)
         info = source.info
         estimator.detect_every = request.detect_every or (DETECT_EVERY if info.is_stream else 1)
         smooths = info.is_stream if request.smoothing is None else request.smoothing

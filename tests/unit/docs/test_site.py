@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+import edgepose
 from docs.site.build_site import (
     ELSEWHERE,
     SiteError,
@@ -19,7 +20,7 @@ from docs.site.build_site import (
     site_text,
     write_sources,
 )
-from docs.site.reference import command_pages, record_pages, records
+from docs.site.reference import command_pages, python_pages, record_pages, records
 from edgepose.cli.device_main import command as device_program
 from edgepose.cli.main import command as program
 from edgepose.trust.digests import sha256_of_file
@@ -91,6 +92,11 @@ def test_every_command_is_on_the_page_of_its_program() -> None:
         with click.Context(group) as context:
             for command in group.list_commands(context):
                 assert f"\n### {name} {command}\n" in text
+
+
+def test_every_public_name_is_on_the_page_of_python() -> None:
+    page = python_pages()["reference/python.md"]
+    assert [name for name in edgepose.__all__ if f".{name}\n" not in page] == ["__version__"]
 
 
 def test_every_record_has_a_section_and_a_schema() -> None:
