@@ -10,7 +10,7 @@ ROUNDS ?= 20
 BUSY ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test proofs test-vm stress test-loaded test-fast check lint format docs images dist-check bench \
+.PHONY: help setup demo test proofs test-vm stress test-loaded test-fast check lint format docs images dist-check bench mutants \
 	lock clean
 
 help:  ## Show this list
@@ -77,6 +77,9 @@ dist-check: $(STAMP)  ## Build wheel and sdist, look into them, run the wheel in
 
 bench: setup  ## List the benchmarks; NAME=tracking DATA=folder makes its record, and the page's figures, again
 	@$(BIN)/python benchmarks/bench.py $(NAME) $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+mutants: setup  ## Would the tests notice small wrong changes in what is promised? About 40 minutes
+	@$(BIN)/python benchmarks/bench.py mutants $(ARGS)
 
 lock: $(STAMP)  ## Renew all locks: UPGRADE=all, UPGRADE=numpy,tuf; one device: TARGET=aarch64-3.14
 	$(BIN)/python requirements/renew_locks.py --upgrade "$(UPGRADE)" --target "$(TARGET)"
