@@ -33,11 +33,18 @@ _WIDTH = 100
 
 def python_pages() -> dict[str, str]:
     """The page of the public names; mkdocstrings fills it in from their docstrings."""
-    homes = {name: getattr(edgepose, name) for name in edgepose.__all__ if not name.startswith("_")}
-    named = [f"::: {value.__module__}.{name}" for name, value in homes.items()]
+    first = ["open", "run", "Model", "Poses", "Result", "evaluate", "quantize", "deploy"]
+    names = sorted(
+        edgepose.__all__, key=lambda name: (first.index(name) if name in first else len(first), name)
+    )
+    named = [
+        f"::: {getattr(edgepose, name).__module__}.{name}\n    options:\n      heading: edgepose.{name}"
+        for name in names
+        if not name.startswith("_")
+    ]
     head = (
-        "# Python\n\nThe public names of `import edgepose`. Modules are private: write `edgepose.open`, "
-        "wherever a name is shown to live."
+        "# Python\n\nThe public names of `import edgepose`, and all of them: every module is private and may "
+        "change with any release."
     )
     return {"reference/python.md": "\n\n".join([head, *named]) + "\n"}
 

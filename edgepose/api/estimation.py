@@ -33,9 +33,10 @@ class Model:
 
     One thread uses it at a time.
 
-    >>> model = edgepose.open()
-    >>> model.skeleton.name
-    'coco17'
+    Examples:
+        >>> model = edgepose.open()
+        >>> model.skeleton.name
+        'coco17'
     """
 
     def __init__(self, new_estimator: Callable[[], PoseEstimator], choice: EstimatorChoice) -> None:
@@ -61,11 +62,12 @@ class Model:
             ConfigError: The array is no image of that form.
             ModelError: The model failed.
 
-        >>> poses = edgepose.open()(image)
-        >>> poses.keypoints_px.shape, poses.keypoint_scores.shape
-        ((1, 17, 2), (1, 17))
-        >>> poses.names[:3]
-        ('nose', 'left_eye', 'right_eye')
+        Examples:
+            >>> poses = edgepose.open()(image)
+            >>> poses.keypoints_px.shape, poses.keypoint_scores.shape
+            ((1, 17, 2), (1, 17))
+            >>> poses.names[:3]
+            ('nose', 'left_eye', 'right_eye')
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ConfigError(
@@ -124,9 +126,10 @@ def open(  # noqa: A001 (as edgepose.open it is what people look for)
         DeployError: Nothing is installed in the root.
         DeviceError: The accelerator is missing.
 
-    >>> several = edgepose.open(detector="edgepose-d_int8")
-    >>> len(several(image)) >= 1
-    True
+    Examples:
+        >>> several = edgepose.open(detector="edgepose-d_int8")
+        >>> len(several(image)) >= 1
+        True
     """
     path, finder = model_path(model), None if detector is None else model_path(detector)
     choice = EstimatorChoice(
@@ -176,11 +179,12 @@ def run(
         DeviceError: A camera failed for good.
         ModelError: The model failed.
 
-    >>> for result in edgepose.run(clip, max_frames=3):
-    ...     print(result.index, result.image.shape, len(result.poses.names))
-    0 (480, 640, 3) 17
-    1 (480, 640, 3) 17
-    2 (480, 640, 3) 17
+    Examples:
+        >>> for result in edgepose.run(clip, max_frames=3):
+        ...     print(result.index, result.image.shape, len(result.poses.names))
+        0 (480, 640, 3) 17
+        1 (480, 640, 3) 17
+        2 (480, 640, 3) 17
     """
     used = model or open()
     request = RunRequest(

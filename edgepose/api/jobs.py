@@ -52,9 +52,11 @@ def evaluate(
         MissingDependencyError: A runtime is not installed.
         ModelError: A model is damaged or disagrees with its spec.
 
-    >>> report = edgepose.evaluate("edgepose-s_int8", figures / "person_keypoints.json", figures / "images")
-    >>> sorted(report.metrics)[:2], report.dataset.images
-    (['oks_ap', 'oks_ap50'], 64)
+    Examples:
+        >>> labels = figures / "person_keypoints.json"
+        >>> report = edgepose.evaluate("edgepose-s_int8", labels, figures / "images")
+        >>> sorted(report.metrics)[:2], report.dataset.images
+        (['oks_ap', 'oks_ap50'], 64)
     """
     from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model, judge_evaluation
 
@@ -109,9 +111,12 @@ def quantize(
         ModelError: The model cannot be quantized.
         GateFailedError: No recipe keeps the accuracy.
 
-    >>> report = edgepose.quantize("edgepose-s", "half.tflite", profile="raspberrypi", precision="float16")
-    >>> report.model.format, report.model.precision
-    ('tflite', 'float16')
+    Examples:
+        >>> report = edgepose.quantize(
+        ...     "edgepose-s", "half.tflite", profile="raspberrypi", precision="float16"
+        ... )
+        >>> report.model.format, report.model.precision
+        ('tflite', 'float16')
     """
     from edgepose.host.models.artifact import open_artifact
     from edgepose.host.quantize.quantization import quantize_model
@@ -172,9 +177,10 @@ def deploy(
         TrustError: The root takes only signed bundles.
         DeployError: The installation failed; the version before runs on.
 
-    >>> plan = edgepose.deploy("raspberrypi", "preview", dry_run=True)
-    >>> plan.profile, plan.dry_run
-    ('raspberrypi5', True)
+    Examples:
+        >>> plan = edgepose.deploy("raspberrypi", "preview", dry_run=True)
+        >>> plan.profile, plan.dry_run
+        ('raspberrypi5', True)
     """
     from edgepose.cli.local_target import LocalTarget
     from edgepose.host.deploy.deployment import deploy as deploy_model

@@ -96,7 +96,7 @@ def test_every_command_is_on_the_page_of_its_program() -> None:
 
 def test_every_public_name_is_on_the_page_of_python() -> None:
     page = python_pages()["reference/python.md"]
-    assert [name for name in edgepose.__all__ if f".{name}\n" not in page] == ["__version__"]
+    assert [name for name in edgepose.__all__ if f"heading: edgepose.{name}" not in page] == ["__version__"]
 
 
 def test_every_record_has_a_section_and_a_schema() -> None:
