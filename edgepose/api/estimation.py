@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -52,6 +53,7 @@ class Model:
     def __call__(self, image: NDArray[np.uint8]) -> Poses:
         """Estimates the poses in one image, which has nothing to do with the one before.
 
+        Persons whose mean keypoint score is below the spec's `min_pose_score` are left out.
         A model that works on crops takes the whole image as its crop where it has no detector. For the
         images of a stream use `edgepose.run`, which follows persons from one to the next.
 
@@ -195,28 +197,37 @@ def run(
         smoothing=smoothing,
         capture=CaptureOptions(),
     )
-    handed = _HandedResults()
-    worker = threading.Thread(target=handed.work, args=(request, used._new_estimator()), name="edgepose.run")
-    worker.start()
+    handed = _HandedResults(request, used._new_estimator())
     try:
         yield from handed
     finally:
-        handed.stopped.set()
-        worker.join()
+        handed.end()
 
 
 class _HandedResults:
     """Hands the results of the loop, which runs in its own thread, to who iterates."""
 
-    def __init__(self) -> None:
-        self.stopped = threading.Event()
+    def __init__(self, request: RunRequest, estimator: PoseEstimator) -> None:
+        self._stopped = threading.Event()
         self._results: queue.Queue[Result] = queue.Queue(_RESULTS_AHEAD)
         self._ended = threading.Event()
         self._failure: BaseException | None = None
+        # A program may end between two results: its interpreter waits for no such thread, but for `end`.
+        self._worker = threading.Thread(
+            target=self._work, args=(request, estimator), name="edgepose.run", daemon=True
+        )
+        self._worker.start()
+        atexit.register(self.end)
 
-    def work(self, request: RunRequest, estimator: PoseEstimator) -> None:
+    def end(self) -> None:
+        """Ends the run, and comes back when its processes have ended."""
+        self._stopped.set()
+        self._worker.join()
+        atexit.unregister(self.end)
+
+    def _work(self, request: RunRequest, estimator: PoseEstimator) -> None:
         try:
-            run_loop(replace(request, observers=(self,)), self.stopped.is_set, estimator=estimator)
+            run_loop(replace(request, observers=(self,)), self._stopped.is_set, estimator=estimator)
         except BaseException as failure:  # noqa: BLE001 (raised again where the results are taken)
             self._failure = failure
         finally:
@@ -233,7 +244,7 @@ class _HandedResults:
             frame.image.copy(),
             result.poses,
         )
-        while not self.stopped.is_set():
+        while not self._stopped.is_set():
             try:
                 self._results.put(handed, timeout=_LOOK_S)
             except queue.Full:

@@ -27,6 +27,7 @@ from edgepose.sandbox.python_child import run_python, run_words
 from tests.conftest import PROJECT
 from tests.support.constant_models import write_top_down
 from tests.support.pictures import write_video
+from tests.support.waiting import PATIENCE_S
 
 FIGURES = PROJECT / "calibration_data" / "figures"
 PEAKS = np.stack([np.arange(17) % 8 + 4, np.arange(17) // 2 + 3], axis=1)
@@ -204,6 +205,12 @@ def test_leaving_the_loop_ends_the_run(clip: Path) -> None:
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert list(results) == []
+
+
+def test_a_program_that_ends_between_two_results_ends(clip: Path) -> None:
+    code = f"import edgepose; results = edgepose.run({str(clip)!r}); print(next(results).index)"
+    done = run_words([sys.executable, "-c", code], cwd=PROJECT, timeout_s=PATIENCE_S)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "0", "")
 
 
 def test_a_source_that_is_not_there_raises_where_the_results_are_taken() -> None:
