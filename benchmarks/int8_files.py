@@ -15,13 +15,12 @@ import msgspec
 from edgepose.host.convert.conversion import ConversionRequest, convert_model, finish_tflite
 from edgepose.host.convert.parity import match_outputs, run_on_pictures
 from edgepose.host.convert.routes import by_onnx2tf, fixed_onnx
-from edgepose.host.data.calibration_set import CalibrationSet, calibration_crops
+from edgepose.host.data.calibration_set import CalibrationSet, RepresentativeInputs, calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
 from edgepose.host.models.artifact import ModelArtifact, open_artifact, write_metadata
 from edgepose.host.quantize.quantization import quantize_model
 from edgepose.host.quantize.recipe_choice import QuantizationRequest
 from edgepose.host.quantize.static_quantization import agreement_with_parent
-from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
 from edgepose.records.device_profile import DeviceProfile
 from edgepose.records.files import write_whole
 from edgepose.records.lineage import RECIPES

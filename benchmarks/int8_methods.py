@@ -57,11 +57,11 @@ from int8_table import (
 
 from edgepose import __version__
 from edgepose.errors import GateFailedError
+from edgepose.host.data.calibration_set import RepresentativeInputs
 from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
 from edgepose.host.evaluate.figures import RESAMPLES
 from edgepose.host.models.artifact import open_artifact
 from edgepose.host.models.inspect import inspect_model
-from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
 from edgepose.records.device_profile import find_profile
 from edgepose.records.evaluation_report import DeltaFigure
 from edgepose.records.files import write_whole

@@ -268,32 +268,47 @@ class KeptTensors(RunsAndKeeps, Protocol):
 
     holds_integers: bool
 
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """Real values of one tensor of the last run."""
+        ...
 
-def open_float_tensors(path: Path) -> KeptTensors:
-    """Opens a float model; it takes the memory of all its tensors at once.
+    def op_of(self, name: str) -> str:
+        """Name of the op that writes a tensor."""
+        ...
+
+
+def open_tensors(path: Path) -> KeptTensors:
+    """Opens a model; it takes the memory of all its tensors at once.
 
     Args:
         path: The file, which loads (it was opened by a backend before).
 
     Raises:
         ConfigError: The format cannot be run.
-        ModelError: The model is quantized, so the ranges of its tensors are cut off already.
     """
     model_format = detect_format(path)
-    tensors: KeptTensors
     if model_format == "tflite":
         from edgepose.runtime.backends.litert_tensors import TfliteTensors
 
-        tensors = TfliteTensors(path)
-    elif model_format == "onnx":
+        return TfliteTensors(path)
+    if model_format == "onnx":
         from edgepose.runtime.backends.onnxruntime_tensors import OnnxTensors
 
-        tensors = OnnxTensors(path)
-    else:
-        raise ConfigError(
-            f"{path} is a {model_format} model; the runtimes here load TFLite and ONNX.",
-            "Run: edgepose convert MODEL --to tflite -o OUT",
-        )
+        return OnnxTensors(path)
+    raise ConfigError(
+        f"{path} is a {model_format} model; the runtimes here load TFLite and ONNX.",
+        "Run: edgepose convert MODEL --to tflite -o OUT",
+    )
+
+
+def open_float_tensors(path: Path) -> KeptTensors:
+    """Opens a float model, as :func:`open_tensors` does.
+
+    Raises:
+        ConfigError: The format cannot be run.
+        ModelError: The model is quantized, so the ranges of its tensors are cut off already.
+    """
+    tensors = open_tensors(path)
     if tensors.holds_integers:
         raise ModelError(
             f"{path.name} is quantized; ranges are set by the float model that it was made from.",

@@ -18,11 +18,11 @@ from edgepose.device.run.frame_estimator import FrameEstimator
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
-from edgepose.host.data.calibration_set import CropSample
+from edgepose.host.data.calibration_set import CropSample, RepresentativeInputs
 from edgepose.host.models.artifact import open_artifact
 from edgepose.host.quantize.quantization import quantize_model
 from edgepose.host.quantize.recipe_choice import QuantizationRequest
-from edgepose.host.quantize.tensor_ranges import RepresentativeInputs, read_ranges
+from edgepose.host.quantize.tensor_ranges import read_ranges
 from edgepose.records.device_profile import find_profile
 from edgepose.records.lineage import RECIPES
 from edgepose.runtime.activation_statistics import ChannelStatistics, collect_statistics, open_float_tensors

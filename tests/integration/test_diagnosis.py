@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
-from edgepose.host.data.calibration_set import calibration_crops
+from edgepose.host.data.calibration_set import RepresentativeInputs, calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
 from edgepose.host.models.artifact import open_artifact
 from edgepose.host.quantize.audit import AuditedOp
@@ -18,7 +18,7 @@ from edgepose.host.quantize.diagnosis.fake_quantization import open_roundable
 from edgepose.host.quantize.diagnosis.findings import find_culprits, find_suspects
 from edgepose.host.quantize.diagnosis.layers import Subject, layers_of
 from edgepose.host.quantize.onnx_quantizer import prepare_onnx
-from edgepose.host.quantize.tensor_ranges import RepresentativeInputs, ranges_of
+from edgepose.host.quantize.tensor_ranges import ranges_of
 from edgepose.records.model_spec import ModelSpec
 from edgepose.runtime.activation_statistics import collect_statistics, open_float_tensors
 from edgepose.runtime.model_file import load_spec

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError
 from edgepose.host.data.data_folder import Box, DataFolder, DataImage
 from edgepose.records.lineage import CalibrationRecord
+from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.backend import TensorInfo
 from edgepose.runtime.image_file import read_image_rgb
-from edgepose.runtime.preprocess import Image
+from edgepose.runtime.preprocess import Image, Preprocessor
 from edgepose.trust.digests import sha256_of_bytes, sha256_of_list
 
 MAX_HELD_OUT = 32
@@ -188,3 +190,46 @@ def _shuffled_crops(image: DataImage, boxes: Sequence[Box | None], seed: int) ->
     order = np.random.default_rng([seed, int(image.sha256[:8], 16)]).permutation(len(boxes))
     for index in order:
         yield CropSample(image.path, image.sha256, boxes[index])
+
+
+class RepresentativeInputs:
+    """Input tensors of crops, made one at a time and as often as asked.
+
+    Args:
+        spec: How the model wants its picture.
+        tensor: The model's input tensor.
+        samples: The crops.
+
+    Raises:
+        ModelError: Spec and tensor disagree.
+    """
+
+    def __init__(self, spec: InputSpec, tensor: TensorInfo, samples: Sequence[CropSample]) -> None:
+        self._preprocessor = Preprocessor(spec, tensor)
+        self._tensor = tensor
+        self._samples = tuple(samples)
+
+    @property
+    def tensor_name(self) -> str:
+        """Name of the model's input tensor."""
+        return self._tensor.name
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Yields fresh arrays in the tensor's shape and type.
+
+        Raises:
+            ConfigError: A picture has vanished since the folder was opened.
+        """
+        for sample in self._samples:
+            image = read_image_rgb(sample.image_path)
+            values = np.zeros(self._tensor.shape, self._tensor.dtype)
+            transform = self._preprocessor.transform_for(image, sample.box_xyxy_px)
+            self._preprocessor.write(image, transform, values)
+            yield values
+
+    def first(self, count: int) -> list[NDArray[Any]]:
+        """The first ``count`` tensors, or fewer."""
+        return [values for values, _ in zip(self, range(count), strict=False)]

@@ -17,7 +17,7 @@ from edgepose import __version__
 from edgepose.errors import ConfigError, GateFailedError, ModelError
 from edgepose.host.bundle.golden import golden_for_child
 from edgepose.host.data.audit.fitness import refuse_unfit
-from edgepose.host.data.calibration_set import CalibrationSet, calibration_crops
+from edgepose.host.data.calibration_set import CalibrationSet, RepresentativeInputs, calibration_crops
 from edgepose.host.data.data_folder import DataFolder, open_data_folder
 from edgepose.host.evaluate.agreement import AgreementReport
 from edgepose.host.models.artifact import ModelArtifact, open_artifact, write_metadata
@@ -35,7 +35,6 @@ from edgepose.host.quantize.static_quantization import (
     same_interface,
 )
 from edgepose.host.quantize.tensor_errors import measure_tensor_errors
-from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
 from edgepose.records.files import write_whole
 from edgepose.records.lineage import (
     LINEAGE_METADATA_KEY,

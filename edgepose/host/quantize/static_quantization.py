@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, ModelError
-from edgepose.host.data.calibration_set import CalibrationSet, CropSample
+from edgepose.host.data.calibration_set import CalibrationSet, CropSample, RepresentativeInputs
 from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agreement_oks
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.quantize.audit import AuditedOp
@@ -37,7 +37,7 @@ from edgepose.host.quantize.repair.search import (
     recipe_without_pictures,
     search_recipe,
 )
-from edgepose.host.quantize.tensor_ranges import RepresentativeInputs, read_ranges
+from edgepose.host.quantize.tensor_ranges import read_ranges
 from edgepose.records.lineage import QuantizationRecipe
 from edgepose.records.model_spec import ModelSpec
 from edgepose.records.quantization import RepairStep

@@ -1,53 +1,23 @@
-"""Where the quantized model leaves its float parent: the error of every tensor that both have.
-
-Every intermediate tensor of an ONNX model: the very reader that calibrates on a device.
-"""
+"""Where the quantized model leaves its float parent: the error of every tensor that both have."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
+from edgepose.host.data.calibration_set import RepresentativeInputs
 from edgepose.records.quantization import TensorError
+from edgepose.runtime.activation_statistics import open_tensors
 from edgepose.runtime.backend import Backend
-from edgepose.runtime.backends.onnxruntime_tensors import OnnxTensors
-from edgepose.runtime.model_file import detect_format
-
-__all__ = ["OnnxTensors"]
-
 
 # Under this many of a tensor's 256 steps a channel is little more than noise.
 _STARVED_STEPS = 8
 _STEPS = 256
-
-
-class KeptTensors(Protocol):
-    """A model that keeps its intermediate tensors."""
-
-    channel_axis: int
-
-    def run(self, values: NDArray[Any]) -> None:
-        """Runs the model on stored input values."""
-        ...
-
-    def names(self) -> list[str]:
-        """Names of the tensors of the last run that stand for real values."""
-        ...
-
-    def tensor(self, name: str) -> NDArray[np.float32]:
-        """Real values of one tensor of the last run."""
-        ...
-
-    def op_of(self, name: str) -> str:
-        """Name of the op that writes a tensor."""
-        ...
 
 
 @dataclass
@@ -87,8 +57,7 @@ def measure_tensor_errors(
     Raises:
         ModelError: A model cannot be run tensor by tensor.
     """
-    reader = _reader_of(parent)
-    reference, other = reader(parent), reader(quantized)
+    reference, other = open_tensors(parent), open_tensors(quantized)
     tensor = quantized_backend.input
     found: dict[str, _Statistics] = {}
     for values in inputs.first(crops):
@@ -109,15 +78,6 @@ def worst_tensors_text(errors: Sequence[TensorError], most: int = 5) -> str:
     worst = [error for error in errors if error.sqnr_db is not None][:most]
     listed = "; ".join(f"{error.name} ({error.sqnr_db:.1f} dB)" for error in worst)
     return f"Worst tensors by signal to quantization noise: {listed}." if worst else ""
-
-
-def _reader_of(path: Path) -> Callable[[Path], KeptTensors]:
-    if detect_format(path) == "tflite":
-        from edgepose.runtime.backends.litert_tensors import TfliteTensors
-
-        return TfliteTensors
-
-    return OnnxTensors
 
 
 def _channel_ranges(

@@ -5,13 +5,11 @@ narrower: in an equalized network all channels reach about equally far on averag
 channel reaches further (measured on TinyPose-256 in ONNX: 56.9 AP against 61.8).
 
 Ranges that a device sent, checked against the float model that they are for.
-
-Calibration crops as input tensors, made by the very preprocessor that the device runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, ModelError
-from edgepose.host.data.calibration_set import CropSample
 from edgepose.records.lineage import RangeMethod
-from edgepose.records.model_spec import InputSpec
 from edgepose.records.quantization import ActivationRanges, require_enough_crops
 from edgepose.records.record import read_json
 from edgepose.runtime.activation_statistics import (
@@ -31,11 +27,8 @@ from edgepose.runtime.activation_statistics import (
     open_float_tensors,
     to_statistics,
 )
-from edgepose.runtime.backend import TensorInfo
-from edgepose.runtime.image_file import read_image_rgb
 from edgepose.runtime.onnx_check import sha256_of_model
 from edgepose.runtime.open_model import open_backend
-from edgepose.runtime.preprocess import Preprocessor
 
 TensorRanges = dict[str, tuple[float, float]]
 
@@ -216,46 +209,3 @@ def _require_same_tensors(
                 f"{path} {problem} {len(names)} of the model's {len(expected)} tensors: {shown}.",
                 "Calibrate again with the same release of edgepose on device and host.",
             )
-
-
-class RepresentativeInputs:
-    """Input tensors of crops, made one at a time and as often as asked.
-
-    Args:
-        spec: How the model wants its picture.
-        tensor: The model's input tensor.
-        samples: The crops.
-
-    Raises:
-        ModelError: Spec and tensor disagree.
-    """
-
-    def __init__(self, spec: InputSpec, tensor: TensorInfo, samples: Sequence[CropSample]) -> None:
-        self._preprocessor = Preprocessor(spec, tensor)
-        self._tensor = tensor
-        self._samples = tuple(samples)
-
-    @property
-    def tensor_name(self) -> str:
-        """Name of the model's input tensor."""
-        return self._tensor.name
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Yields fresh arrays in the tensor's shape and type.
-
-        Raises:
-            ConfigError: A picture has vanished since the folder was opened.
-        """
-        for sample in self._samples:
-            image = read_image_rgb(sample.image_path)
-            values = np.zeros(self._tensor.shape, self._tensor.dtype)
-            transform = self._preprocessor.transform_for(image, sample.box_xyxy_px)
-            self._preprocessor.write(image, transform, values)
-            yield values
-
-    def first(self, count: int) -> list[NDArray[Any]]:
-        """The first ``count`` tensors, or fewer."""
-        return [values for values, _ in zip(self, range(count), strict=False)]

@@ -22,19 +22,18 @@ from edgepose.host.data.audit.audited_person import AuditedPerson
 from edgepose.host.data.audit.fitness import DEFAULT_MINIMUM
 from edgepose.host.data.audit.image_facts import PictureFacts
 from edgepose.host.data.audit.preprocess_parity import check_parity
-from edgepose.host.data.calibration_set import CropSample
+from edgepose.host.data.calibration_set import CropSample, RepresentativeInputs
 from edgepose.host.data.data_folder import DataFolder
-from edgepose.host.quantize.tensor_errors import KeptTensors
-from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
 from edgepose.pose.boxes import enclosing_box
 from edgepose.pose.poses import Poses
 from edgepose.pose.similarity import BOX_TO_MASK_AREA
 from edgepose.records.data_audit import PreprocessParity, RangeStability, UnstableTensor
 from edgepose.records.device_profile import find_profile
 from edgepose.records.model_spec import InputSpec
+from edgepose.runtime.activation_statistics import KeptTensors, open_tensors
 from edgepose.runtime.backend import Backend
 from edgepose.runtime.image_file import read_image_rgb
-from edgepose.runtime.model_file import detect_format, load_spec
+from edgepose.runtime.model_file import load_spec
 from edgepose.runtime.onnx_check import sha256_of_model
 from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PosePipeline, confident
@@ -121,20 +120,10 @@ def range_stability(
         return None
     halves = [order[:each], order[each : 2 * each]]
     first, second = (
-        _ranges(_reader(model), RepresentativeInputs(spec, backend.input, [samples[i] for i in half]))
+        _ranges(open_tensors(model), RepresentativeInputs(spec, backend.input, [samples[i] for i in half]))
         for half in halves
     )
     return _compared(first, second, (sha256_of_model(model), each, seed))
-
-
-def _reader(model: Path) -> KeptTensors:
-    if detect_format(model) == "tflite":
-        from edgepose.runtime.backends.litert_tensors import TfliteTensors
-
-        return TfliteTensors(model)
-    from edgepose.host.quantize.tensor_errors import OnnxTensors
-
-    return OnnxTensors(model)
 
 
 def _ranges(reader: KeptTensors, inputs: RepresentativeInputs) -> Ranges:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, ModelError
-from edgepose.host.data.calibration_set import CropSample
+from edgepose.host.data.calibration_set import CropSample, RepresentativeInputs
 from edgepose.host.data.coco import CocoDataset
 from edgepose.host.distill.batches import BatchSource
 from edgepose.host.distill.folded_network import FoldedNetwork, fold, moved_input
@@ -42,7 +42,6 @@ from edgepose.host.quantize.audit import audit_model, refuse_silent_float
 from edgepose.host.quantize.repair.apply_recipe import Workshop
 from edgepose.host.quantize.repair.float_model import TfliteFloat
 from edgepose.host.quantize.static_quantization import same_interface
-from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
 from edgepose.records.distillation_report import QuantizationAwareTuning, RoundedFigures
 from edgepose.records.files import write_whole
 from edgepose.records.lineage import (

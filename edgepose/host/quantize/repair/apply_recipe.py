@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError
-from edgepose.host.data.calibration_set import CropSample
+from edgepose.host.data.calibration_set import CropSample, RepresentativeInputs
 from edgepose.host.evaluate.agreement import best_oks
 from edgepose.host.quantize.repair.equalization import (
     equalized_constants,
@@ -33,7 +33,6 @@ from edgepose.host.quantize.repair.weight_rounding import rounded_constants, sec
 from edgepose.host.quantize.tensor_ranges import (
     HISTOGRAM_METHODS,
     Histogram,
-    RepresentativeInputs,
     TensorRanges,
     histogram,
     ranges_of,

@@ -9,11 +9,10 @@ import msgspec
 import pytest
 
 from edgepose.errors import ConfigError
-from edgepose.host.data.calibration_set import calibration_crops
+from edgepose.host.data.calibration_set import RepresentativeInputs, calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
 from edgepose.host.quantize.repair.apply_recipe import Workshop
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat
-from edgepose.host.quantize.tensor_ranges import RepresentativeInputs
 from edgepose.records.lineage import RECIPES
 from edgepose.runtime.open_model import open_backend
 from tests.support.data_folders import labelled_folder
