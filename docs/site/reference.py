@@ -20,7 +20,7 @@ from edgepose.cli.main import command as program
 from edgepose.records.record import Record
 
 # Records that are written beside the shared ones, where what they say is found.
-_MORE_MODULES = ("edgepose.device.run.summary", "edgepose.host.report.poses_log")
+_MORE_MODULES = ("edgepose.device.run.summary", "edgepose.host.report.drawn_frames")
 # Records whose class leaves it to the writer.
 _NAMED_BY_ITS_WRITER = {
     "BenchmarkReport": "edgepose.benchmark/1",

@@ -120,7 +120,7 @@ def _write_files(report: BenchmarkReport, markdown: Path | None, plot: Path | No
     if markdown is None and plot is None:
         return
     from edgepose.host.report.benchmark_page import benchmark_markdown
-    from edgepose.host.report.plots.thermal import standalone_thermal_plot
+    from edgepose.host.report.plot_lines import standalone_thermal_plot
     from edgepose.records.files import write_whole
 
     if plot is not None:

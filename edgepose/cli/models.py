@@ -107,12 +107,12 @@ def card(
 
     A record must tell about one of the MODEL files, by sha256. What no record says is "not measured".
     """
-    from edgepose.host.model_card.card import render_card
-    from edgepose.host.model_card.reading import CardRequest, read_material
+    from edgepose.host.report.card import render_card
+    from edgepose.host.report.reading import CardRequest, read_card_inputs
 
-    material = read_material(CardRequest(models, evaluations, benchmarks, distillations, notes))
-    write_whole(output, [render_card(material).encode()])
-    say(f"{output}: card of {', '.join(model.file_name for model in material.models)}")
+    inputs = read_card_inputs(CardRequest(models, evaluations, benchmarks, distillations, notes))
+    write_whole(output, [render_card(inputs).encode()])
+    say(f"{output}: card of {', '.join(model.file_name for model in inputs.models)}")
 
 
 @click.command(

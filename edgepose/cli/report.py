@@ -17,13 +17,13 @@ from edgepose.cli.output import say
 from edgepose.device.capture.open_source import open_source
 from edgepose.device.capture.source_address import SourceAddress
 from edgepose.device.output.video_sink import draw_poses
-from edgepose.host.report.pictures import SightRequest
+from edgepose.host.report.drawn_frames import DrawRequest
 from edgepose.records.files import write_whole
 
 
-def sight_request(video: Path, poses: Path) -> SightRequest:
+def draw_request(video: Path, poses: Path) -> DrawRequest:
     """What to show of a video file or a folder of images."""
-    return SightRequest(video, poses, _frames, draw_poses)
+    return DrawRequest(video, poses, _frames, draw_poses)
 
 
 def _frames(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -84,12 +84,12 @@ def command(
     if (poses is None) != (video is None):
         raise click.UsageError("--poses and --video belong together.")
     # OpenCV takes longer to import than `--help` may.
+    from edgepose.host.report.drawn_frames import draw_frames
     from edgepose.host.report.page import render_page
-    from edgepose.host.report.pictures import take_pictures
-    from edgepose.host.report.reading import ReportRequest, read_material
+    from edgepose.host.report.reading import ReportRequest, read_report_inputs
 
     request = ReportRequest(records, title, tuple(data_names))
-    sight = None if poses is None or video is None else take_pictures(sight_request(video, poses))
-    page = render_page(read_material(request, sight))
+    drawn = None if poses is None or video is None else draw_frames(draw_request(video, poses))
+    page = render_page(read_report_inputs(request, drawn))
     write_whole(output, [page.encode()])
     say(f"{output}: {len(page) / 2**20:.2f} MiB, opens in any browser without a network")

@@ -1,1 +1,1 @@
-"""One self-contained HTML page from edgepose's own records."""
+"""One room for reports: records in; an HTML page, Markdown, SVG and model cards out."""

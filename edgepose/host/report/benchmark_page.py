@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from edgepose.host.model_card.figures import NOT_MEASURED, number
-from edgepose.host.model_card.markdown import Cell, Code, bullets, paragraph, table, text
-from edgepose.host.report.plots.thermal import thermal_words
+from edgepose.host.report.markdown import Cell, Code, bullets, paragraph, table, text
+from edgepose.host.report.plot_lines import thermal_words
+from edgepose.host.report.wording import NOT_MEASURED, number
 from edgepose.records.benchmark_report import BenchmarkReport, ConditionRecord, LatencyRecord
 from edgepose.runtime.benchmark_rule import MLPERF_DURATION_S, MLPERF_SAMPLES
 

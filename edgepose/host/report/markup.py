@@ -1,22 +1,17 @@
-"""HTML and SVG in which no text from outside can become markup.
+"""HTML and SVG in which no text from outside can become markup, and how the page looks.
 
-Plain ``str`` is escaped wherever it goes in; only what these functions return is taken as it is.
-
-How the page looks, in light and in dark, on paper and on a phone.
-
-The colours of marks are Okabe and Ito's ("Color Universal Design", 2008), which people with any common kind
-of colour blindness tell apart; nothing is said by colour alone.
+Plain ``str`` is escaped wherever it goes in; only what these functions return is taken as it is. The colours
+of marks are Okabe and Ito's ("Color Universal Design", 2008), which people with any common kind of colour
+blindness tell apart; nothing is said by colour alone.
 """
 
 from __future__ import annotations
 
 import html
-import unicodedata
 from collections.abc import Iterable, Sequence
 
-# Control and format characters (bidirectional overrides among them), line separators, lone surrogates.
-_NOT_TEXT = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
-_NO_CHARACTERS = "\ufffe\uffff"
+from edgepose.host.report.wording import plain_letter
+
 _VOID = frozenset({"meta", "img"})
 
 Value = str | float | None
@@ -32,7 +27,7 @@ def text(value: str) -> Markup:
     """Escapes plain text; markup stays as it is."""
     if isinstance(value, Markup):
         return value
-    return Markup(html.escape("".join(map(_plain, value)), quote=True))
+    return Markup(html.escape("".join(map(plain_letter, value)), quote=True))
 
 
 def joined(*children: str) -> Markup:
@@ -82,10 +77,6 @@ def table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -
 
 def _shown(value: str | float) -> str:
     return value if isinstance(value, str) else f"{round(value, 2):g}"
-
-
-def _plain(letter: str) -> str:
-    return " " if unicodedata.category(letter) in _NOT_TEXT or letter in _NO_CHARACTERS else letter
 
 
 _LIGHT = {

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.host.report.plots.frame import drawable, drawable_interval, round_axis
+from edgepose.host.report.plot_frame import drawable, drawable_interval, round_axis
 
 FIGURES = st.floats(-1e6, 1e6, allow_subnormal=False)
 

@@ -6,18 +6,17 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from edgepose.host.report.plots.bars import (
+from edgepose.host.report.plot_bars import (
     Bar,
     Stack,
     WhiskerRow,
     bars,
-    curve,
     stacked_bars,
-    thinned,
     whiskers,
 )
-from edgepose.host.report.plots.frame import WIDTH, Words, shortened, text_width_px
-from edgepose.host.report.plots.scatter import ScatterPoint, scatter
+from edgepose.host.report.plot_frame import WIDTH, Words, shortened, text_width_px
+from edgepose.host.report.plot_lines import curve, thinned
+from edgepose.host.report.plot_scatter import ScatterPoint, scatter
 from tests.support.report_page import by_class, figure_at
 
 WORDS = Words("Title <&>", "What is seen")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from edgepose.host.report.markup import Markup, element, joined
-from edgepose.host.report.plots.frame import (
+from edgepose.host.report.plot_frame import (
     FONT,
     WIDTH,
     Axis,

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from edgepose.cli.report import command, sight_request
+from edgepose.cli.report import command, draw_request
 from edgepose.device.output.pose_sink import JsonlSink
 from edgepose.errors import ConfigError
-from edgepose.host.report.material import Sight
-from edgepose.host.report.pictures import take_pictures
+from edgepose.host.report.drawn_frames import draw_frames
+from edgepose.host.report.inputs import DrawnFrames
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import COCO17
 from tests.support.pictures import persons_at, result_of, write_pictures, write_video
@@ -34,8 +34,8 @@ def write_poses(path: Path, persons: list[int], size_wh: tuple[int, int] = SIZE_
     return path
 
 
-def sight(video: Path, poses: Path) -> Sight:
-    return take_pictures(sight_request(video, poses))
+def drawn_frames(video: Path, poses: Path) -> DrawnFrames:
+    return draw_frames(draw_request(video, poses))
 
 
 def decoded(jpeg: bytes) -> NDArray[np.uint8]:
@@ -44,17 +44,19 @@ def decoded(jpeg: bytes) -> NDArray[np.uint8]:
 
 def test_six_frames_are_spread_evenly_over_those_with_poses(tmp_path: Path) -> None:
     persons = [0] * 5 + [1] * 11 + [0] * 4
-    found = sight(write_video(tmp_path / "v.mp4", 20, size_wh=SIZE_WH), write_poses(tmp_path / "p", persons))
+    found = drawn_frames(
+        write_video(tmp_path / "v.mp4", 20, size_wh=SIZE_WH), write_poses(tmp_path / "p", persons)
+    )
     assert (found.frames, found.frames_with_poses) == (20, 11)
-    assert [picture.frame for picture in found.pictures] == [5, 7, 9, 11, 13, 15]
+    assert [picture.frame for picture in found.shown] == [5, 7, 9, 11, 13, 15]
     # Frame i has brightness 10 + 5 i, which the corner without a person still shows.
-    levels = [float(decoded(picture.jpeg)[:20, -20:].mean()) for picture in found.pictures]
+    levels = [float(decoded(picture.jpeg)[:20, -20:].mean()) for picture in found.shown]
     assert levels == pytest.approx([35, 45, 55, 65, 75, 85], abs=4)
 
 
 def test_skeletons_are_drawn_on(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", 2, size_wh=SIZE_WH)
-    drawn = decoded(sight(video, write_poses(tmp_path / "p", [1, 0])).pictures[0].jpeg)
+    drawn = decoded(drawn_frames(video, write_poses(tmp_path / "p", [1, 0])).shown[0].jpeg)
     assert drawn.max() > 200
     assert drawn[:, 240:].max() < 60
 
@@ -62,9 +64,9 @@ def test_skeletons_are_drawn_on(tmp_path: Path) -> None:
 def test_a_folder_of_pictures_is_a_source_too_and_large_ones_are_made_smaller(tmp_path: Path) -> None:
     size_wh = (1600, 1200)
     folder = write_pictures(tmp_path / "f", 2, size_wh)
-    found = sight(folder, write_poses(tmp_path / "p", [2, 2], size_wh))
-    assert [(p.size_wh, p.persons) for p in found.pictures] == [((640, 480), 2)] * 2
-    assert decoded(found.pictures[0].jpeg).shape == (480, 640, 3)
+    found = drawn_frames(folder, write_poses(tmp_path / "p", [2, 2], size_wh))
+    assert [(p.size_wh, p.persons) for p in found.shown] == [((640, 480), 2)] * 2
+    assert decoded(found.shown[0].jpeg).shape == (480, 640, 3)
 
 
 def test_pictures_stand_in_the_page_with_words_for_those_who_do_not_see_them(tmp_path: Path) -> None:
@@ -86,16 +88,16 @@ def test_pictures_stand_in_the_page_with_words_for_those_who_do_not_see_them(tmp
 
 def test_a_video_of_nobody_says_so(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", 2, size_wh=SIZE_WH)
-    assert sight(video, write_poses(tmp_path / "p", [0, 0])).pictures == ()
-    assert sight(video, write_poses(tmp_path / "empty", [])).frames == 0
+    assert drawn_frames(video, write_poses(tmp_path / "p", [0, 0])).shown == ()
+    assert drawn_frames(video, write_poses(tmp_path / "empty", [])).frames == 0
 
 
 def test_poses_of_another_video_are_refused(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", 2, size_wh=SIZE_WH)
     with pytest.raises(ConfigError, match=r"tells about frame 4, which .*v\.mp4 does not have"):
-        sight(video, write_poses(tmp_path / "long", [0, 0, 0, 0, 1]))
+        drawn_frames(video, write_poses(tmp_path / "long", [0, 0, 0, 0, 1]))
     with pytest.raises(ConfigError, match="expected a picture of 640x480, found 320x240"):
-        sight(video, write_poses(tmp_path / "large", [1], (640, 480)))
+        drawn_frames(video, write_poses(tmp_path / "large", [1], (640, 480)))
 
 
 @pytest.mark.parametrize("damage", ["{", '{"schema":"edgepose.poses/2"}', "[]"])
@@ -103,11 +105,11 @@ def test_a_line_that_is_no_frame_is_refused_with_its_number(tmp_path: Path, dama
     poses = write_poses(tmp_path / "p", [1])
     poses.write_text(poses.read_text() + damage + "\n")
     with pytest.raises(ConfigError, match=r"p, line 2, is no frame of edgepose\.poses/1"):
-        sight(write_video(tmp_path / "v.mp4", 2, size_wh=SIZE_WH), poses)
+        drawn_frames(write_video(tmp_path / "v.mp4", 2, size_wh=SIZE_WH), poses)
 
 
 def test_another_number_of_keypoints_is_refused(tmp_path: Path) -> None:
     poses = write_poses(tmp_path / "p", [1])
     poses.write_text(poses.read_text().replace("coco17", "mpii16"))
     with pytest.raises(ConfigError, match="expected 16 keypoints of mpii16"):
-        sight(write_video(tmp_path / "v.mp4", 1, size_wh=SIZE_WH), poses)
+        drawn_frames(write_video(tmp_path / "v.mp4", 1, size_wh=SIZE_WH), poses)

@@ -1,7 +1,4 @@
-"""What every plot has: its outline, its title for those who do not see it, scales with figures.
-
-Where a number lies on a plot, and which round numbers stand beside it.
-"""
+"""What every plot has: its outline, a title in words, scales with round figures."""
 
 from __future__ import annotations
 

@@ -1,16 +1,23 @@
-"""Reads the poses that ``run --output`` wrote: schema ``edgepose.poses/1``."""
+"""Chooses frames of a video by the poses that ``run --output`` wrote, draws them and packs them small.
+
+What reads videos and what draws skeletons belongs to the device; both are given, since host and device do not
+know each other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError
+from edgepose.host.report.inputs import DrawnFrame, DrawnFrames
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import skeleton_named
 from edgepose.records.record import Record, read_text
@@ -112,3 +119,78 @@ def _lines(path: Path) -> Iterator[FrameLine]:
                 f"{path}, line {number}, is no frame of edgepose.poses/1: {problem}.",
                 "Give the file that `edgepose run --output` wrote.",
             ) from problem
+
+
+Image = NDArray[np.uint8]
+_MOST_FRAMES = 6
+# Two of them fill a desktop's page; six stay under half a megabyte.
+_LONGEST_SIDE_PX = 640
+_JPEG_QUALITY = 82
+
+
+@dataclass(frozen=True)
+class DrawRequest:
+    """What to show.
+
+    Attributes:
+        video: A video file, or a folder of images.
+        poses: What ``run --output`` wrote for it.
+        frames: Yields (number, RGB image) of a source's frames in order; an image holds until the next.
+        draw: Draws poses on a copy of an RGB image.
+    """
+
+    video: Path
+    poses: Path
+    frames: Callable[[Path], Iterable[tuple[int, Image]]]
+    draw: Callable[[Image, Poses], Image]
+
+
+def draw_frames(request: DrawRequest) -> DrawnFrames:
+    """Draws up to six frames, evenly spread among those with a person.
+
+    Raises:
+        ConfigError: A file cannot be read, or the poses belong to another video.
+    """
+    log = read_poses_log(request.poses)
+    chosen = spread(log.posed, _MOST_FRAMES)
+    shown = tuple(_drawn(request, chosen)) if chosen else ()
+    return DrawnFrames(request.video.name, request.poses.name, log.frames, len(log.posed), shown)
+
+
+def _drawn(request: DrawRequest, chosen: Sequence[FrameLine]) -> Iterator[DrawnFrame]:
+    waiting = {line.frame: line for line in chosen}
+    for index, image in request.frames(request.video):
+        line = waiting.pop(index, None)
+        if line is not None:
+            _require_same_size(request, line, image)
+            drawn = request.draw(image, poses_of(line, str(request.poses)))
+            yield _packed(line, drawn)
+        if not waiting:
+            return
+    if waiting:
+        raise ConfigError(
+            f"{request.poses} tells about frame {min(waiting)}, which {request.video} does not have.",
+            "Give the very video that the poses were estimated on.",
+        )
+
+
+def _require_same_size(request: DrawRequest, line: FrameLine, image: Image) -> None:
+    height, width = image.shape[:2]
+    if (width, height) != (line.width_px, line.height_px):
+        raise ConfigError(
+            f"{request.poses}, frame {line.frame}: expected a picture of {line.width_px}x{line.height_px}, "
+            f"found {width}x{height} in {request.video}.",
+            "Give the very video that the poses were estimated on.",
+        )
+
+
+def _packed(line: FrameLine, image: Image) -> DrawnFrame:
+    height, width = image.shape[:2]
+    scale = min(_LONGEST_SIDE_PX / max(height, width), 1.0)
+    size_wh = max(round(width * scale), 1), max(round(height * scale), 1)
+    small = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if not done:
+        raise ConfigError(f"Frame {line.frame} cannot be written as JPEG; this OpenCV has no encoder for it.")
+    return DrawnFrame(line.frame, len(line.poses), data.tobytes(), size_wh)

@@ -7,12 +7,11 @@ whatever a file name or a note contains. Syntax: CommonMark 0.31 and GitHub's ta
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-# Control and format characters (bidirectional overrides among them), line separators, lone surrogates.
-_NOT_TEXT = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
+from edgepose.host.report.wording import plain_letter
+
 # An underscore inside a word, as in left_eye, means nothing.
 _SPECIAL = re.compile(r"[\\`*\[\]#~!$&<>|]|(?<![^\W_])_|_(?![^\W_])")
 # A pipe as an entity: a backslash in front of it could itself be escaped.
@@ -64,7 +63,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 def code_block(lines: Iterable[str]) -> str:
     """Commands as they are typed; a fence longer than any inside."""
-    content = "\n".join("".join(c if c == "\n" else _plain(c) for c in line) for line in lines)
+    content = "\n".join("".join(c if c == "\n" else plain_letter(c) for c in line) for line in lines)
     longest = max((len(run) for run in re.findall("`+", content)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{content}\n{fence}"
@@ -76,8 +75,4 @@ def _row(cells: Sequence[Cell]) -> str:
 
 
 def _one_line(value: str) -> str:
-    return " ".join("".join(map(_plain, value)).split())
-
-
-def _plain(letter: str) -> str:
-    return " " if unicodedata.category(letter) in _NOT_TEXT else letter
+    return " ".join("".join(map(plain_letter, value)).split())

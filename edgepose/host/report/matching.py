@@ -1,14 +1,16 @@
-"""Which models have both accuracy and latency, which may be compared, and which none beats in both."""
+"""Which figures may be compared: accuracy with latency, and a model with its baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from edgepose.host.report.material import ReportMaterial, ReportRecord
-from edgepose.host.report.plots.frame import drawable, drawable_interval
+from edgepose.host.report.inputs import ReportInputs, ReportRecord
+from edgepose.host.report.plot_bars import Bar, WhiskerRow
+from edgepose.host.report.plot_frame import drawable, drawable_interval
+from edgepose.host.report.wording import METRICS, PCK
 from edgepose.records.benchmark_report import BenchmarkReport
-from edgepose.records.evaluation_report import EvaluatedData, EvaluationReport, MetricFigure
+from edgepose.records.evaluation_report import DeltaFigure, EvaluatedData, EvaluationReport, MetricFigure
 
 
 @dataclass(frozen=True)
@@ -84,22 +86,22 @@ class FrontierGroup:
     points: tuple[FrontierPoint, ...]
 
 
-def measured_models(material: ReportMaterial) -> list[MeasuredModel]:
+def measured_models(inputs: ReportInputs) -> list[MeasuredModel]:
     """Every model whose accuracy is known, once for each data set; baselines too."""
     found: dict[tuple[str | None, ...], MeasuredModel] = {}
-    for record in material.all_evaluations():
+    for record in inputs.all_evaluations():
         found.setdefault(_key(one := _measured(record.report)), one)
-    for record in material.all_evaluations():
+    for record in inputs.all_evaluations():
         if (parent := _baseline(record.report)) is not None:
             found.setdefault(_key(parent), parent)
     return list(found.values())
 
 
-def frontier_groups(material: ReportMaterial) -> list[FrontierGroup]:
+def frontier_groups(inputs: ReportInputs) -> list[FrontierGroup]:
     """Models with accuracy and latency, in groups that may be compared."""
     groups: dict[tuple[object, ...], list[FrontierPoint]] = {}
-    for measured in measured_models(material):
-        for benchmark in material.benchmarks:
+    for measured in measured_models(inputs):
+        for benchmark in inputs.benchmarks:
             if benchmark.report.model.sha256 == measured.sha256:
                 key = (_key(measured)[1:], _machine(benchmark.report))
                 groups.setdefault(key, []).append(FrontierPoint(measured, benchmark))
@@ -114,16 +116,16 @@ def mark_best(points: Sequence[FrontierPoint]) -> tuple[FrontierPoint, ...]:
     return tuple(replace(point, best=_is_best(point, points)) for point in points)
 
 
-def without_latency(material: ReportMaterial) -> list[str]:
+def without_latency(inputs: ReportInputs) -> list[str]:
     """Digests of models whose accuracy alone is known."""
-    timed = {record.report.model.sha256 for record in material.benchmarks}
-    return list(dict.fromkeys(m.sha256 for m in measured_models(material) if m.sha256 not in timed))
+    timed = {record.report.model.sha256 for record in inputs.benchmarks}
+    return list(dict.fromkeys(m.sha256 for m in measured_models(inputs) if m.sha256 not in timed))
 
 
-def without_accuracy(material: ReportMaterial) -> list[str]:
+def without_accuracy(inputs: ReportInputs) -> list[str]:
     """Digests of models whose latency alone is known."""
-    measured = {model.sha256 for model in measured_models(material)}
-    found = (record.report.model.sha256 for record in material.benchmarks)
+    measured = {model.sha256 for model in measured_models(inputs)}
+    found = (record.report.model.sha256 for record in inputs.benchmarks)
     return list(dict.fromkeys(digest for digest in found if digest not in measured))
 
 
@@ -175,3 +177,73 @@ def _parts(model: MeasuredModel) -> Iterator[str | None]:
     yield model.detector_sha256
     # Two models with other keypoints are not compared on the same ones.
     yield from model.data.keypoints
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference.
+
+    Attributes:
+        name: What of.
+        figure: The difference; None where it was not measured.
+        persons: Persons behind it; None where all of the data's are.
+        judged: Whether there are enough persons for the gate.
+    """
+
+    name: str
+    figure: DeltaFigure | None
+    persons: int | None = None
+    judged: bool = True
+
+    def row(self) -> WhiskerRow:
+        """The same as a row of a plot."""
+        figure = self.figure
+        value = None if figure is None else drawable(figure.value)
+        interval = None if figure is None or value is None else drawable_interval(figure.interval_95)
+        return WhiskerRow(self.name, value, interval, self.judged)
+
+
+@dataclass(frozen=True)
+class KeypointFigures:
+    """PCK of a keypoint: this model's, and the baseline's where a record of it is at hand."""
+
+    name: str
+    own: MetricFigure | None
+    other: MetricFigure | None
+
+    def bar(self) -> Bar:
+        """The same as a row of a plot."""
+        own = None if self.own is None else drawable(self.own.value)
+        interval = None if self.own is None or own is None else drawable_interval(self.own.interval_95)
+        return Bar(self.name, own, interval, None if self.other is None else drawable(self.other.value))
+
+
+def differences(report: EvaluationReport) -> list[Difference]:
+    """Overall figures first, then the AP of each slice."""
+    delta = {} if report.baseline is None else report.baseline.delta
+    overall = [Difference(name, delta.get(metric)) for metric, name in METRICS.items()]
+    slices = [
+        Difference(f"AP {name}", (part.delta or {}).get("oks_ap"), part.persons, part.gated)
+        for name, part in report.slices.items()
+    ]
+    return overall + slices
+
+
+def keypoint_figures(report: EvaluationReport, inputs: ReportInputs) -> list[KeypointFigures]:
+    """By keypoint, in the record's order."""
+    other = _record_of_baseline(report, inputs)
+    return [
+        KeypointFigures(
+            name, figures.get(PCK), None if other is None else other.per_keypoint.get(name, {}).get(PCK)
+        )
+        for name, figures in report.per_keypoint.items()
+    ]
+
+
+def _record_of_baseline(report: EvaluationReport, inputs: ReportInputs) -> EvaluationReport | None:
+    """The baseline's own record on the same data with the same boxes."""
+    if report.baseline is None:
+        return None
+    wanted = (report.baseline.sha256, report.dataset, report.detector)
+    found = (one.report for one in inputs.all_evaluations())
+    return next((one for one in found if (one.model.sha256, one.dataset, one.detector) == wanted), None)

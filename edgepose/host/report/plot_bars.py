@@ -1,11 +1,4 @@
-"""A bar a row, with a whisker, and a mark where the other model stands.
-
-Parts of a whole, one after the other, a row a measurement.
-
-A dot with a whisker a row, against a line at 0.
-
-A figure over the steps of a training.
-"""
+"""Plots of a row a figure: bars, parts of a whole, and differences with their intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgepose.host.report.markup import Markup, element, joined
-from edgepose.host.report.plots.frame import (
+from edgepose.host.report.plot_frame import (
     WIDTH,
     Axis,
     Words,
@@ -22,12 +15,14 @@ from edgepose.host.report.plots.frame import (
     line,
     round_axis,
     scale_x,
-    scale_y,
     shortened,
     text_width_px,
 )
 
-_LEFT, _RIGHT, _TOP, _ROW = 165.0, WIDTH - 22, 10.0, 20.0
+# Of plots whose names stand at the left.
+_LEFT, _RIGHT, _TOP = 165.0, WIDTH - 22, 10.0
+_BAR_ROW, _WHISKER_ROW = 20.0, 24.0
+_STACK_LEFT, _STACK_RIGHT, _STACK_TOP, _STACK_ROW = 12.0, WIDTH - 20, 34.0, 44.0
 
 
 @dataclass(frozen=True)
@@ -53,16 +48,16 @@ def bars(rows: Sequence[Bar], words: Words, axis_name: str) -> Markup:
         end for row in rows for end in (row.value, row.other, *(row.interval or ())) if end is not None
     ]
     axis = round_axis([0.0, 1.0, *figures], (_LEFT, _RIGHT))
-    bottom = _TOP + _ROW * len(rows)
+    bottom = _TOP + _BAR_ROW * len(rows)
     return drawing(
         bottom + 42,
         words,
         scale_x(axis, (_TOP, bottom), axis_name),
-        *(_row(row, axis, _TOP + _ROW * (index + 0.5)) for index, row in enumerate(rows)),
+        *(_bar(row, axis, _TOP + _BAR_ROW * (index + 0.5)) for index, row in enumerate(rows)),
     )
 
 
-def _row(row: Bar, axis: Axis, y: float) -> Markup:
+def _bar(row: Bar, axis: Axis, y: float) -> Markup:
     parts = [label((_LEFT - 8, y + 4), shortened(row.name, _LEFT - 12), "name", "end")]
     zero = axis.place_px(0.0)
     if row.value is None:
@@ -82,9 +77,6 @@ def _row(row: Bar, axis: Axis, y: float) -> Markup:
         at = axis.place_px(row.other)
         parts.append(line((at, y - 8), (at, y + 8), "other"))
     return joined(*parts)
-
-
-_STACKED_BARS_LEFT, _STACKED_BARS_RIGHT, _STACKED_BARS_TOP, _STACKED_BARS_ROW = 12.0, WIDTH - 20, 34.0, 44.0
 
 
 @dataclass(frozen=True)
@@ -109,18 +101,15 @@ def stacked_bars(stacks: Sequence[Stack], words: Words, axis_name: str) -> Marku
         axis_name: What it measures, and its unit.
     """
     axis = round_axis(
-        [0.0, *(sum(_lengths(stack).values()) for stack in stacks)], (_STACKED_BARS_LEFT, _STACKED_BARS_RIGHT)
+        [0.0, *(sum(_lengths(stack).values()) for stack in stacks)], (_STACK_LEFT, _STACK_RIGHT)
     )
-    bottom = _STACKED_BARS_TOP + _STACKED_BARS_ROW * len(stacks)
+    bottom = _STACK_TOP + _STACK_ROW * len(stacks)
     return drawing(
         bottom + 42,
         words,
         _legend(list(stacks[0].parts)),
-        scale_x(axis, (_STACKED_BARS_TOP, bottom), axis_name),
-        *(
-            _stacked_bars_row(stack, axis, _STACKED_BARS_TOP + _STACKED_BARS_ROW * index)
-            for index, stack in enumerate(stacks)
-        ),
+        scale_x(axis, (_STACK_TOP, bottom), axis_name),
+        *(_stack(stack, axis, _STACK_TOP + _STACK_ROW * index) for index, stack in enumerate(stacks)),
     )
 
 
@@ -129,7 +118,7 @@ def _lengths(stack: Stack) -> dict[str, float]:
 
 
 def _legend(names: list[str]) -> Markup:
-    drawn, x = [], _STACKED_BARS_LEFT
+    drawn, x = [], _STACK_LEFT
     for index, name in enumerate(names):
         drawn.append(element("rect", x=x, y=6.0, width=12.0, height=12.0, class_=f"part-{index}"))
         drawn.append(label((x + 17, 16), name, "name"))
@@ -137,8 +126,8 @@ def _legend(names: list[str]) -> Markup:
     return joined(*drawn)
 
 
-def _stacked_bars_row(stack: Stack, axis: Axis, top: float) -> Markup:
-    drawn, reached = [label((_STACKED_BARS_LEFT, top + 14), stack.name, "name")], 0.0
+def _stack(stack: Stack, axis: Axis, top: float) -> Markup:
+    drawn, reached = [label((_STACK_LEFT, top + 14), stack.name, "name")], 0.0
     for index, (name, length) in enumerate(_lengths(stack).items()):
         start, end = axis.place_px(reached), axis.place_px(reached + length)
         title = element("title", f"{name}: {length:.3f}")
@@ -149,9 +138,6 @@ def _stacked_bars_row(stack: Stack, axis: Axis, top: float) -> Markup:
         )
         reached += length
     return joined(*drawn)
-
-
-_WHISKERS_LEFT, _WHISKERS_RIGHT, _WHISKERS_TOP, _WHISKERS_ROW = 165.0, WIDTH - 22, 10.0, 24.0
 
 
 @dataclass(frozen=True)
@@ -174,23 +160,20 @@ class WhiskerRow:
 def whiskers(rows: Sequence[WhiskerRow], words: Words, axis_name: str) -> Markup:
     """The plot; 0 is always on it."""
     figures = [end for row in rows for end in (row.value, *(row.interval or ())) if end is not None]
-    axis = round_axis([0.0, *figures], (_WHISKERS_LEFT, _WHISKERS_RIGHT), ticks=4)
-    bottom = _WHISKERS_TOP + _WHISKERS_ROW * len(rows)
+    axis = round_axis([0.0, *figures], (_LEFT, _RIGHT), ticks=4)
+    bottom = _TOP + _WHISKER_ROW * len(rows)
     zero = axis.place_px(0.0)
     return drawing(
         bottom + 42,
         words,
-        scale_x(axis, (_WHISKERS_TOP, bottom), axis_name),
-        line((zero, _WHISKERS_TOP), (zero, bottom), "zero"),
-        *(
-            _whiskers_row(row, axis, _WHISKERS_TOP + _WHISKERS_ROW * (index + 0.5))
-            for index, row in enumerate(rows)
-        ),
+        scale_x(axis, (_TOP, bottom), axis_name),
+        line((zero, _TOP), (zero, bottom), "zero"),
+        *(_whisker(row, axis, _TOP + _WHISKER_ROW * (index + 0.5)) for index, row in enumerate(rows)),
     )
 
 
-def _whiskers_row(row: WhiskerRow, axis: Axis, y: float) -> Markup:
-    name = label((_WHISKERS_LEFT - 8, y + 4), shortened(row.name, _WHISKERS_LEFT - 12), "name", "end")
+def _whisker(row: WhiskerRow, axis: Axis, y: float) -> Markup:
+    name = label((_LEFT - 8, y + 4), shortened(row.name, _LEFT - 12), "name", "end")
     if row.value is None:
         return joined(name, label((axis.place_px(0.0) + 6, y + 4), "not measured", "absent"))
     parts = [name]
@@ -201,40 +184,3 @@ def _whiskers_row(row: WhiskerRow, axis: Axis, y: float) -> Markup:
     kind = "point best" if row.sure else "point beaten"
     dot = element("circle", element("title", row.name), cx=axis.place_px(row.value), cy=y, r=4.5, class_=kind)
     return joined(*parts, dot)
-
-
-_HEIGHT, _CURVE_LEFT, _CURVE_RIGHT, _CURVE_TOP, _BOTTOM = 220.0, 52.0, WIDTH - 24, 34.0, 172.0
-# More corners than the drawing has units across cannot be seen.
-_MOST_CORNERS = 400
-_MOST_DOTS = 40
-
-
-def curve(places: Sequence[tuple[float, float]], words: Words, names: tuple[str, str]) -> Markup:
-    """The plot; few measurements are also dots, so that nobody takes the line between them for one.
-
-    Args:
-        places: Step and figure, in order, at least one, all finite.
-        words: Its title and description.
-        names: Of the scale across and of the one upwards.
-    """
-    shown = thinned(places)
-    across = round_axis([0.0, *(step for step, _ in shown)], (_CURVE_LEFT, _CURVE_RIGHT), ticks=4)
-    upwards = round_axis([figure for _, figure in shown], (_BOTTOM, _CURVE_TOP), ticks=4)
-    corners = [(across.place_px(step), upwards.place_px(figure)) for step, figure in shown]
-    dots = corners if len(corners) <= _MOST_DOTS else []
-    return drawing(
-        _HEIGHT,
-        words,
-        scale_x(across, (_CURVE_TOP, _BOTTOM), names[0]),
-        scale_y(upwards, (_CURVE_LEFT, _CURVE_RIGHT), names[1]),
-        element(
-            "polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in corners), fill="none", class_="curve"
-        ),
-        *(element("circle", cx=x, cy=y, r=3.0, class_="point best") for x, y in dots),
-    )
-
-
-def thinned(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Every nth of many, and always the last."""
-    every = -(-len(places) // _MOST_CORNERS)
-    return [place for i, place in enumerate(places) if i % every == 0 or i == len(places) - 1]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from edgepose.host.model_card.markdown import Code, bullets, code, code_block, paragraph, table, text
+from edgepose.host.report.markdown import Code, bullets, code, code_block, paragraph, table, text
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable("table")
 HOSTILE = (

@@ -1,9 +1,4 @@
-"""Speed and heat over the time of a benchmark.
-
-Several figures over the same time, one panel below the other.
-
-The plot of speed and heat as a file of its own.
-"""
+"""Plots over steps or time: a training's curve, and the speed and heat of a benchmark."""
 
 from __future__ import annotations
 
@@ -12,7 +7,7 @@ from dataclasses import dataclass
 
 from edgepose.errors import ConfigError
 from edgepose.host.report.markup import STYLE, Markup, element, joined
-from edgepose.host.report.plots.frame import (
+from edgepose.host.report.plot_frame import (
     WIDTH,
     Axis,
     Words,
@@ -27,7 +22,45 @@ from edgepose.host.report.plots.frame import (
 from edgepose.records.benchmark_report import BenchmarkReport
 
 _LEFT, _RIGHT, _TOP, _HEIGHT, _GAP = 52.0, WIDTH - 24, 34.0, 84.0, 40.0
+_CURVE_HEIGHT, _CURVE_BOTTOM = 220.0, 172.0
+# More corners than the drawing has units across cannot be seen.
+_MOST_CORNERS = 400
+_MOST_DOTS = 40
+# Fewer pieces are no course of time.
+FEWEST_POINTS = 5
+_MINUTES_FROM_S = 300.0
 _CURVES = ("curve", "second-curve", "third-curve")
+
+
+def curve(places: Sequence[tuple[float, float]], words: Words, names: tuple[str, str]) -> Markup:
+    """The plot; few measurements are also dots, so that the line between them is not taken for one.
+
+    Args:
+        places: Step and figure, in order, at least one, all finite.
+        words: Its title and description.
+        names: Of the scale across and of the one upwards.
+    """
+    shown = thinned(places)
+    across = round_axis([0.0, *(step for step, _ in shown)], (_LEFT, _RIGHT), ticks=4)
+    upwards = round_axis([figure for _, figure in shown], (_CURVE_BOTTOM, _TOP), ticks=4)
+    corners = [(across.place_px(step), upwards.place_px(figure)) for step, figure in shown]
+    dots = corners if len(corners) <= _MOST_DOTS else []
+    return drawing(
+        _CURVE_HEIGHT,
+        words,
+        scale_x(across, (_TOP, _CURVE_BOTTOM), names[0]),
+        scale_y(upwards, (_LEFT, _RIGHT), names[1]),
+        element(
+            "polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in corners), fill="none", class_="curve"
+        ),
+        *(element("circle", cx=x, cy=y, r=3.0, class_="point best") for x, y in dots),
+    )
+
+
+def thinned(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Every nth of many, and always the last."""
+    every = -(-len(places) // _MOST_CORNERS)
+    return [place for i, place in enumerate(places) if i % every == 0 or i == len(places) - 1]
 
 
 @dataclass(frozen=True)
@@ -136,11 +169,6 @@ def _pieces(values: Sequence[float | None], places_px: Sequence[float], upwards:
             pieces[-1].append(f"{x:.2f},{upwards.place_px(figure):.2f}")
     # A single measurement is a dot of a line's width.
     return [" ".join(piece if len(piece) > 1 else piece * 2) for piece in pieces if piece]
-
-
-# Fewer pieces are no course of time.
-FEWEST_POINTS = 5
-_MINUTES_FROM_S = 300.0
 
 
 def thermal_plot(report: BenchmarkReport) -> Markup | None:

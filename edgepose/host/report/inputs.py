@@ -1,0 +1,314 @@
+"""What a report or a card is written from: records, by the digest of the model that they tell about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Generic, TypeVar
+
+from edgepose.records.benchmark_report import BenchmarkReport
+from edgepose.records.deployment_report import DeploymentReport
+from edgepose.records.device_status import HealthReport, StatusReport
+from edgepose.records.distillation_report import DetectorDistillationReport, DistillationReport
+from edgepose.records.evaluation_report import (
+    DetectorEvaluationReport,
+    EvaluatedData,
+    EvaluationReport,
+    GateResult,
+)
+from edgepose.records.lineage import ModelInspection
+from edgepose.records.model_card_notes import ModelCardNotes
+from edgepose.records.quantization import QuantizationReport
+from edgepose.records.record import Record
+
+ReportType = TypeVar("ReportType", bound=Record)
+SHORT_DIGEST = 12
+
+
+@dataclass(frozen=True)
+class ReportRecord(Generic[ReportType]):
+    """A record.
+
+    Attributes:
+        file_name: The name of its file, without its folder.
+        sha256: Digest of that file.
+        report: What it says.
+    """
+
+    file_name: str
+    sha256: str
+    report: ReportType
+
+
+@dataclass(frozen=True)
+class DeploymentDetails:
+    """What a deployment's record holds as plain values.
+
+    Attributes:
+        gate: The judgement; None before it ran.
+        health: The health check after the installation; None where nothing was installed.
+        bundle_version: Version of what was installed.
+        model_sha256: Digest of the model that ships.
+    """
+
+    gate: GateResult | None
+    health: HealthReport | None
+    bundle_version: int | None
+    model_sha256: str | None
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """What ``metrics.jsonl`` beside a training record holds.
+
+    Attributes:
+        losses: Step and loss, in order.
+        accuracies: Step and AP on the validation pictures, in order.
+        unreadable: Lines that are no measurement.
+    """
+
+    losses: tuple[tuple[float, float], ...]
+    accuracies: tuple[tuple[float, float], ...]
+    unreadable: int
+
+
+@dataclass(frozen=True)
+class DrawnFrame:
+    """A frame with its poses drawn on.
+
+    Attributes:
+        frame: Its number, from 0.
+        persons: Persons in it.
+        jpeg: The image.
+        size_wh: Its width and height in pixels.
+    """
+
+    frame: int
+    persons: int
+    jpeg: bytes
+    size_wh: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class DrawnFrames:
+    """Frames of a video, with poses.
+
+    Attributes:
+        video: Its file name.
+        poses: File name of the poses.
+        frames: Frames in the poses.
+        frames_with_poses: Frames with at least one person.
+        shown: In order; empty where no person was found.
+    """
+
+    video: str
+    poses: str
+    frames: int
+    frames_with_poses: int
+    shown: tuple[DrawnFrame, ...]
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """All of it; records in the order in which they were given.
+
+    Attributes:
+        title: Of the page.
+        evaluations: Accuracy.
+        benchmarks: Latency.
+        deployments: What was installed.
+        quantizations: How models were quantized.
+        distillations: Trainings.
+        statuses: What devices say about themselves.
+        details: Of the deployments, by digest of the record.
+        curves: Of the trainings, by digest of the record; without those that have no log.
+        drawn: Frames of a video; None where none were asked for.
+        data_names: Name of the data by its whole digest, where one was given.
+    """
+
+    title: str
+    evaluations: tuple[ReportRecord[EvaluationReport], ...] = ()
+    benchmarks: tuple[ReportRecord[BenchmarkReport], ...] = ()
+    deployments: tuple[ReportRecord[DeploymentReport], ...] = ()
+    quantizations: tuple[ReportRecord[QuantizationReport], ...] = ()
+    distillations: tuple[ReportRecord[DistillationReport], ...] = ()
+    statuses: tuple[ReportRecord[StatusReport], ...] = ()
+    details: Mapping[str, DeploymentDetails] = field(default_factory=dict)
+    curves: Mapping[str, TrainingCurve] = field(default_factory=dict)
+    drawn: DrawnFrames | None = None
+    data_names: Mapping[str, str] = field(default_factory=dict)
+
+    def all_evaluations(self) -> list[ReportRecord[EvaluationReport]]:
+        """The given ones, and those inside the training records that no given one repeats."""
+        given = [one.report for one in self.evaluations]
+        inside = [
+            ReportRecord(one.file_name, one.sha256, one.report.evaluation)
+            for one in self.distillations
+            if one.report.evaluation is not None and one.report.evaluation not in given
+        ]
+        return [*self.evaluations, *inside]
+
+    def name_of(self, sha256: str) -> str:
+        """What a model file is called; its digest where two share a name or none names it."""
+        names = dict(_named(self))
+        name = names.get(sha256)
+        if name is None:
+            return f"model {short(sha256)}"
+        alone = sum(other == name for other in names.values()) == 1
+        return name if alone else f"{name} ({short(sha256)[:8]})"
+
+    def data_in_words(self, data: EvaluatedData) -> str:
+        """What accuracy was measured on, as far as the record tells."""
+        name = self.data_names.get(data.digest)
+        called = f"{name}, data {short(data.digest)}" if name else f"data {short(data.digest)} without a name"
+        boxes = {
+            "labels": "labelled boxes",
+            "detector": "a detector's boxes",
+            "whole_image": "whole pictures",
+        }
+        return f"{called}: {data.persons} persons in {data.images} pictures, {boxes[data.boxes_from]}"
+
+
+def file_name_of(path: str) -> str:
+    """The last part of a path of either kind of system."""
+    return PurePosixPath(path.replace("\\", "/")).name or path
+
+
+def short(digest: str) -> str:
+    """The first letters of a digest."""
+    return digest[:SHORT_DIGEST]
+
+
+def _named(inputs: ReportInputs) -> Iterator[tuple[str, str]]:
+    """Digest and name; the last one counts, and file names tell more than the names of specs."""
+    for bench in inputs.benchmarks:
+        yield bench.report.model.sha256, bench.report.model.name
+    for record in inputs.all_evaluations():
+        baseline = record.report.baseline
+        if baseline is not None:
+            yield baseline.sha256, file_name_of(baseline.path)
+    for record in inputs.all_evaluations():
+        yield record.report.model.sha256, file_name_of(record.report.model.path)
+
+
+@dataclass(frozen=True)
+class CardModel:
+    """A model file.
+
+    Attributes:
+        file_name: Its name, without its folder.
+        inspection: What it is.
+        made_from: Digests of the files that it was converted or quantized from, by the lineage inside it.
+    """
+
+    file_name: str
+    inspection: ModelInspection
+    made_from: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class CardInputs:
+    """All of it; the records are in an order that does not depend on the command line.
+
+    Attributes:
+        models: The files, in the given order.
+        evaluations: Accuracy.
+        detector_evaluations: How well detectors find persons.
+        benchmarks: Latency.
+        distillations: Training of pose models.
+        detector_distillations: Training of person detectors.
+        notes: What the maintainers say, and the name of their file; None without.
+        notes_file: Its name.
+        profiles: Ids of the devices that edgepose has profiles for.
+    """
+
+    models: tuple[CardModel, ...]
+    evaluations: tuple[ReportRecord[EvaluationReport], ...] = ()
+    detector_evaluations: tuple[ReportRecord[DetectorEvaluationReport], ...] = ()
+    benchmarks: tuple[ReportRecord[BenchmarkReport], ...] = ()
+    distillations: tuple[ReportRecord[DistillationReport], ...] = ()
+    detector_distillations: tuple[ReportRecord[DetectorDistillationReport], ...] = ()
+    notes: ModelCardNotes | None = None
+    notes_file: str | None = None
+    profiles: tuple[str, ...] = ()
+
+    def name_of(self, sha256: str, path: str) -> str:
+        """The file of this digest, as the card calls it."""
+        for model in self.models:
+            if model.inspection.sha256 == sha256:
+                return model.file_name
+        return f"{PurePosixPath(path.replace(chr(92), '/')).name} (not in this card)"
+
+    def detectors(self) -> list[CardModel]:
+        """The files that find persons; they have no accuracy of keypoints."""
+        specs = ((model, model.inspection.spec) for model in self.models)
+        return [model for model, spec in specs if spec is not None and spec.paradigm == "detector"]
+
+    def all_evaluations(self) -> list[EvaluationReport]:
+        """The given ones, and those inside the training records that no given one repeats."""
+        found = [record.report for record in self.evaluations]
+        known = set(map(_what_was_evaluated, found))
+        inside = (record.report.evaluation for record in self.distillations)
+        return found + [one for one in inside if one and _what_was_evaluated(one) not in known]
+
+
+def digests_of(report: Record) -> tuple[str, ...]:
+    """The model files that a record was measured on."""
+    return tuple(dict.fromkeys(_digests(report)))
+
+
+def belongs_to(report: Record, models: tuple[CardModel, ...]) -> list[CardModel]:
+    """The files of the card that a record tells about.
+
+    A training record also belongs to what was made from its model without a teacher, and to the other forms
+    of one Keras student: its ONNX file is no parent of its TFLite file.
+    """
+    digests = set(digests_of(report))
+    if not isinstance(report, DistillationReport | DetectorDistillationReport):
+        return [model for model in models if model.inspection.sha256 in digests]
+    named = [model for model in models if model.inspection.sha256 in digests or model.made_from & digests]
+    origins = frozenset[str]().union(*(model.made_from for model in named))
+    return [model for model in models if model in named or model.made_from & origins]
+
+
+def _digests(report: Record) -> Iterator[str]:
+    yield from _DIGESTS[type(report)](report)
+
+
+def _of_evaluation(report: EvaluationReport) -> Iterator[str]:
+    yield report.model.sha256
+    if report.detector is not None:
+        yield report.detector.sha256
+
+
+def _of_distillation(report: DistillationReport) -> Iterator[str]:
+    yield report.model.sha256
+    if report.quantization_aware is not None:
+        yield report.quantization_aware.model.sha256
+
+
+def _of_detector_distillation(report: DetectorDistillationReport) -> Iterator[str]:
+    yield report.model.sha256
+
+
+def _of_detector_evaluation(report: DetectorEvaluationReport) -> Iterator[str]:
+    yield report.model.sha256
+
+
+def _of_benchmark(report: BenchmarkReport) -> Iterator[str]:
+    yield report.model.sha256
+
+
+_DIGESTS: dict[type[Record], Callable[..., Iterator[str]]] = {
+    EvaluationReport: _of_evaluation,
+    DistillationReport: _of_distillation,
+    DetectorDistillationReport: _of_detector_distillation,
+    DetectorEvaluationReport: _of_detector_evaluation,
+    BenchmarkReport: _of_benchmark,
+}
+
+
+def _what_was_evaluated(report: EvaluationReport) -> tuple[str | None, ...]:
+    detector = None if report.detector is None else report.detector.sha256
+    return report.model.sha256, report.dataset.digest, report.dataset.boxes_from, detector

@@ -1,1 +1,0 @@
-"""Plots as SVG text: one file a kind, figures in, markup out."""
