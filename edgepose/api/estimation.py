@@ -121,11 +121,11 @@ def open(  # noqa: A001 (as edgepose.open it is what people look for)
         threads: CPU threads; the profile's where there is one, else 1.
 
     Raises:
-        ConfigError: Nothing is there, or a spec is missing or wrong.
+        ConfigError: Nothing is there or installed there, or a spec is missing or wrong.
         MissingDependencyError: The runtime is not installed.
         ModelError: A model is damaged or unsupported.
         TrustError: A bundle or an installed model could not be verified.
-        DeployError: Nothing is installed in the root.
+        DeployError: The state of the root cannot be read.
         DeviceError: The accelerator is missing.
 
     Examples:

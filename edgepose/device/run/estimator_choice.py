@@ -81,11 +81,11 @@ def opened_models(choice: EstimatorChoice) -> Callable[[], PoseEstimator]:
     BlazePose's own detector makes the run go as MediaPipe's own does.
 
     Raises:
-        ConfigError: The choice contradicts itself, or a spec is missing or wrong.
+        ConfigError: The choice contradicts itself, nothing is installed, or a spec is missing or wrong.
         MissingDependencyError: The runtime is not installed.
         ModelError: A model is damaged or unsupported.
         TrustError: The bundle or the installed model could not be verified.
-        DeployError: Nothing is installed in the root.
+        DeployError: The state of the root cannot be read.
         DeviceError: The delegate is missing, or the model is not compiled for it.
     """
     with chosen_models(choice) as models:
