@@ -40,7 +40,7 @@ from edgepose.runtime.activation_statistics import (
     to_tensor_ranges,
 )
 from edgepose.runtime.backend import Backend, BackendInfo, Tensor, TensorInfo
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import sha256_of_model
 from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PosePipeline, are_confident
 from edgepose.runtime.preprocess import Image

@@ -40,8 +40,7 @@ from edgepose.runtime.benchmark_rule import (
     was_throttled,
 )
 from edgepose.runtime.energy import MachineWatch
-from edgepose.runtime.model_file import load_spec
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import load_spec, sha256_of_model
 from edgepose.runtime.open_model import RuntimeOptions, open_backend
 from edgepose.runtime.pipeline import PersonDetector, PosePipeline, Stage, StageTimer
 from edgepose.runtime.preprocess import Image

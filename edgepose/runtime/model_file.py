@@ -1,14 +1,16 @@
-"""Tells a model file's format from its content and reads what edgepose wrote into it.
+"""A model file: its format by its content, what edgepose wrote into it, its digest.
 
 Works without onnx, tensorflow or a runtime: a device reads its spec with the base install.
 """
 
 from __future__ import annotations
 
+import hashlib
 import stat
 import struct
 import zipfile
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -22,8 +24,10 @@ from edgepose.records.model_spec import (
     known_spec_for,
     spec_from_json,
 )
+from edgepose.runtime.onnx_check import ExternalData, check_onnx, sha256_of_part
+from edgepose.runtime.tflite_check import check_tflite
 from edgepose.runtime.wire_formats import protobuf_fields
-from edgepose.trust.digests import sha256_of_path
+from edgepose.trust.digests import sha256_of_bytes, sha256_of_path
 
 ModelFormat = Literal["tflite", "onnx", "keras", "keras_h5", "saved_model"]
 
@@ -40,70 +44,173 @@ _ONNX_KNOWN_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
 _MODEL_BUFFERS, _MODEL_METADATA, _METADATA_NAME, _METADATA_BUFFER, _BUFFER_DATA = 4, 6, 0, 1, 0
 
 
+class ModelFile:
+    """A model file that is read once and handed on; each fact about it is found out once, when asked for.
+
+    Args:
+        path: The file, or the folder of a SavedModel.
+        data: Its content, where it is at hand already; it is written there or about to be.
+
+    Raises:
+        ModelError: The file is missing, empty, truncated or none of the known formats.
+    """
+
+    def __init__(self, path: Path, data: bytes | None = None) -> None:
+        self.path = path
+        self._is_folder = data is None and path.is_dir()
+        self._data = data
+        self.format: ModelFormat = "saved_model" if self._is_folder else _format_of(path, self.data)
+        if self._is_folder and not (path / "saved_model.pb").is_file():
+            raise ModelError(f"{path} is a folder without saved_model.pb, so it is no SavedModel.")
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+        return self.path.name
+
+    @property
+    def data(self) -> bytes:
+        """Its content, read again where it was let go; a folder has none."""
+        if self._data is None:
+            self._data = b"" if self._is_folder else read_model_bytes(self.path)
+        return self._data
+
+    def let_go(self) -> None:
+        """Keeps what was found out and drops the content, so that open models do not fill the memory."""
+        self._data = None
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """The text entries that it carries; formats without any give none.
+
+        Raises:
+            ModelError: The file is damaged.
+        """
+        if self.format == "onnx":
+            return _onnx_metadata(self.path, self.data)
+        if self.format == "tflite":
+            return _tflite_metadata(self.path, self.data)
+        return {}
+
+    @cached_property
+    def external(self) -> tuple[ExternalData, ...]:
+        """What an ONNX file keeps in other files; to ask for it checks the whole file.
+
+        Raises:
+            ModelError: The file is damaged, or has what no runtime may be given (ADR 0034).
+        """
+        if self.format == "tflite":
+            check_tflite(self.data, self.name)
+        return check_onnx(self.path, self.data) if self.format == "onnx" else ()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of all that decides what it computes: the file, or a SavedModel's names and contents.
+
+        An ONNX file may keep weights in other files. Then it is the digest of the file's bytes followed by
+        one line for each part outside: location, offset, length and the part's own digest, sorted.
+
+        Raises:
+            ModelError: Its external data are not where they may be.
+            OSError: A part cannot be read.
+        """
+        if self._is_folder:
+            return sha256_of_path(self.path)
+        # Every reference to another file has this key.
+        if self.format != "onnx" or b"location" not in self.data:
+            return sha256_of_bytes(self.data)
+        digest = hashlib.sha256(self.data)
+        for part in self.external:
+            own = sha256_of_part(self.path, part)
+            digest.update(f"\n{part.location} {part.offset_bytes} {part.length_bytes} {own}".encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Size of the file, or of all files in the folder."""
+        if self._data is not None and not self._is_folder:
+            return len(self._data)
+        members = self.path.rglob("*") if self._is_folder else [self.path]
+        return sum(member.stat().st_size for member in members if member.is_file())
+
+    def check(self) -> None:
+        """Checks what a runtime would take for granted; a runtime follows what it is told.
+
+        Raises:
+            ModelError: The file is damaged, or has what no runtime may be given (ADR 0034).
+        """
+        _ = self.external
+
+    def spec(self, spec_file: Path | None = None) -> ModelSpec:
+        """The spec inside; else ``spec_file``; else that of a well-known detector.
+
+        Args:
+            spec_file: A TOML file, or the name of a ready spec.
+
+        Raises:
+            ModelError: The file is damaged, or its spec is.
+            ConfigError: There is no spec inside and none was given, or the given one is wrong.
+        """
+        embedded = self.metadata.get(SPEC_METADATA_KEY)
+        if embedded is not None:
+            return spec_from_json(embedded, self.name)
+        if spec_file is not None:
+            return find_spec(spec_file)
+        known = known_spec_for(self.sha256)
+        if known is not None:
+            return known
+        raise ConfigError(
+            f"{self.name} carries no spec, so its input and output cannot be understood.",
+            "Give one with --spec FILE.toml; `edgepose models list` shows the ready ones.",
+        )
+
+
+def as_model_file(model: Path | ModelFile) -> ModelFile:
+    """The model itself where it was read already.
+
+    Raises:
+        ModelError: It is missing, empty, truncated or none of the known formats.
+    """
+    return model if isinstance(model, ModelFile) else ModelFile(model)
+
+
 def detect_format(path: Path) -> ModelFormat:
     """Tells the format by content, never by suffix.
 
     Raises:
         ModelError: The file is missing, empty, truncated or none of the known formats.
     """
-    if path.is_dir():
-        if (path / "saved_model.pb").is_file():
-            return "saved_model"
-        raise ModelError(f"{path} is a folder without saved_model.pb, so it is no SavedModel.")
-    data = read_model_bytes(path)
-    if data[4:8] == _TFLITE_IDENTIFIER:
-        return "tflite"
-    if data.startswith(_HDF5_SIGNATURE):
-        return "keras_h5"
-    if data.startswith(_ZIP_SIGNATURE):
-        _check_keras_archive(path)
-        return "keras"
-    _check_onnx(path, data)
-    return "onnx"
+    return ModelFile(path).format
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Reads the text entries that a model file carries; formats without any give an empty dict.
+    """Reads the text entries that a model file carries.
 
     Raises:
         ModelError: The file is damaged.
     """
-    model_format = detect_format(path)
-    if model_format == "onnx":
-        return _onnx_metadata(path, read_model_bytes(path))
-    if model_format == "tflite":
-        return _tflite_metadata(path, read_model_bytes(path))
-    return {}
+    return ModelFile(path).metadata
 
 
 def load_spec(path: Path, spec_file: Path | None = None) -> ModelSpec:
-    """Returns the spec inside the file; else ``spec_file``; else that of a well-known detector.
-
-    Args:
-        path: The model.
-        spec_file: A TOML file, or the name of a ready spec.
+    """Reads the spec of a model, as ``ModelFile.spec`` does.
 
     Raises:
         ModelError: The file is damaged, or its spec is.
         ConfigError: There is no spec inside and none was given, or the given one is wrong.
     """
-    embedded = read_metadata(path).get(SPEC_METADATA_KEY)
-    if embedded is not None:
-        return spec_from_json(embedded, path.name)
-    if spec_file is not None:
-        return find_spec(spec_file)
-    known = known_spec_for(sha256_of_path(path))
-    if known is not None:
-        return known
-    raise ConfigError(
-        f"{path.name} carries no spec, so its input and output cannot be understood.",
-        "Give one with --spec FILE.toml; `edgepose models list` shows the ready ones.",
-    )
+    return ModelFile(path).spec(spec_file)
 
 
-def names_in(text: str) -> frozenset[str]:
-    """The words of a text: how the lists of allowed names are written."""
-    return frozenset(text.split())
+def sha256_of_model(path: Path) -> str:
+    """Digest of a model, as ``ModelFile.sha256`` has it.
+
+    Raises:
+        ModelError: The file cannot be read, or its external data are not where they may be.
+    """
+    data = None if path.is_dir() else read_model_bytes(path)
+    # A damaged file has a digest, too; only references to other files ask for its format.
+    return sha256_of_bytes(data) if data and b"location" not in data else ModelFile(path, data).sha256
 
 
 def read_model_bytes(path: Path) -> bytes:
@@ -124,6 +231,19 @@ def read_model_bytes(path: Path) -> bytes:
     if not data:
         raise ModelError(f"{path} is empty, expected a model.")
     return data
+
+
+def _format_of(path: Path, data: bytes) -> ModelFormat:
+    """Tells the format by content, never by suffix."""
+    if data[4:8] == _TFLITE_IDENTIFIER:
+        return "tflite"
+    if data.startswith(_HDF5_SIGNATURE):
+        return "keras_h5"
+    if data.startswith(_ZIP_SIGNATURE):
+        _check_keras_archive(path)
+        return "keras"
+    _check_onnx(path, data)
+    return "onnx"
 
 
 def _check_keras_archive(path: Path) -> None:

@@ -3,8 +3,6 @@
 Ops are allowed by name, in subgraphs and functions too; a tensor must be as long as its shape says; data
 outside the file must be a regular file beside it, and the part that a tensor names must be there whole
 (docs/adr/0034-model-files-are-data.md). Field numbers are those of onnx.proto.
-
-The digest of a model: of everything that decides what it computes.
 """
 
 from __future__ import annotations
@@ -19,9 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from edgepose.errors import ModelError
-from edgepose.runtime.model_file import detect_format, names_in, read_model_bytes
-from edgepose.runtime.wire_formats import protobuf_fields, protobuf_numbers, submessages
-from edgepose.trust.digests import sha256_of_bytes, sha256_of_path
+from edgepose.runtime.wire_formats import names_in, protobuf_fields, protobuf_numbers, submessages
 
 # Numeric ops of the standard; left out are those on strings, sequences, optionals and encoded pictures.
 STANDARD_OPS = names_in(
@@ -297,30 +293,12 @@ def _text(message: memoryview, field: int) -> str:
 _CHUNK_BYTES = 1 << 20
 
 
-def sha256_of_model(path: Path) -> str:
-    """Hex digest of a model's file, or of a SavedModel's names and contents.
-
-    An ONNX file may keep weights in other files. Then it is the digest of the file's bytes followed by one
-    line for each part outside: location, offset, length and the part's own digest, sorted.
+def sha256_of_part(model: Path, part: ExternalData) -> str:
+    """Digest of what one tensor takes of another file.
 
     Raises:
-        ModelError: The file cannot be read, or its external data are not where they may be.
-        OSError: A part cannot be read.
+        ModelError: It is not where it may be, or not whole.
     """
-    if path.is_dir():
-        return sha256_of_path(path)
-    data = read_model_bytes(path)
-    # Every reference to another file has this key.
-    if b"location" not in data or detect_format(path) != "onnx":
-        return sha256_of_bytes(data)
-    digest = hashlib.sha256(data)
-    for part in check_onnx(path, data):
-        line = f"\n{part.location} {part.offset_bytes} {part.length_bytes} {_sha256_of_part(path, part)}"
-        digest.update(line.encode())
-    return digest.hexdigest()
-
-
-def _sha256_of_part(model: Path, part: ExternalData) -> str:
     digest, left = hashlib.sha256(), part.length_bytes
     with os.fdopen(open_external(model, part), "rb") as stream:
         stream.seek(part.offset_bytes)

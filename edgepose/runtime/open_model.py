@@ -10,10 +10,8 @@ from edgepose.errors import ConfigError
 from edgepose.records.device_profile import Precision, RuntimeProfile
 from edgepose.records.model_spec import ModelSpec
 from edgepose.runtime.backend import Backend
-from edgepose.runtime.model_file import detect_format, load_spec, read_model_bytes
-from edgepose.runtime.onnx_check import check_onnx
+from edgepose.runtime.model_file import ModelFile, as_model_file
 from edgepose.runtime.pipeline import PersonDetector, PosePipeline
-from edgepose.runtime.tflite_check import check_tflite
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class RuntimeOptions:
         return cls.for_device(runtime, precision, engine_cache)
 
 
-def open_backend(path: Path, options: RuntimeOptions | None = None) -> Backend:
+def open_backend(model: Path | ModelFile, options: RuntimeOptions | None = None) -> Backend:
     """Loads a model file that its bytes show to be data: a runtime follows what it is told.
 
     Raises:
@@ -65,23 +63,25 @@ def open_backend(path: Path, options: RuntimeOptions | None = None) -> Backend:
         ModelError: The file is damaged or unsupported.
         DeviceError: The delegate is missing or took nothing.
     """
-    options = options or RuntimeOptions()
-    model_format = detect_format(path)
-    if model_format == "tflite":
-        check_tflite(read_model_bytes(path), path.name)
+    options, model = options or RuntimeOptions(), as_model_file(model)
+    model.check()
+    if model.format == "tflite":
         from edgepose.runtime.backends.litert_backend import LiteRtBackend
 
         delegate = options.delegates[0] if options.delegates else "xnnpack"
-        return LiteRtBackend(path, options.threads, delegate, options.delegate_library, options.reads)
-    if model_format == "onnx":
-        check_onnx(path, read_model_bytes(path))
+        return LiteRtBackend(model.path, options.threads, delegate, options.delegate_library, options.reads)
+    if model.format == "onnx":
         from edgepose.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(
-            path, options.threads, options.delegates or ("cpu",), options.precision, options.engine_cache
+            model.path,
+            options.threads,
+            options.delegates or ("cpu",),
+            options.precision,
+            options.engine_cache,
         )
     raise ConfigError(
-        f"{path} is a {model_format} model; the runtimes here load TFLite and ONNX.",
+        f"{model.path} is a {model.format} model; the runtimes here load TFLite and ONNX.",
         "Run: edgepose convert MODEL --to tflite -o OUT",
     )
 
@@ -97,8 +97,9 @@ def open_pipeline(
     Raises:
         EdgeposeError: As ``load_spec``, ``open_backend`` and ``PosePipeline`` raise.
     """
-    spec = load_pose_spec(path, spec_file)
-    return PosePipeline(open_backend(path, options), spec, score_threshold)
+    model = ModelFile(path)
+    spec = require_pose_spec(model.spec(spec_file), path)
+    return PosePipeline(open_backend(model, options), spec, score_threshold)
 
 
 def open_detector(
@@ -112,8 +113,9 @@ def open_detector(
     Raises:
         EdgeposeError: As ``load_spec``, ``open_backend`` and ``PersonDetector`` raise.
     """
-    spec = load_spec(path, spec_file)
-    return PersonDetector(open_backend(path, options), spec, score_threshold)
+    model = ModelFile(path)
+    spec = model.spec(spec_file)
+    return PersonDetector(open_backend(model, options), spec, score_threshold)
 
 
 def load_pose_spec(path: Path, spec_file: Path | None = None) -> ModelSpec:
@@ -123,7 +125,15 @@ def load_pose_spec(path: Path, spec_file: Path | None = None) -> ModelSpec:
         ModelError: The file is damaged, or its spec is.
         ConfigError: There is no spec, it is wrong, or it is a detector's.
     """
-    spec = load_spec(path, spec_file)
+    return require_pose_spec(ModelFile(path).spec(spec_file), path)
+
+
+def require_pose_spec(spec: ModelSpec, path: Path) -> ModelSpec:
+    """Refuses a detector's spec where a pose model is needed.
+
+    Raises:
+        ConfigError: It is a detector's.
+    """
     if spec.paradigm == "detector":
         raise ConfigError(
             f"{path.name} is a person detector, expected a pose model.", "Give it with --detector instead."

@@ -241,3 +241,8 @@ def _as_varint(value: int) -> bytes:
         value >>= 7
     digits.append(value)
     return bytes(digits)
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The words of a text: how the lists of allowed names are written."""
+    return frozenset(text.split())

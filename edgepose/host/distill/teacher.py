@@ -25,8 +25,7 @@ from edgepose.pose.skeletons import Skeleton
 from edgepose.pose.transform import ImageTransform, crop_transform
 from edgepose.records.model_spec import HeatmapCodecSpec, ModelSpec
 from edgepose.runtime.backend import Backend, real_outputs
-from edgepose.runtime.model_file import detect_format
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import detect_format, sha256_of_model
 from edgepose.runtime.open_model import RuntimeOptions, load_pose_spec
 from edgepose.runtime.pipeline import PosePipeline
 from edgepose.runtime.preprocess import Image, Preprocessor

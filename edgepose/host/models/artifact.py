@@ -18,8 +18,7 @@ from edgepose.host.models.contents import read_contents
 from edgepose.records.files import write_whole
 from edgepose.records.lineage import LINEAGE_METADATA_KEY, Lineage, lineage_from_json
 from edgepose.records.model_spec import ModelSpec
-from edgepose.runtime.model_file import ModelFormat, detect_format, load_spec, read_metadata
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import ModelFormat, detect_format, load_spec, read_metadata, sha256_of_model
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from edgepose.host.models.artifact import size_bytes_of
 from edgepose.host.models.contents import read_contents
 from edgepose.records.lineage import ModelInspection, TensorReport
 from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec
-from edgepose.runtime.model_file import detect_format, load_spec, read_metadata
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import detect_format, load_spec, read_metadata, sha256_of_model
 from edgepose.runtime.preprocess import expected_shape
 
 

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from edgepose.errors import ModelError
-from edgepose.runtime.model_file import names_in
+from edgepose.runtime.wire_formats import names_in
 
 # Layers of Keras 3 and of Keras 2 that compute on numbers only.
 _LAYERS = names_in(

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edgepose.errors import ModelError
-from edgepose.runtime.model_file import MODEL_LIMIT_BYTES, names_in
-from edgepose.runtime.wire_formats import protobuf_fields, protobuf_numbers, submessages
+from edgepose.runtime.model_file import MODEL_LIMIT_BYTES
+from edgepose.runtime.wire_formats import names_in, protobuf_fields, protobuf_numbers, submessages
 
 GRAPH_NAME = "saved_model.pb"
 _GRAPH_LIMIT_BYTES = 512 << 20

@@ -27,7 +27,7 @@ from edgepose.runtime.activation_statistics import (
     open_float_tensors,
     to_statistics,
 )
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import sha256_of_model
 from edgepose.runtime.open_model import open_backend
 
 TensorRanges = dict[str, tuple[float, float]]

@@ -16,6 +16,7 @@ import numpy as np
 from edgepose.errors import DeviceError, MissingDependencyError, ModelError
 from edgepose.records.device_profile import Precision
 from edgepose.runtime.backend import BackendInfo, Tensor, TensorInfo
+from edgepose.runtime.model_file import sha256_of_model
 from edgepose.runtime.nvidia import (
     EngineIdentity,
     engine_folder,
@@ -23,7 +24,6 @@ from edgepose.runtime.nvidia import (
     tensorrt_options,
     tensorrt_version,
 )
-from edgepose.runtime.onnx_check import sha256_of_model
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

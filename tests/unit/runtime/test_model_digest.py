@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from edgepose.errors import ModelError
 from edgepose.host.models.artifact import open_artifact
 from edgepose.host.models.inspect import inspect_model
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import sha256_of_model
 from edgepose.runtime.open_model import open_backend
 from edgepose.trust.digests import sha256_of_file, sha256_of_path
 from tests.support.hostile_models import WEIGHTS_BYTES, external_onnx

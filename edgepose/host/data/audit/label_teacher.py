@@ -18,7 +18,7 @@ from edgepose.host.data.audit.audited_person import AuditedPerson, part_names
 from edgepose.pose.poses import Poses
 from edgepose.records.data_audit import LabelError, TeacherAgreement
 from edgepose.runtime.image_file import read_image_rgb
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import sha256_of_model
 from edgepose.runtime.open_model import open_pipeline
 from edgepose.runtime.pipeline import PosePipeline
 from edgepose.runtime.preprocess import Image

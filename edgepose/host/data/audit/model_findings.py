@@ -33,8 +33,7 @@ from edgepose.records.model_spec import InputSpec
 from edgepose.runtime.activation_statistics import KeptTensors, open_tensors
 from edgepose.runtime.backend import Backend
 from edgepose.runtime.image_file import read_image_rgb
-from edgepose.runtime.model_file import load_spec
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import load_spec, sha256_of_model
 from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PosePipeline, confident
 

@@ -37,7 +37,7 @@ from edgepose.records.lineage import ParentModel
 from edgepose.records.model_spec import ModelSpec
 from edgepose.records.record import to_builtins, to_json
 from edgepose.runtime.backend import Backend
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import sha256_of_model
 from edgepose.runtime.open_model import RuntimeOptions
 from edgepose.runtime.pipeline import PersonDetector
 from edgepose.trust.digests import sha256_of_file

@@ -55,7 +55,7 @@ from edgepose.records.lineage import (
 from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
 from edgepose.runtime.backend import Backend, run_once
 from edgepose.runtime.image_file import read_image_rgb
-from edgepose.runtime.onnx_check import sha256_of_model
+from edgepose.runtime.model_file import sha256_of_model
 from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PosePipeline
 from edgepose.trust.digests import sha256_of_bytes
