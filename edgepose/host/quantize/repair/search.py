@@ -206,11 +206,11 @@ class _Search:
         """Whether nothing more needs to be tried."""
         return self.score >= self._limits.aim
 
-    def try_recipe(self, name: str, candidate: QuantizationRecipe) -> bool:
-        """Scores a candidate that is new and keeps it where it is better; says whether."""
+    def try_recipe(self, name: str, candidate: QuantizationRecipe) -> None:
+        """Scores a candidate that is new and keeps it where it is better."""
         identity = msgspec.json.encode(msgspec.structs.replace(candidate, name=""))
         if identity in self._tried:
-            return False
+            return
         self._tried.add(identity)
         try:
             candidate, data = _carried_out(self._workshop, candidate, self._limits)
@@ -221,7 +221,7 @@ class _Search:
                 self.best, self._first_problem = candidate, problem
             self._steps.append(RepairStep(name=name, agreement_oks=None, kept=False))
             self._say(f"  {name}: not possible ({problem.message})")
-            return False
+            return
         kept = score >= self.score + (_GAIN if self.score >= 0 else 0.0)
         self._steps.append(RepairStep(name=name, agreement_oks=round(score, 6), kept=kept))
         self._say(f"  {name}: OKS {score:.4f} with the float model{', kept' if kept else ''}")
@@ -229,7 +229,6 @@ class _Search:
             self.best, self.score = candidate, score
         if len(self._steps) == 1:
             self._plain = candidate, score
-        return kept
 
     def try_levels(self, *levels: _Level) -> None:
         """Tries the candidates of each level in turn, until the best is good enough."""

@@ -34,17 +34,18 @@ BOTH = "pixels on the grid, weight rounding and bias correction"
 JOINT = "float: the unlike outputs' joint"
 
 
-def statistics(reach: float = 1.0, power: float = 1.0) -> ChannelStatistics:
+def statistics(reach: float = 1.0, power: float = 1.0, low: float | None = None) -> ChannelStatistics:
     one = np.ones(1)
+    low = -reach if low is None else low
     return ChannelStatistics(
-        low=-reach * one,
+        low=low * one,
         high=reach * one,
-        lowest=-reach * one,
+        lowest=low * one,
         highest=reach * one,
         mean=0 * one,
         mean_square=power * one,
         active=one,
-        whole_low=-reach * one,
+        whole_low=low * one,
         whole_high=reach * one,
     )
 
@@ -118,7 +119,8 @@ class PlayedWorkshop:
         return recipe
 
     def ranges(self, _recipe: QuantizationRecipe) -> dict[str, tuple[float, float]]:
-        return {name: (float(s.lowest.min()), float(s.highest.max())) for name, s in self.known.items()}
+        unknown = dict.fromkeys(self.network.shapes, (-1.0, 1.0))
+        return unknown | {n: (float(s.lowest.min()), float(s.highest.max())) for n, s in self.known.items()}
 
     def quantized(self, recipe: QuantizationRecipe) -> bytes:
         self.made.append(recipe)
@@ -236,6 +238,16 @@ def test_a_gain_within_the_noise_of_the_crops_is_not_kept() -> None:
     assert kept(found) == ["plain", "ranges by percentile", "ranges by entropy"]
 
 
+def test_the_least_gain_that_is_kept() -> None:
+    found, _, _ = search(lambda recipe: 0.501 if recipe.range_method == "mse" else 0.5, INTEGERS)
+    assert kept(found) == ["plain", "ranges by mse"]
+
+
+def test_a_score_is_told_to_a_millionth() -> None:
+    found, _, _ = search(lambda _recipe: 0.98765432)
+    assert found.steps[0].agreement_oks == 0.987654
+
+
 def test_a_plain_recipe_that_scores_nothing_is_still_the_first_best() -> None:
     found, _, _ = search(lambda _recipe: 0.0, INTEGERS)
     assert found.recipe == PLAIN
@@ -258,6 +270,12 @@ def test_nothing_stays_in_float_where_the_device_runs_integers_only() -> None:
 def test_without_crops_only_what_ranges_alone_allow_is_tried() -> None:
     found, _, _ = search(lambda _recipe: 0.3, has_pictures=False)
     assert names(found) == ["plain", "ranges by minmax", EQUALIZED[0], GRID]
+
+
+def test_the_best_method_of_the_ranges_is_not_tried_again_under_another_name() -> None:
+    # What ships names the op that stays in float, so that it is not the recipe that was asked for.
+    found, _, _ = search(lambda _recipe: 0.5, floats={"odd op": ()})
+    assert "ranges by average" not in names(found)
 
 
 def test_unlike_outputs_are_parted_first_as_they_drown_everything_else() -> None:
@@ -322,6 +340,30 @@ def test_the_cheapest_part_that_is_enough_stays_in_float() -> None:
     }
 
 
+def test_a_part_that_is_just_enough_ends_the_search() -> None:
+    found, _, _ = search(lambda recipe: 0.975 if excluded(recipe) else 0.9, network=chain(LAYERS))
+    assert names(found)[-1] == "float: the last 2 ops"
+
+
+def test_a_part_of_more_than_a_quarter_of_the_work_is_not_tried() -> None:
+    # The last two layers have 26 %, the last four 52 %.
+    found, _, _ = search(lambda _recipe: 0.9, network=chain([3] * 8 + [13] * 4))
+    assert not any(name.startswith("float: the last") for name in names(found))
+    found, _, _ = search(lambda _recipe: 0.9, network=chain([4] * 8 + [8] * 4))
+    assert "float: the last 2 ops" in names(found)
+
+
+def test_what_the_user_keeps_in_float_is_named_once() -> None:
+    base = msgspec.structs.replace(PLAIN, excluded=(ExcludedTensor(name="op of t12", reason="asked for"),))
+    found, _, _ = search(
+        lambda recipe: 0.98 if len(recipe.excluded) > 1 else 0.9, base=base, network=chain(LAYERS)
+    )
+    assert [(entry.name, entry.reason) for entry in found.recipe.excluded] == [
+        ("op of t12", "asked for"),
+        ("op of t11", "the last 2 ops in float: 1.7% of the multiplications"),
+    ]
+
+
 def test_parts_are_tried_one_by_one_and_the_search_stops_at_the_first_that_is_enough() -> None:
     found, judge, _ = search(lambda recipe: 0.98 if excluded(recipe) else 0.9, network=chain(LAYERS))
     assert names(found)[-1] == "float: the last 2 ops"
@@ -356,6 +398,16 @@ def test_what_was_kept_by_chance_among_drowned_poses_is_dropped_before_parts_are
 
     found, _, _ = search(score, network=chain(LAYERS))
     assert kept(found) == ["plain", "ranges by minmax", "float: the last 2 ops"]
+    # Nothing else is tried on the plain recipe before.
+    assert names(found) == [
+        "plain",
+        *RANGES,
+        *EQUALIZED,
+        GRID,
+        ROUNDING,
+        BOTH,
+        "float: the last 2 ops",
+    ]
     assert (found.recipe.range_method, found.recipe.equalize) == ("average", False)
 
 
@@ -383,6 +435,74 @@ def test_the_ops_around_the_noisiest_tensor_are_tried() -> None:
     assert len([recipe for recipe in judge.asked if recipe.excluded]) == 1
 
 
+def worst(kind: str, known: dict[str, ChannelStatistics], network: Network | None = None) -> set[str]:
+    """What the search leaves in float around the worst tensor; of a chain, its writer and its reader."""
+    quiet = {f"t{i}": statistics(reach=0.001) for i in range(1, 13)}
+    found, judge, _ = search(lambda _recipe: 0.9, network=network or chain([1] * 12), known=quiet | known)
+    asked = [recipe for recipe in judge.asked if any(f"the 1 {kind} " in e.reason for e in recipe.excluded)]
+    assert names(found).count(f"float: the ops around the 1 {kind}") == len(asked) == 1
+    return excluded(asked[0])
+
+
+@pytest.mark.parametrize(
+    ("noisy", "less"),
+    [
+        # Range squared over the mean square: 100 / 4 against 16 / 1, though the ranges are as 10 / 4 to 4.
+        (statistics(reach=5.0, power=4.0), statistics(reach=2.0, power=1.0)),
+        # 16 / 1 against 100 / 8, though the cubes are as 64 to 125.
+        (statistics(reach=2.0, power=1.0), statistics(reach=5.0, power=8.0)),
+        # A signal of half the power is twice as noisy.
+        (statistics(reach=1.0, power=0.5), statistics(reach=1.1, power=1.0)),
+        # Zero belongs to every range.
+        (statistics(low=0.9, reach=2.0), statistics(low=0.0, reach=1.5)),
+        (statistics(low=-2.0, reach=-0.9), statistics(low=-1.5, reach=0.0)),
+        (statistics(low=-3.0, reach=1.0), statistics(low=0.0, reach=2.0)),
+        (statistics(low=0.0, reach=0.8), statistics(low=0.0, reach=0.5)),
+        (statistics(low=-0.8, reach=0.0), statistics(low=-0.5, reach=0.0)),
+    ],
+)
+def test_noise_is_that_of_rounding_to_255_steps_against_the_signal(
+    noisy: ChannelStatistics, less: ChannelStatistics
+) -> None:
+    # Equal noise would be decided by the name.
+    assert worst("noisiest tensors", {"t7": noisy, "t3": less}) == {"7", "8"}
+
+
+def test_the_loudest_tensor_is_the_one_whose_noise_arrives() -> None:
+    # All before the seventh layer arrives nine times as loud.
+    network = chain([1] * 12)
+    network.constants["w6"] = 3 * np.ones((1, 1, 1, 1), np.float32)
+    known = {"t4": statistics(reach=1.0, power=1e6), "t9": statistics(reach=2.0, power=1e-6)}
+    assert worst("tensors with most noise at the outputs", known, network) == {"4", "5"}
+    assert worst("noisiest tensors", known, network) == {"9", "10"}
+
+
+def test_a_tensor_that_reaches_no_output_is_not_loud() -> None:
+    network = chain([1] * 12)
+    network.steps.append(
+        Weighted(
+            source="t1",
+            output="side",
+            weights="w0",
+            bias=None,
+            to_matrix=(0, 3, 1, 2),
+            reads=np.zeros((1, 1), np.int64),
+            channel_axes=(-1, -1),
+        )
+    )
+    network.shapes["side"] = (1, 1, 1, 1)
+    known = {"side": statistics(reach=100.0), "t5": statistics(reach=0.1)}
+    assert worst("tensors with most noise at the outputs", known, network) == {"5", "6"}
+
+
+def test_a_tensor_that_was_never_seen_is_not_ranked() -> None:
+    # Its range of -1 to 1 would be the widest.
+    quiet = {f"t{i}": statistics(reach=0.001) for i in range(1, 13) if i != 6}
+    _, judge, _ = search(lambda _recipe: 0.9, network=chain([1] * 12), known=quiet)
+    around = [r for r in judge.asked if any("the 1 noisiest" in e.reason for e in r.excluded)]
+    assert [excluded(recipe) for recipe in around] == [{"1", "2"}]
+
+
 def test_a_moved_tensor_has_no_rounding_of_its_own() -> None:
     # The joint is the worst of all by far, and only hands on what others rounded.
     network, known = two_heads((1.0, 1.0))
@@ -406,6 +526,13 @@ def test_a_plain_file_that_does_not_load_may_be_healed() -> None:
 def test_where_no_candidate_is_possible_the_plain_recipes_reason_is_told() -> None:
     with pytest.raises(ModelError, match=r"^no int8 form 1$"):
         search(lambda _recipe: 0.99, impossible=lambda _recipe: True)
+
+
+def test_a_candidate_that_is_possible_and_scores_nothing_is_still_an_answer() -> None:
+    found, _, _ = search(
+        lambda _recipe: 0.0, INTEGERS, impossible=lambda recipe: recipe.range_method == "average"
+    )
+    assert (found.recipe.range_method, found.agreement_oks) == ("minmax", 0.0)
 
 
 def test_a_candidate_that_is_not_possible_leaves_the_best_as_it_was() -> None:
