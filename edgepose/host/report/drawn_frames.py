@@ -6,10 +6,11 @@ know each other.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, BinaryIO, Literal
 
 import cv2
 import msgspec
@@ -20,9 +21,11 @@ from edgepose.errors import ConfigError
 from edgepose.host.report.inputs import DrawnFrame, DrawnFrames
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import skeleton_named
-from edgepose.records.record import Record, read_text
+from edgepose.records.record import Record
 
 _LARGEST_PX = 1e6
+# A person takes about a kilobyte.
+_LONGEST_LINE_BYTES = 16 << 20
 
 
 class PersonLine(Record, frozen=True, kw_only=True):
@@ -38,7 +41,8 @@ class FrameLine(Record, frozen=True, kw_only=True):
     """A line."""
 
     schema: Literal["edgepose.poses/1"]
-    frame: int
+    # Beyond, no array and no other reader of JSON holds it.
+    frame: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     timestamp_ns: int
     width_px: int
     height_px: int
@@ -48,36 +52,54 @@ class FrameLine(Record, frozen=True, kw_only=True):
     poses: tuple[PersonLine, ...]
 
 
+_DECODER = msgspec.json.Decoder(FrameLine)
+
+
 @dataclass(frozen=True)
 class PosesLog:
-    """What the file says.
+    """What the file says, without most of its lines: ten hours of them are gigabytes.
 
     Attributes:
         frames: Number of lines.
-        posed: The lines with at least one person, in order of their frame.
+        posed: How many of them have a person.
+        chosen: Some of these, in order of their frame.
     """
 
     frames: int
-    posed: tuple[FrameLine, ...]
+    posed: int
+    chosen: tuple[FrameLine, ...]
 
 
-def read_poses_log(path: Path) -> PosesLog:
-    """Reads all lines.
+def read_poses_log(path: Path, most: int) -> PosesLog:
+    """Reads all lines, one at a time, and keeps where those with a person begin.
+
+    Args:
+        path: The file.
+        most: Lines to choose, the first and the last among them, at even distances.
 
     Raises:
         ConfigError: The file cannot be read, or a line is no line of ``run --output``.
     """
-    lines = list(_lines(path))
-    posed = {line.frame: line for line in lines if line.poses}
-    return PosesLog(len(lines), tuple(posed[frame] for frame in sorted(posed)))
+    frames, starts, lines = array("q"), array("q"), 0
+    try:
+        with path.open("rb") as file:
+            for line, start in _lines(file, path):
+                lines += 1
+                if line.poses:
+                    frames.append(line.frame)
+                    starts.append(start)
+            found = _last_of_each(np.asarray(frames), np.asarray(starts))
+            places = np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int)
+            return PosesLog(lines, len(found), tuple(_line_at(file, start) for start in found[places]))
+    except OSError as problem:
+        raise ConfigError(f"Cannot read {path}: {problem.strerror}.") from problem
 
 
-def spread(lines: Sequence[FrameLine], count: int) -> tuple[FrameLine, ...]:
-    """At most ``count`` of them, the first and the last among them, at even distances."""
-    if len(lines) <= count:
-        return tuple(lines)
-    places = np.linspace(0, len(lines) - 1, count).round().astype(int).tolist()
-    return tuple(lines[place] for place in places)
+def _last_of_each(frames: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the lines begin in order of their frames; the last line of a frame counts."""
+    order = np.argsort(frames, kind="stable")
+    last = np.append(np.diff(frames[order]) != 0, True)[: len(order)]
+    return starts[order][last]
 
 
 def poses_of(line: FrameLine, where: str) -> Poses:
@@ -107,18 +129,26 @@ def poses_of(line: FrameLine, where: str) -> Poses:
     )
 
 
-def _lines(path: Path) -> Iterator[FrameLine]:
-    decoder = msgspec.json.Decoder(FrameLine)
-    for number, text in enumerate(read_text(path).splitlines(), 1):
-        if not text.strip():
-            continue
-        try:
-            yield decoder.decode(text)
-        except msgspec.DecodeError as problem:
-            raise ConfigError(
-                f"{path}, line {number}, is no frame of edgepose.poses/1: {problem}.",
-                "Give the file that `edgepose run --output` wrote.",
-            ) from problem
+def _lines(file: BinaryIO, path: Path) -> Iterator[tuple[FrameLine, int]]:
+    """Each line that is not empty, and where it begins."""
+    start, number = 0, 0
+    while text := file.readline(_LONGEST_LINE_BYTES):
+        number += 1
+        if text.strip():
+            try:
+                yield _DECODER.decode(text), start
+            # ValueError: a text in it is no UTF-8.
+            except (msgspec.DecodeError, ValueError) as problem:
+                raise ConfigError(
+                    f"{path}, line {number}, is no frame of edgepose.poses/1: {problem}.",
+                    "Give the file that `edgepose run --output` wrote.",
+                ) from problem
+        start += len(text)
+
+
+def _line_at(file: BinaryIO, start: np.int64) -> FrameLine:
+    file.seek(int(start))
+    return _DECODER.decode(file.readline(_LONGEST_LINE_BYTES))
 
 
 Image = NDArray[np.uint8]
@@ -151,10 +181,9 @@ def draw_frames(request: DrawRequest) -> DrawnFrames:
     Raises:
         ConfigError: A file cannot be read, or the poses belong to another video.
     """
-    log = read_poses_log(request.poses)
-    chosen = spread(log.posed, _MOST_FRAMES)
-    shown = tuple(_drawn(request, chosen)) if chosen else ()
-    return DrawnFrames(request.video.name, request.poses.name, log.frames, len(log.posed), shown)
+    log = read_poses_log(request.poses, _MOST_FRAMES)
+    shown = tuple(_drawn(request, log.chosen)) if log.chosen else ()
+    return DrawnFrames(request.video.name, request.poses.name, log.frames, log.posed, shown)
 
 
 def _drawn(request: DrawRequest, chosen: Sequence[FrameLine]) -> Iterator[DrawnFrame]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from edgepose.cli.report import command, draw_request
 from edgepose.device.output.pose_sink import JsonlSink
 from edgepose.errors import ConfigError
-from edgepose.host.report.drawn_frames import draw_frames
+from edgepose.host.report.drawn_frames import draw_frames, read_poses_log
 from edgepose.host.report.inputs import DrawnFrames
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import COCO17
@@ -113,3 +115,47 @@ def test_another_number_of_keypoints_is_refused(tmp_path: Path) -> None:
     poses.write_text(poses.read_text().replace("coco17", "mpii16"))
     with pytest.raises(ConfigError, match="expected 16 keypoints of mpii16"):
         drawn_frames(write_video(tmp_path / "v.mp4", 1, size_wh=SIZE_WH), poses)
+
+
+_PEAK_OF_READING = """
+import resource, sys
+from pathlib import Path
+from edgepose.host.report.drawn_frames import read_poses_log
+
+def peak_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+before = peak_mib()
+log = read_poses_log(Path(sys.argv[1]), 6)
+print(log.frames, log.posed, *(line.frame for line in log.chosen), peak_mib() - before)
+"""
+
+
+def test_a_long_log_takes_no_memory_but_where_its_lines_begin(tmp_path: Path) -> None:
+    poses, lines = write_poses(tmp_path / "p", [1]), 40_000
+    head, _, rest = poses.read_text().partition('"frame":0')
+    with poses.open("w") as file:
+        file.writelines(f'{head}"frame":{number}{rest}' for number in range(lines))
+    assert poses.stat().st_size > 20 << 20
+    call = [sys.executable, "-c", _PEAK_OF_READING, str(poses)]
+    said = subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()
+    assert said[:-1] == ["40000", "40000", "0", "8000", "16000", "23999", "31999", "39999"]
+    assert float(said[-1]) < 8
+
+
+def test_the_last_line_of_a_frame_counts_wherever_it_stands(tmp_path: Path) -> None:
+    poses = write_poses(tmp_path / "p", [1, 0, 2])
+    first, second, third = poses.read_text().splitlines(keepends=True)
+    again = third.replace('"frame":2', '"frame":0')
+    poses.write_text(third + first + "\n" + second + again)
+    log = read_poses_log(poses, 6)
+    assert (log.frames, log.posed) == (4, 2)
+    assert [(line.frame, len(line.poses)) for line in log.chosen] == [(0, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("text", [b"\xff\n", b'{"a":"\xff"}\n', b"x" * (17 << 20)])
+def test_what_is_no_text_and_a_line_without_end_are_refused(tmp_path: Path, text: bytes) -> None:
+    poses = tmp_path / "p"
+    poses.write_bytes(text)
+    with pytest.raises(ConfigError, match=r"p, line 1, is no frame of edgepose\.poses/1"):
+        read_poses_log(poses, 6)
