@@ -78,7 +78,7 @@ class _Memory:
             return None
         self._index += 1
         image = self._images[self._index - 1]
-        return Frame(image, time.monotonic_ns(), self._index - 1, lasting=True)
+        return Frame(image, time.monotonic_ns(), self._index - 1)
 
     def close(self) -> None:
         self._index = len(self._images)
@@ -110,7 +110,7 @@ class _Bench:
         for index, image in enumerate(self.images):
             poses = estimator.estimate(image)
             stages = {stage: estimator.timer.elapsed_ms(stage) for stage in STAGES}
-            frame = Frame(image, time.monotonic_ns(), index, lasting=True)
+            frame = Frame(image, time.monotonic_ns(), index)
             all_of_them.append(Estimated(frame, poses, stages, round(index * 1e9 / self._fps)))
         return all_of_them
 

@@ -106,7 +106,7 @@ class CameraSource:
             dropped, self._dropped = self._dropped, 0
         rgb = self._pictures.take(image_bgr.shape)
         cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB, dst=rgb)
-        frame = Frame(rgb, timestamp_ns, self._index, dropped, lasting=True)
+        frame = Frame(rgb, timestamp_ns, self._index, dropped)
         self._index += 1
         return frame
 

@@ -75,7 +75,7 @@ class VideoSource:
         self._last_position_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
         picture = self._pictures.take(self._decoded.shape)
         cv2.cvtColor(self._decoded, cv2.COLOR_BGR2RGB, dst=picture)
-        frame = Frame(picture, timestamp_ns, self._index, lasting=True)
+        frame = Frame(picture, timestamp_ns, self._index)
         self._index += 1
         return frame
 
@@ -168,7 +168,7 @@ class FolderSource:
         if self.ended:
             return None
         image = read_image_rgb(self._paths[self._index])
-        frame = Frame(image, time.monotonic_ns(), self._index, lasting=True)
+        frame = Frame(image, time.monotonic_ns(), self._index)
         self._index += 1
         return frame
 

@@ -46,8 +46,7 @@ class CaptureEvent(Record, frozen=True, kw_only=True):
 class Frame:
     """A picture with the moment at which it was captured.
 
-    The source owns the memory of ``image`` and may fill it again at its next ``read`` unless the frame is
-    ``lasting``: whoever keeps another one for longer copies it, and nobody writes into it.
+    The image stays as it is for as long as something refers to it; nothing writes into it.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
@@ -55,7 +54,6 @@ class Frame:
         index: Number of the frame among those that the source delivered, from 0.
         dropped_before: Frames that the source threw away since the previous delivered one, because
             nobody had time for them; always 0 for files.
-        lasting: The picture stays as it is for as long as somebody holds the frame.
         events: What happened to the camera since the previous delivered frame.
     """
 
@@ -63,7 +61,6 @@ class Frame:
     timestamp_ns: int
     index: int
     dropped_before: int = 0
-    lasting: bool = False
     events: tuple[CaptureEvent, ...] = ()
 
     @property
@@ -108,7 +105,7 @@ class FrameSource(Protocol):
         ...
 
     def read(self, wait_s: float) -> Frame | None:
-        """Waits for the next frame; the previous one's memory may be used for it.
+        """Waits for the next frame.
 
         Args:
             wait_s: A live source returns after about this time also when it has none, so that the

@@ -24,12 +24,8 @@ from edgepose.device.run.frame_estimator import PoseEstimator
 from edgepose.device.run.input_pacing import InputPacer, RateChange
 from edgepose.device.run.smoothing import PoseSmoother
 from edgepose.device.run.stages import (
-    DirectFeed,
     DirectWriter,
     Estimated,
-    FrameCopies,
-    FrameFeed,
-    ReadAheadFeed,
     ResultStage,
     ResultWriter,
     ThreadedWriter,
@@ -105,7 +101,7 @@ class LoopControl:
         stop: Asked after each frame; true ends the run with all outputs finished.
         progress: Called with the frames done and the frames expected (0 where nobody knows).
         max_frames: Ends after so many frames.
-        overlapped: Reads and writes in threads beside the models; else all follows one after the other.
+        overlapped: Tracks and writes in a thread beside the models; else all follows one after the other.
         smoother: Steadies the keypoints.
         pacer: Lowers the rate of a live source under heat or load.
     """
@@ -180,27 +176,18 @@ def run_source(
         EdgeposeError: As source, models and sinks raise.
     """
     info = source.info
-    feed = _feed(source, control)
     stage = ResultStage(tracker, control.smoother, sinks)
     writer: ResultWriter = ThreadedWriter(stage.write) if control.overlapped else DirectWriter(stage.write)
     start_ns = time.monotonic_ns()
     try:
         with prompt_switching():
-            ending = _Loop(feed, info, estimator, writer, control).run()
+            ending = _Loop(source, estimator, writer, control).run()
             writer.finish()
     except BaseException:
         writer.settle()
         raise
-    finally:
-        feed.close()
     duration_s = (time.monotonic_ns() - start_ns) / 1e9
     return stage.counter.summary(info.name, duration_s, ending, estimator.backend_info)
-
-
-def _feed(source: FrameSource, control: LoopControl) -> FrameFeed:
-    if not control.overlapped:
-        return DirectFeed(source)
-    return DirectFeed(source, FrameCopies()) if source.info.live else ReadAheadFeed(source, FrameCopies())
 
 
 class _Loop:
@@ -208,14 +195,13 @@ class _Loop:
 
     def __init__(
         self,
-        feed: FrameFeed,
-        info: SourceInfo,
+        source: FrameSource,
         estimator: PoseEstimator,
         writer: ResultWriter,
         control: LoopControl,
     ) -> None:
-        self._feed = feed
-        self._info = info
+        self._source = source
+        self._info = source.info
         self._estimator = estimator
         self._writer = writer
         self._control = control
@@ -227,8 +213,8 @@ class _Loop:
     def run(self) -> Ending:
         control = self._control
         total = min(self._info.frame_count or 0, control.max_frames or self._info.frame_count or 0)
-        while (ending := _ending(self._feed, self._frames, control)) is None:
-            frame = self._feed.read(_WAIT_S)
+        while (ending := _ending(self._source, self._frames, control)) is None:
+            frame = self._source.read(_WAIT_S)
             if frame is None:
                 continue
             if control.pacer is not None and not control.pacer.admits(frame):
@@ -257,12 +243,12 @@ class _Loop:
             self._rate_change = self._control.pacer.measured(frame, frame_ms)
 
 
-def _ending(feed: FrameFeed, frames: int, control: LoopControl) -> Ending | None:
+def _ending(source: FrameSource, frames: int, control: LoopControl) -> Ending | None:
     if control.max_frames is not None and frames >= control.max_frames:
         return "max_frames"
     if control.stop():
         return "signal"
-    return "source" if feed.ended else None
+    return "source" if source.ended else None
 
 
 def _scene_time_ns(frame: Frame, info: SourceInfo) -> int:

@@ -1,15 +1,4 @@
-"""How frames come to the models: read when they are wanted, or read ahead by a thread.
-
-Pictures that outlive the source's next read.
-
-One thread hands things over to another, a few at most: who is too fast waits.
-
-The last stage: who is who, steady keypoints, outputs.
-
-How results come to the outputs: at once, or by a thread while the models go on.
-
-What the models found in one frame, on its way to the outputs.
-"""
+"""From what the models found to the outputs: track, smooth, count, write; beside the models or at once."""
 
 from __future__ import annotations
 
@@ -17,12 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-import numpy as np
-
-from edgepose.device.capture.frame_source import Frame, FrameSource, PictureBuffers
+from edgepose.device.capture.frame_source import Frame
 from edgepose.device.output.pose_sink import FrameResult, PoseSink
 from edgepose.device.run.input_pacing import RateChange
 from edgepose.device.run.smoothing import PoseSmoother
@@ -30,22 +17,6 @@ from edgepose.device.run.summary import RunCounter
 from edgepose.device.run.tracking import Tracker
 from edgepose.pose.poses import Poses
 from edgepose.runtime.pipeline import Stage
-
-
-class FrameCopies:
-    """Copies what would not last."""
-
-    def __init__(self) -> None:
-        self._buffers = PictureBuffers()
-
-    def kept(self, frame: Frame) -> Frame:
-        """A frame that stays as it is while somebody holds it; one that lasts anyway is not copied."""
-        if frame.lasting:
-            return frame
-        buffer = self._buffers.take(frame.image.shape)
-        np.copyto(buffer, frame.image)
-        return replace(frame, image=buffer, lasting=True)
-
 
 Item = TypeVar("Item")
 
@@ -99,117 +70,6 @@ class HandOver(Generic[Item]):
         with self._change:
             self._ended = True
             self._change.notify_all()
-
-
-_READ_AHEAD = 1
-_JOIN_LIMIT_S = 5.0
-
-
-class FrameFeed(Protocol):
-    """Delivers a source's frames; see :class:`edgepose.device.capture.frame_source.FrameSource`."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether no further frame will come."""
-        ...
-
-    def read(self, wait_s: float) -> Frame | None:
-        """Waits for the next frame, for about ``wait_s`` where the source is live.
-
-        Raises:
-            EdgeposeError: As the source raises.
-        """
-        ...
-
-    def close(self) -> None:
-        """Stops reading; the source stays open."""
-        ...
-
-
-class DirectFeed:
-    """Reads when a frame is wanted.
-
-    Right for a live source, whose newest frame must not grow old in a queue and which reads ahead by itself.
-
-    Args:
-        source: Where frames come from.
-        copies: Keeps pictures beyond the next read; None where each is used up before.
-    """
-
-    def __init__(self, source: FrameSource, copies: FrameCopies | None = None) -> None:
-        self._source = source
-        self._copies = copies
-
-    @property
-    def ended(self) -> bool:
-        """Whether no further frame will come."""
-        return self._source.ended
-
-    def read(self, wait_s: float) -> Frame | None:
-        """Reads the next frame.
-
-        Raises:
-            EdgeposeError: As the source raises.
-        """
-        frame = self._source.read(wait_s)
-        return frame if frame is None or self._copies is None else self._copies.kept(frame)
-
-    def close(self) -> None:
-        """There is nothing to stop."""
-
-
-class ReadAheadFeed:
-    """Reads the next frame while the models look at this one; none is lost, the order stays.
-
-    Args:
-        source: A file or folder; only this thread reads it from now on.
-        copies: Keeps the pictures.
-    """
-
-    def __init__(self, source: FrameSource, copies: FrameCopies) -> None:
-        self._source = source
-        self._copies = copies
-        self._frames: HandOver[Frame] = HandOver(_READ_AHEAD)
-        self._failure: BaseException | None = None
-        self._stopped = False
-        self._ended = False
-        self._thread = threading.Thread(target=self._read_all, name="read-ahead", daemon=True)
-        self._thread.start()
-
-    @property
-    def ended(self) -> bool:
-        """Whether the last frame was delivered."""
-        return self._ended
-
-    def read(self, wait_s: float) -> Frame | None:  # noqa: ARG002 (decoding takes what it takes)
-        """Delivers the next frame; a failure comes after all frames that were read before it.
-
-        Raises:
-            EdgeposeError: As the source raises.
-        """
-        frame = self._frames.take()
-        if frame is None:
-            self._ended = True
-            if self._failure is not None:
-                raise self._failure
-        return frame
-
-    def close(self) -> None:
-        """Ends the thread after the picture that it decodes."""
-        self._stopped = True
-        self._frames.end()
-        self._thread.join(_JOIN_LIMIT_S)
-
-    def _read_all(self) -> None:
-        try:
-            while not self._stopped and not self._source.ended:
-                frame = self._source.read(1.0)
-                if frame is not None and not self._frames.give(self._copies.kept(frame)):
-                    return
-        except BaseException as problem:  # noqa: BLE001 (raised again, in the thread that reads)
-            self._failure = problem
-        finally:
-            self._frames.end()
 
 
 @dataclass(frozen=True)

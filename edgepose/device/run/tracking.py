@@ -12,7 +12,6 @@ Which row belongs to which column: pairs of a similarity matrix.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -40,36 +39,8 @@ class Tracker(Protocol):
         ...
 
 
-def greedy_pairs(alike: NDArray[np.float64], least: float) -> list[tuple[int, int]]:
-    """Pairs rows with columns, the most alike first; each row and column at most once.
-
-    Args:
-        alike: (N, M).
-        least: Pairs below stay apart.
-
-    Returns:
-        (row, column) pairs; equal values pair the lower row first.
-    """
-    order: Sequence[int] = np.argsort(-alike, axis=None, kind="stable").tolist()
-    rows: set[int] = set()
-    columns: set[int] = set()
-    pairs = []
-    for flat in order:
-        row, column = divmod(flat, alike.shape[1])
-        if alike[row, column] < least:
-            break
-        if row not in rows and column not in columns:
-            rows.add(row)
-            columns.add(column)
-            pairs.append((row, column))
-    return pairs
-
-
 def best_pairs(alike: NDArray[np.float64], least: float) -> list[tuple[int, int]]:
     """Pairs rows with columns so that the sum of the similarities is as large as it can be.
-
-    Kuhn's Hungarian method in the form of shortest augmenting paths with potentials (Jonker and Volgenant
-    1987), O(n^3) on plain floats: for the few persons of a picture faster than calls of numpy.
 
     Args:
         alike: (N, M).
@@ -82,51 +53,59 @@ def best_pairs(alike: NDArray[np.float64], least: float) -> list[tuple[int, int]
         return sorted((row, column) for column, row in best_pairs(alike.T, least))
     # A pair that may not be made is worth nothing, so that it never displaces one that may.
     worth = np.where(alike >= least, alike, 0.0)
-    row_of = _assign((-worth).tolist())
-    pairs = [(row, column) for column, row in enumerate(row_of) if row >= 0]
-    return sorted(pair for pair in pairs if alike[pair] >= least)
+    rows = np.flatnonzero(worth.any(axis=1))
+    columns = _assign(-worth[rows])
+    pairs = zip(rows.tolist(), columns, strict=True)
+    return [(row, column) for row, column in pairs if alike[row, column] >= least]
 
 
-def _assign(cost: list[list[float]]) -> list[int]:
-    """The row of each column, -1 for none; every row (at most as many as columns) gets a column."""
-    rows, columns = len(cost), len(cost[0]) if cost else 0
-    row_price, column_price = [0.0] * rows, [0.0] * (columns + 1)
-    # Column `columns` is where each search starts.
-    row_of = [-1] * (columns + 1)
-    for row in range(rows):
-        row_of[columns] = row
-        _augment(cost, row_price, column_price, row_of)
-    return row_of[:columns]
+def _assign(cost: NDArray[np.float64]) -> list[int]:
+    """The column of each row, of which there are at most as many as columns, at the lowest total cost.
+
+    Kuhn's Hungarian method as shortest augmenting paths with potentials (Jonker and Volgenant 1987), O(n^3).
+    Rows start in their cheapest columns: from one frame to the next nearly all of them stay there.
+    """
+    rows, columns = cost.shape
+    cheapest = cost.argmin(axis=1).tolist() if rows else []
+    first_rows = dict(zip(reversed(cheapest), range(rows - 1, -1, -1), strict=True))
+    if len(first_rows) == rows:
+        return cheapest
+    row_price, column_price = cost.min(axis=1), np.zeros(columns)
+    row_of = np.full(columns, -1)
+    row_of[list(first_rows)] = list(first_rows.values())
+    for row in sorted(set(range(rows)) - set(first_rows.values())):
+        _augment(cost, (row_price, column_price), row_of, row)
+    column_of = {int(row_of[column]): column for column in np.flatnonzero(row_of >= 0).tolist()}
+    return [column_of[row] for row in range(rows)]
 
 
 def _augment(
-    cost: list[list[float]], row_price: list[float], column_price: list[float], row_of: list[int]
+    cost: NDArray[np.float64],
+    prices: tuple[NDArray[np.float64], NDArray[np.float64]],
+    row_of: NDArray[np.intp],
+    new_row: int,
 ) -> None:
-    """Finds the cheapest way from the new row to a free column, and moves everybody along it."""
-    columns = len(column_price) - 1
-    distance, came_from = [float("inf")] * columns, [columns] * columns
-    visited = [False] * (columns + 1)
-    here = columns
-    while row_of[here] >= 0:
-        visited[here] = True
-        row, nearest, step = row_of[here], -1, float("inf")
-        for column in range(columns):
-            if visited[column]:
-                continue
-            reduced = cost[row][column] - row_price[row] - column_price[column]
-            if reduced < distance[column]:
-                distance[column], came_from[column] = reduced, here
-            if distance[column] < step:
-                step, nearest = distance[column], column
-        for column in range(columns + 1):
-            if visited[column]:
-                row_price[row_of[column]] += step
-                column_price[column] -= step
-            elif column < columns:
-                distance[column] -= step
-        here = nearest
-    while here != columns:
-        row_of[here], here = row_of[came_from[here]], came_from[here]
+    """Finds the cheapest way from a new row to a free column, and moves each row on it one column on."""
+    row_price, column_price = prices
+    distance, came_from = np.full(len(row_of), np.inf), np.full(len(row_of), -1)
+    visited = np.zeros(len(row_of), bool)
+    row, column, way = new_row, -1, 0.0
+    while row >= 0:
+        reduced = cost[row] - column_price + (way - row_price[row])
+        nearer = (reduced < distance) & ~visited
+        distance[nearer], came_from[nearer] = reduced[nearer], column
+        column = int(np.where(visited, np.inf, distance).argmin())
+        way, row = float(distance[column]), int(row_of[column])
+        visited[column] = row >= 0
+    # The prices keep every reduced cost at 0 or above.
+    step = way - distance[visited]
+    row_price[new_row] += way
+    row_price[row_of[visited]] += step
+    column_price[visited] -= step
+    while column >= 0:
+        before = int(came_from[column])
+        row_of[column] = new_row if before < 0 else row_of[before]
+        column = before
 
 
 _MIN_KEYPOINT_SCORE = 0.2

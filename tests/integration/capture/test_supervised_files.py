@@ -77,6 +77,14 @@ def test_pictures_that_are_held_stay_as_they_are_and_no_other_comes_meanwhile(vi
     source.close()
 
 
+def test_a_file_is_read_ahead_while_its_frame_is_looked_at(video: Path) -> None:
+    source = SupervisedSource(parse_source(str(video)))
+    read_frame(source)
+    # Nothing more was asked for since.
+    until(lambda: source._link.messages.wait(0.0), "the next frame waits")
+    source.close()
+
+
 @pytest.mark.parametrize("damage", ["missing", "empty", "no_video", "cut"])
 def test_a_bad_file_is_the_same_error_as_without_a_process(video: Path, tmp_path: Path, damage: str) -> None:
     bad = tmp_path / "bad.mp4"

@@ -231,9 +231,7 @@ class SupervisedSource:
         self._size_wh = size_wh
         release = CaptureRequest(RequestKind.RELEASE, message.incarnation, message.slot).packed()
         picture = self._memory.picture(message.offset, (height, width, 3), lambda: self._send(release))
-        frame = Frame(
-            picture, message.timestamp_ns, self._index, message.dropped, lasting=True, events=self.events()
-        )
+        frame = Frame(picture, message.timestamp_ns, self._index, message.dropped, events=self.events())
         self._index += 1
         return frame
 

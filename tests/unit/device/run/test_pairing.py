@@ -5,12 +5,23 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from edgepose.device.run.tracking import best_pairs, greedy_pairs
+from edgepose.device.run.tracking import best_pairs
+
+
+def greedy_pairs(alike: NDArray[np.float64], least: float) -> list[tuple[int, int]]:
+    """What a tracker would do that takes the most alike first: the negative control."""
+    pairs: list[tuple[int, int]] = []
+    for flat in np.argsort(-alike, axis=None, kind="stable").tolist():
+        row, column = divmod(flat, alike.shape[1])
+        if alike[row, column] >= least and all(row != r and column != c for r, c in pairs):
+            pairs.append((row, column))
+    return pairs
 
 
 def test_greedy_takes_the_best_pair_first() -> None:
@@ -54,3 +65,18 @@ def test_no_other_choice_has_a_larger_sum(alike: NDArray[np.float64], least: flo
 def test_nobody_pairs_with_nobody() -> None:
     assert best_pairs(np.zeros((0, 3)), 0.1) == []
     assert best_pairs(np.zeros((3, 0)), 0.1) == []
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("density", [1.0, 0.3, 0.05])
+def test_crowds_are_paired_as_scipy_pairs_them(seed: int, density: float) -> None:
+    optimize = pytest.importorskip("scipy.optimize", reason="scipy is a tool of development")
+    chance = np.random.default_rng(seed)
+    shape = tuple(chance.integers(1, 40, 2))
+    alike = chance.random(shape) * (chance.random(shape) < density)
+    pairs = best_pairs(alike, 0.1)
+    worth = np.where(alike >= 0.1, alike, 0.0)
+    rows, columns = optimize.linear_sum_assignment(worth, maximize=True)
+    assert sum(alike[pair] for pair in pairs) == pytest.approx(worth[rows, columns].sum())
+    assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == len(pairs)
+    assert all(alike[pair] >= 0.1 for pair in pairs)

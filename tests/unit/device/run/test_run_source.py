@@ -1,4 +1,4 @@
-"""Read ahead, estimate, write aside: what comes out is the same as one after the other."""
+"""Estimate, write aside: what comes out is the same as one after the other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WH = (64, 64)
 
 @dataclass
 class _Source:
-    """A source whose picture i has brightness i, in one buffer that every read fills again."""
+    """A source whose picture i has brightness i."""
 
     frames: int = 12
     live: bool = False
@@ -38,7 +38,6 @@ class _Source:
     frame_s: float = 0.0
     index: int = 0
     readers: set[int] = field(default_factory=set)
-    picture: np.ndarray = field(default_factory=lambda: np.zeros((_WH[1], _WH[0], 3), np.uint8))
 
     @property
     def info(self) -> SourceInfo:
@@ -58,11 +57,11 @@ class _Source:
         if self.index == self.fails_at:
             raise DeviceError("the camera burns")
         time.sleep(self.frame_s)
-        self.picture[:] = self.index
+        picture = np.full((_WH[1], _WH[0], 3), self.index, np.uint8)
         self.index += 1
         # A live one counts its own time, so that nothing here depends on how busy the machine is.
         now_ns = round(self.index * 1e8) if self.live else time.monotonic_ns()
-        return Frame(self.picture, now_ns, self.index - 1)
+        return Frame(picture, now_ns, self.index - 1)
 
     def close(self) -> None:
         self.index = self.frames
@@ -119,17 +118,17 @@ def test_every_frame_is_written_once_in_order_with_its_own_picture(
     assert (summary.frames, summary.persons, summary.tracks, summary.ended_by) == (12, 12, 1, "source")
 
 
-def test_files_are_read_and_results_written_in_threads_of_their_own(model: Path) -> None:
-    source = _Source()
+@pytest.mark.parametrize("live", [True, False])
+def test_frames_are_read_when_they_are_wanted_and_results_written_in_a_thread_of_their_own(
+    model: Path, live: bool
+) -> None:
+    # Nothing is read ahead here, where a frame would grow old: that a file is, its own process sees to
+    # (tests/integration/capture/test_supervised_files.py).
+    source = _Source(live=live)
     _, sink = _run(model, source, _Sink())
     own = threading.get_ident()
-    assert source.readers
-    assert own not in source.readers | sink.writers
-    assert not source.readers & sink.writers
-    # A live source is read when its frame is wanted: in a queue the frame would grow old.
-    live = _Source(live=True)
-    _run(model, live, _Sink())
-    assert live.readers == {own}
+    assert source.readers == {own}
+    assert own not in sink.writers
 
 
 def test_a_source_that_fails_ends_the_run_after_the_frames_before_it(model: Path) -> None:
