@@ -13,7 +13,7 @@ from edgepose.errors import ConfigError, ModelError
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.models.artifact import open_artifact
 from edgepose.host.models.inspect import inspect_model
-from edgepose.host.quantize.tflite_graph import first_signature, read_tflite
+from edgepose.host.models.tflite_view import first_signature, read_tflite
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.convert.routes import convert_with_onnx2tf, fix_sizes, fold_constants, refuse_other_values
 from edgepose.host.models.artifact import open_artifact
 from edgepose.host.models.inspect import inspect_model
-from edgepose.host.quantize.tflite_graph import first_signature, read_tflite
+from edgepose.host.models.tflite_view import first_signature, read_tflite
 from edgepose.host.tools.installation import tool_python
 from edgepose.records.model_spec import find_spec, shipped_spec_paths
 from edgepose.runtime.open_model import open_backend

@@ -12,7 +12,7 @@ from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.data.calibration_set import RepresentativeInputs, calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
 from edgepose.host.models.artifact import open_artifact
-from edgepose.host.quantize.audit import AuditedOp
+from edgepose.host.models.audit import AuditedOp
 from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, choose_layers, describe, diagnose
 from edgepose.host.quantize.diagnosis.fake_quantization import open_roundable
 from edgepose.host.quantize.diagnosis.findings import find_culprits, find_suspects

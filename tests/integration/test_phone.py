@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from edgepose.host.models.artifact import open_artifact
+from edgepose.host.models.tflite_view import read_tflite
 from edgepose.host.quantize.delegates.check import check_delegate
 from edgepose.host.quantize.delegates.op_view import GraphView, view_graph
 from edgepose.host.quantize.quantization import quantize_model
 from edgepose.host.quantize.recipe_choice import QuantizationRequest, recipe_for
-from edgepose.host.quantize.tflite_graph import read_tflite
 from edgepose.records.device_profile import Precision, find_profile
 
 CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D"}

@@ -16,7 +16,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from edgepose.host.quantize.tflite_graph import op_name, read_tflite
+from edgepose.host.models.tflite_view import op_name, read_tflite
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 VERSION = "16.0.384591198"

@@ -308,7 +308,7 @@ def _onnx_deep(folder: Path) -> Made:
 def _tflite(folder: Path, change: Callable[[Any], None]) -> Path:
     from ai_edge_litert.tools import flatbuffer_utils
 
-    from edgepose.host.quantize.tflite_graph import read_tflite
+    from edgepose.host.models.tflite_view import read_tflite
 
     graph = read_tflite(write_tiny_tflite(folder / "plain.tflite").read_bytes())
     change(graph)

@@ -18,7 +18,10 @@ import numpy as np
 from edgepose import __version__
 from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.bundle.admission import AdmittedModel, admit_detector, admit_model, is_quantized
-from edgepose.host.bundle.golden import (
+from edgepose.host.bundle.sbom import bundle_sbom
+from edgepose.host.bundle.signing import Sign, archive_pieces, files_to_sign
+from edgepose.host.deploy.device_lock import locks_of
+from edgepose.host.models.golden import (
     DEFAULT_TOLERANCE_OKS,
     GOLDEN_FRAMES,
     GoldenPicture,
@@ -26,9 +29,6 @@ from edgepose.host.bundle.golden import (
     detect_golden,
     golden_from_parent,
 )
-from edgepose.host.bundle.sbom import bundle_sbom
-from edgepose.host.bundle.signing import Sign, archive_pieces, files_to_sign
-from edgepose.host.deploy.device_lock import locks_of
 from edgepose.host.quantize.delegates.check import edgetpu_report
 from edgepose.host.quantize.delegates.edgetpu_compiler import compile_for_edgetpu
 from edgepose.records.accelerator import EdgeTpuCompilation, RefusedOp

@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 
 from edgepose.errors import ConfigError, ModelError
-from edgepose.host.bundle.golden import golden_from_parent
 from edgepose.host.convert.parity import (
     PICTURES,
     Outputs,
@@ -34,9 +33,10 @@ from edgepose.host.convert.routes import (
     take_route,
 )
 from edgepose.host.models.artifact import ModelArtifact, open_artifact, write_metadata
+from edgepose.host.models.golden import golden_from_parent
 from edgepose.host.models.inspect import inspect_model
 from edgepose.host.models.locked_backend import LockedBackend
-from edgepose.host.quantize.tflite_graph import read_tflite, tensor_name
+from edgepose.host.models.tflite_view import read_tflite, tensor_name
 from edgepose.records.files import write_whole
 from edgepose.records.lineage import (
     LINEAGE_METADATA_KEY,

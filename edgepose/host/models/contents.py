@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from edgepose.errors import MissingDependencyError, ModelError
+from edgepose.host.models.audit import audit_onnx
 from edgepose.host.models.keras_intake import run_keras
-from edgepose.host.quantize.audit import audit_onnx
 from edgepose.records.lineage import TensorReport
 from edgepose.runtime.model_file import ModelFormat, read_model_bytes
 from edgepose.runtime.onnx_check import check_onnx
@@ -206,8 +206,8 @@ def read_tflite_contents(path: Path) -> ModelContents:
         MissingDependencyError: ai-edge-litert is not installed.
     """
     try:
-        from edgepose.host.quantize.audit import audit_tflite_graph
-        from edgepose.host.quantize.tflite_graph import read_tflite
+        from edgepose.host.models.audit import audit_tflite_graph
+        from edgepose.host.models.tflite_view import read_tflite
     except ModuleNotFoundError as problem:
         raise MissingDependencyError(
             "Reading a TFLite model's graph needs ai-edge-litert.", "Run: pip install ai-edge-litert"
@@ -266,7 +266,7 @@ def _tflite_contents_tensor(tensor: Any) -> TensorReport:
 
 def _weights(graph: Any) -> tuple[set[str], bool]:
     """Element types of stored weights, and whether a weighted op computes on float values."""
-    from edgepose.host.quantize.tflite_graph import op_name
+    from edgepose.host.models.tflite_view import op_name
 
     types: set[str] = set()
     in_float = False

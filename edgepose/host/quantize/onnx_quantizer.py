@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgepose.errors import ConfigError, MissingDependencyError, ModelError
-from edgepose.host.quantize.onnx_graph import OnnxGraph, attribute, captured
+from edgepose.host.models.onnx_view import OnnxGraph, attribute, captured
 from edgepose.host.quantize.qdq.writer import Ranges, quantize_with_ranges
 from edgepose.records.lineage import QuantizationRecipe
 

@@ -15,14 +15,14 @@ from tempfile import TemporaryDirectory
 
 from edgepose import __version__
 from edgepose.errors import ConfigError, GateFailedError, ModelError
-from edgepose.host.bundle.golden import golden_for_child
 from edgepose.host.data.audit.fitness import refuse_unfit
 from edgepose.host.data.calibration_set import CalibrationSet, RepresentativeInputs, calibration_crops
 from edgepose.host.data.data_folder import DataFolder, open_data_folder
 from edgepose.host.evaluate.agreement import AgreementReport
 from edgepose.host.models.artifact import ModelArtifact, open_artifact, write_metadata
+from edgepose.host.models.audit import audit_model, refuse_silent_float
+from edgepose.host.models.golden import golden_for_child
 from edgepose.host.models.inspect import inspect_model
-from edgepose.host.quantize.audit import audit_model, refuse_silent_float
 from edgepose.host.quantize.delegates.check import check_delegate
 from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, culprits_text
 from edgepose.host.quantize.recipe_choice import QuantizationRequest, QuantizationResult

@@ -18,7 +18,7 @@ from edgepose.errors import ConfigError, ModelError
 from edgepose.host.data.calibration_set import CalibrationSet, CropSample, RepresentativeInputs
 from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agreement_oks
 from edgepose.host.models.artifact import ModelArtifact
-from edgepose.host.quantize.audit import AuditedOp
+from edgepose.host.models.audit import AuditedOp
 from edgepose.host.quantize.diagnosis.diagnosis import (
     MOST_LAYERS,
     MOST_LAYERS_EXPLAINED,

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import MissingDependencyError, ModelError
-from edgepose.host.quantize.tensor_ranges import TensorRanges
-from edgepose.host.quantize.tflite_graph import (
+from edgepose.host.models.tflite_view import (
     first_signature,
     read_tflite,
     refuse_unknown_exclusions,
     refuse_weights_beyond_float16,
     with_parent_output_names,
 )
+from edgepose.host.quantize.tensor_ranges import TensorRanges
 from edgepose.records.lineage import QuantizationRecipe
 
 Progress = Callable[[int, int], None]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgepose.errors import ModelError
-from edgepose.host.quantize.tflite_graph import read_tflite
+from edgepose.host.models.tflite_view import read_tflite
 from edgepose.runtime.tflite_check import check_tflite
 from tests.support.tiny_networks import write_tiny_tflite
 

@@ -37,8 +37,8 @@ from edgepose.host.distill.training import (
 from edgepose.host.evaluate.agreement import Sample, mean_agreement_oks
 from edgepose.host.evaluate.figures import PCK_NAME
 from edgepose.host.models.artifact import open_artifact, write_metadata
+from edgepose.host.models.audit import audit_model, refuse_silent_float
 from edgepose.host.models.inspect import inspect_model
-from edgepose.host.quantize.audit import audit_model, refuse_silent_float
 from edgepose.host.quantize.repair.apply_recipe import Workshop
 from edgepose.host.quantize.repair.float_model import TfliteFloat
 from edgepose.host.quantize.static_quantization import same_interface

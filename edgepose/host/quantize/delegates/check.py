@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgepose.host.models.tflite_view import read_tflite
 from edgepose.host.quantize.delegates.edgetpu_compiler import (
     MAPPED,
     CompiledModel,
@@ -13,7 +14,6 @@ from edgepose.host.quantize.delegates.edgetpu_compiler import (
 )
 from edgepose.host.quantize.delegates.gpu_rules import gpu_verdicts
 from edgepose.host.quantize.delegates.op_view import GraphView, count_on_cpu, refused_ops, view_graph
-from edgepose.host.quantize.tflite_graph import read_tflite
 from edgepose.records.accelerator import DelegateReport, RefusedOp
 from edgepose.records.device_profile import DeviceProfile
 

@@ -28,9 +28,9 @@ from typing import Any
 
 from edgepose.errors import ModelError
 from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
+from edgepose.host.models.tflite_view import op_name, read_tflite, tensor_name
 from edgepose.host.quantize.delegates.edgetpu_rules import EDGETPU_OP, edgetpu_reason
 from edgepose.host.quantize.delegates.op_view import GraphView, OpVerdict, OpView
-from edgepose.host.quantize.tflite_graph import op_name, read_tflite, tensor_name
 from edgepose.sandbox.python_child import find_program
 
 MAPPED = "Mapped to Edge TPU"

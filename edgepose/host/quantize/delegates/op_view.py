@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.tflite_graph import op_name, tensor_name
+from edgepose.host.models.tflite_view import op_name, tensor_name
 from edgepose.records.accelerator import RefusedOp
 
 # Element types of constants that rules look into: axes, paddings, strides, and zero-filled int8 tensors.

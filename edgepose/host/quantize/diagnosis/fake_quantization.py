@@ -18,11 +18,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.host.models.tflite_view import read_tflite, tensor_name
 from edgepose.host.quantize.qdq.writer import Scale, activation_scale, weight_scale
 from edgepose.host.quantize.repair.network import Network, Weighted
 from edgepose.host.quantize.repair.onnx_network import read_network as read_onnx_network
 from edgepose.host.quantize.repair.tflite_network import read_network as read_tflite_network
-from edgepose.host.quantize.tflite_graph import read_tflite, tensor_name
 
 
 class OnnxModel:

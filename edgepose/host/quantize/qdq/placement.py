@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from edgepose.host.quantize.onnx_graph import OnnxGraph, attribute
+from edgepose.host.models.onnx_view import OnnxGraph, attribute
 
 CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 # Written right behind an op they are part of it.

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
-from edgepose.host.quantize.onnx_graph import OnnxGraph, attribute
+from edgepose.host.models.onnx_view import OnnxGraph, attribute
 from edgepose.host.quantize.qdq.placement import WEIGHTED, FloatOp, Placement, data_positions, place_qdq
 from edgepose.records.lineage import QuantizationRecipe
 

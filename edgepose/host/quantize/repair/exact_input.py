@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.tflite_graph import op_name, tensor_name
+from edgepose.host.models.tflite_view import op_name, tensor_name
 from edgepose.records.model_spec import InputSpec
 
 LEVELS = 255

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.onnx_graph import OnnxGraph, attribute
+from edgepose.host.models.onnx_view import OnnxGraph, attribute
 from edgepose.host.quantize.repair.exact_input import (
     ExactInput,
     grid_range,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.audit import OpAudit
+from edgepose.host.models.audit import OpAudit
 from edgepose.host.quantize.repair.exact_input import ExactInput
 from edgepose.host.quantize.repair.network import Network
 from edgepose.host.quantize.tensor_ranges import TensorRanges
@@ -79,8 +79,8 @@ class TfliteFloat:
     @classmethod
     def of_file(cls, path: Path) -> TfliteFloat:
         """Reads a float file; every op gets stored operands of its own."""
+        from edgepose.host.models.tflite_view import first_signature, read_tflite
         from edgepose.host.quantize.repair.tflite_network import split_shared_constants
-        from edgepose.host.quantize.tflite_graph import first_signature, read_tflite
 
         graph = read_tflite(path.read_bytes())
         first_signature(graph)
@@ -100,7 +100,7 @@ class TfliteFloat:
         return self._data
 
     def _graph(self) -> Any:
-        from edgepose.host.quantize.tflite_graph import read_tflite
+        from edgepose.host.models.tflite_view import read_tflite
 
         return read_tflite(self._data)
 
@@ -134,7 +134,7 @@ class TfliteFloat:
 
     def audit(self, quantized: bytes) -> OpAudit:
         """Which ops compute in float."""
-        from edgepose.host.quantize.audit import audit_tflite
+        from edgepose.host.models.audit import audit_tflite
 
         return audit_tflite(quantized)
 
@@ -216,7 +216,7 @@ class OnnxFloat:
 
     def audit(self, quantized: bytes) -> OpAudit:
         """Which ops compute in float."""
-        from edgepose.host.quantize.audit import audit_model
+        from edgepose.host.models.audit import audit_model
 
         with TemporaryDirectory() as folder:
             path = Path(folder) / "quantized.onnx"

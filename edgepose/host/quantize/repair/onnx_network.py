@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.onnx_graph import OnnxGraph, attribute, captured
+from edgepose.host.models.onnx_view import OnnxGraph, attribute, captured
 from edgepose.host.quantize.repair.network import (
     RELU,
     Array,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.host.models.tflite_view import op_name, tensor_name
 from edgepose.host.quantize.repair.network import (
     NO_CLIP,
     RELU,
@@ -24,7 +25,6 @@ from edgepose.host.quantize.repair.network import (
     Window,
 )
 from edgepose.host.quantize.repair.tflite_channel_flow import CARRIES
-from edgepose.host.quantize.tflite_graph import op_name, tensor_name
 
 _ROWS_FIRST = (0, 3, 1, 2)
 _DEPTHWISE = (3, 0, 1, 2)

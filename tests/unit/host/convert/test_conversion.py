@@ -14,7 +14,7 @@ from edgepose.errors import ConfigError, ModelError
 from edgepose.host.convert.conversion import ConversionRequest, ConversionResult, convert_model, finish_tflite
 from edgepose.host.convert.routes import fix_sizes
 from edgepose.host.models.artifact import open_artifact
-from edgepose.host.quantize.tflite_graph import first_signature, read_tflite
+from edgepose.host.models.tflite_view import first_signature, read_tflite
 from edgepose.runtime.backend import run_once
 from edgepose.runtime.open_model import open_backend
 from tests.support.tiny_networks import tiny_spec, write_tiny_onnx, write_tiny_tflite

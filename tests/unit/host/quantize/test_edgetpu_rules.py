@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgepose.host.models.tflite_view import read_tflite
 from edgepose.host.quantize.delegates.edgetpu_compiler import edgetpu_verdicts
 from edgepose.host.quantize.delegates.edgetpu_rules import EDGETPU_OP, edgetpu_reason
 from edgepose.host.quantize.delegates.op_view import GraphView, OpView, TensorView, count_on_cpu, view_graph
-from edgepose.host.quantize.tflite_graph import read_tflite
 
 
 def tensor(*shape: int, index: int = 0, dtype: str = "INT8", **more: Any) -> TensorView:

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from edgepose.errors import ModelError
-from edgepose.host.quantize.audit import audit_onnx
+from edgepose.host.models.audit import audit_onnx
 from edgepose.host.quantize.qdq.writer import (
     QdqResult,
     activation_scale,

@@ -11,7 +11,7 @@ import pytest
 
 from edgepose.errors import ConfigError, EdgeposeError, ModelError
 from edgepose.host.models.artifact import open_artifact, write_metadata
-from edgepose.host.quantize.audit import audit_model
+from edgepose.host.models.audit import audit_model
 from edgepose.host.quantize.quantization import quantize_model
 from edgepose.host.quantize.recipe_choice import QuantizationRequest, QuantizationResult
 from edgepose.records.lineage import (

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edgepose.host.models.tflite_view import op_name, read_tflite, tensor_name
 from edgepose.host.quantize.repair.exact_input import ExactInput, lies_on_grid, pixel_range
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat, open_kept
 from edgepose.host.quantize.tensor_ranges import TensorRanges, ranges_of
-from edgepose.host.quantize.tflite_graph import op_name, read_tflite, tensor_name
 from edgepose.records.lineage import RECIPES, ExcludedTensor, QuantizationRecipe
 from edgepose.records.model_spec import InputSpec
 from edgepose.runtime.activation_statistics import collect_statistics

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edgepose.errors import ModelError
-from edgepose.host.quantize.audit import AuditedOp, OpAudit
+from edgepose.host.models.audit import AuditedOp, OpAudit
 from edgepose.host.quantize.repair.network import Carried, Network, Step, Weighted
 from edgepose.host.quantize.repair.search import Found, Limits, recipe_without_pictures, search_recipe
 from edgepose.records.lineage import RECIPES, ExcludedTensor, QuantizationRecipe

@@ -11,6 +11,7 @@ import pytest
 from ai_edge_litert.tools import flatbuffer_utils
 from numpy.typing import NDArray
 
+from edgepose.host.models.tflite_view import read_tflite
 from edgepose.host.quantize.repair.equalization import (
     Equalization,
     equalized_constants,
@@ -22,7 +23,6 @@ from edgepose.host.quantize.repair.network import Network, Opaque, Sum
 from edgepose.host.quantize.repair.noise_gains import noise_gains
 from edgepose.host.quantize.repair.scale_classes import ScaleClasses, find_scale_classes
 from edgepose.host.quantize.repair.tflite_network import split_shared_constants
-from edgepose.host.quantize.tflite_graph import read_tflite
 from edgepose.runtime.activation_statistics import ChannelStatistics, collect_statistics
 from tests.support.tflite_networks import FAMILIES, RELU, Builder, random_inputs, random_network, run
 

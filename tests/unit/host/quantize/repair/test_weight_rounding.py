@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edgepose.host.models.tflite_view import read_tflite, tensor_name
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat, open_kept
 from edgepose.host.quantize.repair.network import Weighted
 from edgepose.host.quantize.repair.weight_rounding import (
@@ -21,7 +22,6 @@ from edgepose.host.quantize.repair.weight_rounding import (
     weight_steps,
 )
 from edgepose.host.quantize.tensor_ranges import ranges_of
-from edgepose.host.quantize.tflite_graph import read_tflite, tensor_name
 from edgepose.records.lineage import RECIPES
 from edgepose.runtime.activation_statistics import ChannelStatistics, collect_statistics
 from tests.support.onnx_networks import Builder as OnnxBuilder

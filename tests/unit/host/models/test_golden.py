@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.bundle.golden import choose_golden, golden_for_child, golden_from_parent, golden_image
+from edgepose.host.models.golden import choose_golden, golden_for_child, golden_from_parent, golden_image
 from edgepose.pose.skeletons import COCO17
 from edgepose.records.lineage import GoldenPose, Lineage
 from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD, golden_oks

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import ModelError
+from edgepose.host.models.tflite_view import op_name, read_tflite, tensor_name
 from edgepose.host.quantize.qdq.placement import (
     CONVERSIONS,
     FUSED_ACTIVATIONS,
@@ -30,7 +31,6 @@ from edgepose.host.quantize.qdq.placement import (
     WEIGHTED,
     data_positions,
 )
-from edgepose.host.quantize.tflite_graph import op_name, read_tflite, tensor_name
 from edgepose.records.lineage import QuantizationRecipe
 from edgepose.runtime.model_file import detect_format
 
