@@ -20,6 +20,7 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -79,6 +80,8 @@ _NEVER_PRELOADED = {
     "_pytest",
 }
 _LEFT_MIB = 6144
+# Of tests for one mutant, by the time that they take without one.
+_MOST_SECONDS = 45.0
 
 
 def drawn(mutants: Sequence[Mutant], most: int, seed: int) -> list[Mutant]:
@@ -260,7 +263,9 @@ class _Area:
         inner = f"{mutant.function}."
         fits = [n for n, names in reached.items() if any(f"{name}.".startswith(inner) for name in names)]
         fits = fits if mutant.function and fits else [name for name, names in reached.items() if names]
-        return sorted(fits, key=lambda name: self._tests[name]["seconds"])
+        fits.sort(key=lambda name: self._tests[name]["seconds"])
+        after = itertools.accumulate(self._tests[name]["seconds"] for name in fits)
+        return [name for name, seconds in zip(fits, after, strict=True) if seconds <= _MOST_SECONDS]
 
     def seconds(self, names: Sequence[str]) -> float:
         return sum(self._tests[name]["seconds"] for name in names)
@@ -301,6 +306,7 @@ def _measured(name: str, most: int, seed: int, jobs: int, folder: Path) -> dict[
     area, counts, left = _Area(name, folder), Counter[str](), list[dict[str, Any]]()
     for mutant, outcome in _outcomes(area, [m for m in tried if m not in equivalent], jobs):
         counts[outcome] += 1
+        print(f"{name}: {sum(counts.values())} of {len(tried)}", end="\r", file=sys.stderr, flush=True)
         if outcome in {"survived", "not reached"}:
             left.append({"module": mutant.module, "function": mutant.function, "change": mutant.change})
             print(f"{outcome}: {mutant.module} {mutant.function}: {mutant.change}", flush=True)
