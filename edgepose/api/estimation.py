@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.api.paths import PathName, model_path, optional_path
+from edgepose.api import PathName, model_path, optional_path
 from edgepose.device.capture.supervised.supervisor import CaptureOptions
 from edgepose.device.output.pose_sink import FrameResult
 from edgepose.device.run.estimator_choice import EstimatorChoice, opened_models

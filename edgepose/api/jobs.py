@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepose.api.paths import PathName, model_path, optional_path
+from edgepose.api import PathName, model_path, optional_path
 from edgepose.errors import ConfigError
 from edgepose.records.device_profile import Precision, find_profile
 from edgepose.trust.builtin_models import find_builtin_models

@@ -35,6 +35,8 @@ _IN_SDIST = (
     "docs/index.md",
     "examples/demo.py",
 )
+# The base install is enough for it.
+_DOOR = "import edgepose; print(edgepose.open().skeleton.name)"
 _MOST_MIB = 20
 _BUILD_S = 300
 
@@ -134,7 +136,10 @@ def run_alone(wheel: Path, place: Path) -> str:
         if done.returncode != 0:
             raise DistError(f"{' '.join(words)} from the wheel ended with {done.returncode}: {done.stderr}")
         said.append(f"$ {' '.join(words)}\n{done.stdout.splitlines()[0]}")
-    return "\n".join(said)
+    done = run_words([python, "-I", "-c", _DOOR], timeout_s=_BUILD_S)
+    if done.returncode != 0:
+        raise DistError(f"the public names from the wheel: {done.stderr}")
+    return "\n".join([*said, f"$ python -c '{_DOOR}'\n{done.stdout.strip()}"])
 
 
 if __name__ == "__main__":
