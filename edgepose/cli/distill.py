@@ -136,9 +136,9 @@ def command(  # noqa: PLR0917 - click passes all by name
 
     The same command again goes on from the last checkpoint in OUT.
     """
-    from edgepose.host.distill.detector.detector_distillation import distil_detector
-    from edgepose.host.distill.detector.detector_distillation import summary as detector_summary
-    from edgepose.host.distill.detector.images import DETECTORS
+    from edgepose.host.distill.detector_distillation import distil_detector
+    from edgepose.host.distill.detector_distillation import summary as detector_summary
+    from edgepose.host.distill.detector_images import DETECTORS
     from edgepose.host.distill.persons import ImageSource
     from edgepose.host.distill.request import DistillationRequest, Observers, summary
     from edgepose.host.distill.retraining import read_request, student_for

@@ -1,7 +1,4 @@
-"""The built-in skeletons and how one maps onto another (data).
-
-What a pose consists of: names, edges, left/right pairs and the spread of human labels.
-"""
+"""What a pose consists of (names, edges, pairs, COCO's sigmas), and how one skeleton maps onto another."""
 
 from __future__ import annotations
 

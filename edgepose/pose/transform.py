@@ -1,14 +1,12 @@
-"""Where a pixel of the image lands in the model's input, and back.
+"""Where a pixel of the image lands in the model's input, and back; also for a turned square (BlazePose).
 
 Two things must not be mixed up, half a pixel costs TinyPose-256 about 8 AP:
 
 * ``matrix`` maps *coordinates* (labels, keypoints, boxes) from the image to the input.
 * ``sampling_matrix`` maps *pixel indices* for the resizer. For a crop both are the same (the
   convention of mmpose and PaddleDetection, whose labels are pixel indices). For letterbox and stretch
-  the picture is resized about pixel centres, as ``cv2.resize`` does, while labels are only scaled (the
+  the image is resized about pixel centres, as ``cv2.resize`` does, while labels are only scaled (the
   convention of YOLO-type training code), so the sampling is shifted by half a pixel times scale - 1.
-
-A square of the picture that is turned so that the person stands upright in the model's input.
 """
 
 from __future__ import annotations

@@ -5,12 +5,10 @@ cursor, clear the screen or fill the clipboard (ECMA-48); bidirectional controls
 Technical Report 36); zero-width characters make two different names look the same. Each becomes the escape
 that Python would write for it. Everything else, letters of all languages among it, stays as it is.
 
-What of a URL may be shown: its scheme and its host. Pure.
-
-Cameras take user name and password before the host, in the query (``?user=admin&password=...``) and even in
-the path, so nothing but the host is ever shown. People paste passwords as they are, with ``/``, ``?``, ``#``
-and ``@`` in them, where RFC 3986 wants them percent-encoded; such a URL is understood where only one reading
-of it has a host.
+Of a URL only scheme and host are shown. Cameras take user name and password before the host, in the query
+(``?user=admin&password=...``) and even in the path. People paste passwords as they are, with ``/``, ``?``,
+``#`` and ``@`` in them, where RFC 3986 wants them percent-encoded; such a URL is understood where only one
+reading of it has a host.
 """
 
 from __future__ import annotations

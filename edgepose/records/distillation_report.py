@@ -1,7 +1,4 @@
-"""What ``edgepose distill`` reports.
-
-What ``edgepose distill`` reports of a person detector.
-"""
+"""What ``edgepose distill`` reports, of a pose model and of a person detector."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What ``edgepose evaluate`` reports, and what the gate says: ``edgepose.evaluation/1``.
-
-What ``edgepose evaluate`` reports of a person detector.
-"""
+"""What ``edgepose evaluate`` reports and the gate says (``edgepose.evaluation/1``), of detectors too."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """Writing a file whole or not at all, for its owner alone, through no link (docs/adr/0040-outputs.md).
 
-Reads a secret from a file, a pipe or standard input, and refuses a file that others can read.
-
-Finds the data folders that live at the project's top level and travel inside the wheel.
+Also reading a secret, refused where others can read it, and finding the data folders of wheel and checkout.
 """
 
 from __future__ import annotations

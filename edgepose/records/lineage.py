@@ -1,10 +1,6 @@
-"""Where a model file that edgepose wrote came from; it travels inside the file.
+"""How a model file that edgepose wrote came to be: recipe, parents, tools. It travels inside the file.
 
-How a model is quantized, as data whose name decodes.
-
-The record of ``edgepose convert``: ``edgepose.conversion/1``.
-
-The record of ``edgepose models inspect``: ``edgepose.model/1``.
+Beside it the records of ``edgepose convert`` and ``edgepose models inspect``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What must be known about a pose model to run it: input, output code, skeleton, licence.
 
-Ready specs for models that people bring along: ``model_specs/*.toml``.
+Ready specs for models that people bring along are ``model_specs/*.toml``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""What ``edgepose quantize`` reports, and what a data folder holds.
+"""What ``edgepose quantize`` reports, what a data folder holds, and what a device's calibration exports.
 
-What a device exports of its calibration: figures per tensor, no picture.
-
-Every figure is over all crops, and there are as many figures after a million crops as after ``FEWEST_CROPS``.
-An extreme was still reached in one picture, and figures of a few pictures say more about each of them: fewer
+An export has figures per tensor and no image: as many after a million crops as after ``FEWEST_CROPS``. An
+extreme was still reached in one image, and figures of a few images say more about each of them, so fewer
 crops are refused on both sides.
 """
 

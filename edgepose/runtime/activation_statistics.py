@@ -2,10 +2,6 @@
 
 The one way to these figures: the host calibrates with it and so does a device, so the same frames on the same
 runtime give the same bits. The order of the crops counts, because means are carried on from crop to crop.
-
-Between the statistics in memory and the record that leaves a device.
-
-Opens a float model so that every tensor of a run can be looked at.
 """
 
 from __future__ import annotations

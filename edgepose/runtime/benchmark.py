@@ -1,7 +1,4 @@
-"""Times a model on this machine, on the very pipeline that ships, as MLPerf Mobile's single stream does.
-
-What a benchmark runs: a pose model, or a person detector by itself.
-"""
+"""Times a pose model or a detector on the very pipeline that ships, as MLPerf Mobile's single stream does."""
 
 from __future__ import annotations
 

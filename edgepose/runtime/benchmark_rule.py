@@ -1,9 +1,7 @@
-"""How long a benchmark is: pure.
+"""How long a benchmark is, and what became of the speed over its time: pure.
 
 MLPerf Mobile's rule for the single stream (Reddi et al., "MLPerf Mobile Inference Benchmark", 2022, and
 MLCommons' inference rules): at least 1,024 samples and 60 seconds.
-
-What became of the speed over the time of a benchmark: pure.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""The energy that a machine says it used: power monitors of a board, or the counters of an x86 processor.
+"""The energy that a machine says it used, watched with its other sensors by a thread while one measures.
 
 What is read is the whole board or package, with all else that runs there and with what it takes at rest.
 Sources: Linux' hwmon/ina3221.rst and hwmon/ina2xx.rst, power/powercap/powercap.rst.
-
-Looks at a machine's sensors while something is measured, in a thread of its own.
 """
 
 from __future__ import annotations

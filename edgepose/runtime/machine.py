@@ -1,6 +1,4 @@
-"""What this machine says about itself; what it cannot say is None.
-
-What a machine says about its heat and about what slows it; what it cannot say is None.
+"""What this machine says about itself, its heat and what slows it; what it cannot say is None.
 
 Linux' own interfaces are read (Documentation/ABI/testing/sysfs-class-thermal, admin-guide/pm/cpufreq.rst,
 hwmon/sysfs-interface.rst), a Raspberry Pi's ``get_throttled`` (Raspberry Pi documentation, "vcgencmd") and a

@@ -1,7 +1,4 @@
-"""Loads a filter into every thread of this process, for good (seccomp(2)).
-
-A filter as the kernel takes it: classic BPF over ``struct seccomp_data`` (seccomp(2)). Pure.
-"""
+"""A filter of system calls as the kernel takes it (classic BPF, seccomp(2)), for all threads and for good."""
 
 from __future__ import annotations
 

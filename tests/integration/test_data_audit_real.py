@@ -16,9 +16,8 @@ from edgepose.host.data.audit.folder_audit import audit_folder
 from edgepose.host.data.audit.image_facts import PictureFacts, picture_facts
 from edgepose.host.data.audit.label_errors import suspicious_labels
 from edgepose.host.data.audit.label_teacher import ask_teacher
-from edgepose.host.data.audit.leakage import leaks_between
 from edgepose.host.data.audit.model_findings import AuditRequest
-from edgepose.host.data.audit.near_copies import pairs_within
+from edgepose.host.data.audit.near_copies import leaks_between, pairs_within
 from edgepose.host.data.coco import read_coco
 from edgepose.records.data_audit import LabelError
 from edgepose.runtime.image_file import list_image_files

@@ -148,7 +148,7 @@ def test_without_a_named_folder_nothing_is_opened_for_writing(tmp_path: Path) ->
 def test_threads_that_were_there_before_are_restricted_too(tmp_path: Path) -> None:
     text = """
         import ctypes, os, threading
-        from edgepose.sandbox.every_thread import restrict_other_threads
+        from edgepose.sandbox.landlock import restrict_other_threads
         from edgepose.sandbox.landlock import FileAccess, make_ruleset, restrict_thread
         from edgepose.sandbox.seccomp import control
         go, said = threading.Event(), []

@@ -46,10 +46,9 @@ class Written(NamedTuple):
 
 
 def _written(exported: Exported, folder: Path, spoil: Any = lambda ranges: ranges) -> Written:
+    from edgepose.host.distill.fine_tuning import INPUT_RANGE, learned_recipe
     from edgepose.host.distill.folded_network import fold, moved_input
-    from edgepose.host.distill.qat.fine_tuning import INPUT_RANGE, learned_recipe
-    from edgepose.host.distill.qat.int8_file import int8_bytes
-    from edgepose.host.distill.qat.rounded_student import rounded_student, steps_of
+    from edgepose.host.distill.rounded_student import int8_bytes, rounded_student, steps_of
 
     folded = fold(exported.student)
     start = moved_input(folded, 0.5 / 127.5)
@@ -78,7 +77,7 @@ def _written(exported: Exported, folder: Path, spoil: Any = lambda ranges: range
 def test_the_file_that_kept_more_accuracy_is_kept(
     fine_tuned: float | None, plain: float | None, kept: str
 ) -> None:
-    from edgepose.host.distill.qat.fine_tuning import _better
+    from edgepose.host.distill.fine_tuning import _better
     from edgepose.records.distillation_report import RoundedFigures
 
     figures = [RoundedFigures(oks_ap=ap, pck=ap, agreement_oks=0.9) for ap in (fine_tuned, plain)]
@@ -105,9 +104,9 @@ def test_the_int8_file_computes_what_was_learned_and_wrong_ranges_are_seen(
 
 @pytest.mark.slow
 def test_weights_learn_through_the_rounding_and_ranges_follow() -> None:
+    from edgepose.host.distill.fine_tuning import INPUT_RANGE, ZERO_LEVEL
     from edgepose.host.distill.folded_network import fold
-    from edgepose.host.distill.qat.fine_tuning import INPUT_RANGE, ZERO_LEVEL
-    from edgepose.host.distill.qat.rounded_student import rounded_student, steps_of
+    from edgepose.host.distill.rounded_student import rounded_student, steps_of
     from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
 
     configure_backend(0, None)
@@ -131,7 +130,7 @@ def test_weights_learn_through_the_rounding_and_ranges_follow() -> None:
 @pytest.mark.slow
 def test_a_step_that_the_file_does_not_have_is_refused(exported: Exported) -> None:
     from edgepose.host.distill.folded_network import fold
-    from edgepose.host.distill.qat.int8_file import find_steps
+    from edgepose.host.distill.rounded_student import find_steps
     from edgepose.host.quantize.repair.float_model import TfliteFloat
 
     folded, network = fold(exported.student), TfliteFloat.of_file(exported.model).network
@@ -153,7 +152,7 @@ def test_one_convolution_is_rounded_as_tensorflows_own_converter_rounds_it(tmp_p
     import tensorflow as tf
 
     from edgepose.host.distill.folded_network import fold
-    from edgepose.host.distill.qat.rounded_student import rounded_student
+    from edgepose.host.distill.rounded_student import rounded_student
 
     keras.utils.set_random_seed(3)
     picture = keras.Input((12, 10, 3), batch_size=1)
@@ -205,7 +204,7 @@ def test_fine_tuning_learns_goes_on_after_a_stop_and_writes_an_integer_only_mode
 
 
 def _tuned(exported: Exported, pictures: Path, folder: Path, stop_at: int | None = None) -> Any:
-    from edgepose.host.distill.qat.fine_tuning import FineTuning, fine_tune
+    from edgepose.host.distill.fine_tuning import FineTuning, fine_tune
     from edgepose.host.distill.trainer import configure_backend
     from edgepose.host.distill.training import Watchers
 

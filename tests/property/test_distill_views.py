@@ -19,9 +19,15 @@ from edgepose.host.distill.augmentation import (
     random_view,
     view_matrix,
 )
-from edgepose.host.distill.batches import BatchSettings, BatchSource, flipped
+from edgepose.host.distill.batches import (
+    BatchSettings,
+    BatchSource,
+    Target,
+    cells_to_cells,
+    flipped,
+    warp_maps,
+)
 from edgepose.host.distill.students import STUDENT_SKELETON
-from edgepose.host.distill.targets import Target, cells_to_cells, warp_maps
 from edgepose.pose.codecs.heatmap import HeatmapCodec, decode_heatmaps
 from edgepose.pose.transform import crop_transform
 from tests.support.distill_samples import TEACHER_INPUT_WH, TINY, sample_cache, teacher_maps

@@ -26,8 +26,7 @@ from edgepose.device.sandbox.descriptors import (
 )
 from edgepose.errors import DeviceError
 from edgepose.records.device_status import SandboxReport
-from edgepose.sandbox.every_thread import restrict_process
-from edgepose.sandbox.landlock import FileAccess, landlock_abi
+from edgepose.sandbox.landlock import FileAccess, landlock_abi, restrict_process
 from edgepose.sandbox.policy import ordinary_policy, reading_only
 from edgepose.sandbox.seccomp import control, load_filter
 

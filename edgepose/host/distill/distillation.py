@@ -203,7 +203,7 @@ def _fine_tuned(
 ) -> QuantizationAwareTuning | None:
     if request.qat_steps == 0:
         return None
-    from edgepose.host.distill.qat.fine_tuning import FineTuning, fine_tune
+    from edgepose.host.distill.fine_tuning import FineTuning, fine_tune
     from edgepose.host.distill.training import Watchers
 
     options, folder = prepared.options, request.validation

@@ -1,7 +1,4 @@
-"""From the trained network to files that every other command takes.
-
-A folded student as ONNX: convolutions with their biases, Clip, Add and Resize, batch 1, NCHW.
-"""
+"""From the trained network to files that every other command takes; ONNX is written batch 1, NCHW."""
 
 from __future__ import annotations
 

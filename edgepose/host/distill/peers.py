@@ -1,7 +1,4 @@
-"""The other processes of a run, as the training loop sees them.
-
-Which samples of a batch one of several processes makes.
-"""
+"""The other processes of a run, as the training loop sees them, and each one's share of a batch."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from edgepose.errors import ConfigError, MissingDependencyError
+from edgepose.host.distill.batches import label_trust
 from edgepose.host.distill.persons import TrainingPersons, collect_persons
 from edgepose.host.distill.request import AnyTeacher, DistillationRequest, Observers
 from edgepose.host.distill.sample_cache import SampleCache, open_cache
 from edgepose.host.distill.students import STUDENT_SKELETON, StudentDesign, student_named
-from edgepose.host.distill.targets import label_trust
 from edgepose.host.distill.teacher import open_teacher, runnable_teacher
 from edgepose.host.models.locked_backend import open_locked_detector
 from edgepose.records.distillation_report import DistillationData, DistillationOptions

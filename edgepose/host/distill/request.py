@@ -1,9 +1,4 @@
-"""What a distillation is asked for, and who is told of it.
-
-Where a student comes from, for its lineage and its record.
-
-The record of a distillation in a few lines.
-"""
+"""What a distillation is asked for, who is told of it, and its record in a few lines."""
 
 from __future__ import annotations
 

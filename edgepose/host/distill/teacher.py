@@ -1,9 +1,8 @@
 """What the teacher sees in one person's box, in a form that can be augmented.
 
-A teacher with heatmaps on crops gives the maps themselves, averaged over the picture and its mirror image.
-Any other teacher gives keypoints and scores, and Gaussians stand in for the maps.
-
-A teacher that no runtime here loads, a Keras model or SavedModel, is converted first.
+A teacher with heatmaps on crops gives the maps themselves, averaged over the image and its mirror image.
+Any other teacher gives keypoints and scores, and Gaussians stand in for the maps. One that no runtime here
+loads, a Keras model or SavedModel, is converted first.
 """
 
 from __future__ import annotations

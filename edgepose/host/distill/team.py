@@ -1,7 +1,4 @@
-"""Which processes train together, and which of them this call starts.
-
-What a supervisor and its workers tell each other: JSON lines over pipes.
-"""
+"""Which processes train together, which of them this call starts, and what they tell each other."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""The network, its loss and its optimizer: Keras 3 on whichever backend is configured.
+"""The network, its loss, its optimizer and the weights that it starts from, in Keras 3.
 
 Nothing here names TensorFlow or JAX but ``configure_backend``; the batches come as numpy arrays.
-
-Weights to start from: those of an earlier student of the same network.
 """
 
 from __future__ import annotations

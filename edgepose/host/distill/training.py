@@ -1,10 +1,7 @@
-"""The loop: batches in, checkpoints and figures out, from wherever it was stopped.
+"""The loop: batches in, checkpoints, log and figures out, from wherever it was stopped.
 
-The log of a run: one JSON object a line, flushed, so that it can be watched.
-
-The learning rate over a run: a warm-up, then half a cosine down to almost nothing.
-
-The student on labelled pictures, by the same pipeline and scoring as ``edgepose evaluate``.
+The rate warms up, then follows half a cosine. The student is measured by the pipeline and the scoring of
+``edgepose evaluate``.
 """
 
 from __future__ import annotations

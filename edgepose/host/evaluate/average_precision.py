@@ -1,16 +1,14 @@
-"""Average precision and recall from matches, for one set of pictures or a thousand resamples at once.
+"""Average precision and recall for persons, by COCO's rules, for one set of images or a thousand resamples.
 
-AP is the mean of the interpolated precision at 101 recall levels (cocoeval.py, ``accumulate``). A resample
-draws pictures with replacement, which only changes how often each picture counts; so the order of the
-detections is sorted once and a resample is a vector of weights. Drawing a picture twice repeats its
-detections, which adds points to the curve but none above its envelope: the result is the same.
+Matching follows cocoeval.py (``computeOks``, ``evaluateImg``): at each OKS threshold the detections choose,
+best score first, the free person with the highest OKS. Groups that nobody took apart and persons without a
+labelled keypoint are *ignored*: who matches one of them is neither right nor wrong. A person may be taken
+once, a group as often as needed.
 
-Which detection is which labelled person, by COCO's rules for keypoints.
-
-The rules are those of cocoeval.py (``computeOks``, ``evaluateImg``): at each OKS threshold the detections
-choose, best score first, the free person with the highest OKS. Groups that nobody took apart and persons
-without a labelled keypoint are *ignored*: who matches one of them is neither right nor wrong. A person may
-be taken once, a group as often as needed.
+AP is the mean of the interpolated precision at 101 recall levels (``accumulate``). A resample draws images
+with replacement, which only changes how often each counts; so the order of the detections is sorted once and
+a resample is a vector of weights. Drawing an image twice adds points to the curve but none above its
+envelope: the result is the same.
 """
 
 from __future__ import annotations

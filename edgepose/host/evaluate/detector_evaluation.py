@@ -1,7 +1,4 @@
-"""Evaluates a person detector on labelled pictures, and on pictures without a person.
-
-How good a person detector's boxes are: COCO's average precision, recall, false persons.
-"""
+"""Evaluates a person detector's boxes by COCO's rules, and its false persons where there are none."""
 
 from __future__ import annotations
 

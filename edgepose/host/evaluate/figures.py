@@ -1,9 +1,7 @@
-"""Reads figures, intervals and paired differences off the score tables.
+"""Figures off the score tables, with 95 % percentile intervals and paired differences.
 
-How sure a figure is: 95 % percentile intervals over pictures drawn with replacement.
-
-Pictures are drawn, not persons, because persons of one picture are not independent. Two models are compared
-on the same draws, which makes the interval of their difference much tighter than those of the two figures.
+Images are drawn with replacement, not persons, because persons of one image are not independent. Two models
+are compared on the same draws, which makes the interval of their difference much tighter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """From predictions and labels to tables from which every figure and interval is read.
 
-Percentage of correct keypoints, and the OKS of single keypoints.
-
 PCK@0.2 counts a labelled keypoint as correct when its prediction is at most 0.2 reference lengths away. The
 reference is the torso, left shoulder to right hip (Sapp & Taskar 2013, "MODEC"), where the skeleton has both
 and both are labelled, and the longer side of the person's box elsewhere. A person whom no detection resembles

@@ -1,7 +1,4 @@
-"""A figure's body: rounded cones of skin and cloth around a pose.
-
-A head: face, ears, hair, hat, glasses.
-"""
+"""A figure's body and head: rounded cones of skin, cloth and hair around a pose."""
 
 from __future__ import annotations
 

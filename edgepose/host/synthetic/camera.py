@@ -1,7 +1,4 @@
-"""A pinhole camera: where points of the world fall in the picture.
-
-From light to a photograph: lens blur, shake, exposure, vignette, noise.
-"""
+"""A pinhole camera, and what makes its light a photograph: blur, shake, exposure, vignette, noise."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """One depth buffer for everything: the nearest surface wins, and is lit once, at the end.
 
-Where rays meet solids, exactly.
-
 A rounded cone is the union of the balls between its ends. With q the vector from its first end to a
 point, m from end to end, r the radii and g = r0 - r1, the ball at t touches the point where
 F(t) = (q - t m)^2 - (r0 - t g)^2 = 0; the hull of all balls is where dF/dt = 0 too. Eliminating t gives

@@ -1,7 +1,4 @@
-"""A clip of persons who do not exist, with the truth of every frame.
-
-Persons who move: walking across the picture, turning, squatting, waving, smoothly and without end.
-"""
+"""A clip of generated persons who walk, turn, squat and wave, with the truth of every frame."""
 
 from __future__ import annotations
 

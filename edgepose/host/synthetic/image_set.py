@@ -1,7 +1,4 @@
-"""Writes a data folder of persons who do not exist: pictures, exact COCO labels, manifest.
-
-Writes pictures, a clip, or both into a folder, and reports what came out.
-"""
+"""Writes a folder of generated persons, images or a clip: exact COCO labels, manifest, report."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What figures do, as ranges of joint angles, from standing to acrobatics.
-
-Draws what figures do.
-"""
+"""What figures do, as ranges of joint angles, from standing to acrobatics."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
-"""From joint angles to points and frames in space.
+"""The joints of a figure, how far each goes, and from their angles to points and frames in space.
 
 Lengths are shares of the body's height, after the segment table of Drillis and Contini (1966) as printed
 in Winter, "Biomechanics and Motor Control of Human Movement". A body's own space: x to its left, y up,
 z forward, origin between the hips.
-
-The joints of a figure, how far each of them goes, and postures as vectors of their angles.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Draws figures in their surroundings and says what is true about them.
-
-What is true about persons in a picture: from the camera's geometry and from the depth buffer.
-
-A picture with everything that is true about the persons in it.
-"""
+"""Draws figures in their surroundings, and what is true about them: from camera and depth buffer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How difficult pictures are, and the light they are taken in.
-
-What figures wear.
-"""
+"""How difficult images are, the light they are taken in, and what figures wear."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Patterns of walls and floors, as functions of a place on them.
-
-What pictures are made of: rounded cones and boxes in space, with colour and pattern.
-"""
+"""What scenes are made of: rounded cones and boxes in space, with colours and patterns."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Rooms and landscapes behind the persons, seen by the scene's camera.
-
-Things beside, behind and in front of persons.
-"""
+"""Rooms and landscapes around the persons, and the things beside, behind and in front of them."""
 
 from __future__ import annotations
 

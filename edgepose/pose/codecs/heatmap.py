@@ -1,6 +1,4 @@
-"""One heatmap per keypoint.
-
-Distribution-aware decoding (DARK).
+"""One heatmap per keypoint, with distribution-aware decoding (DARK).
 
 Zhang et al., CVPR 2020, "Distribution-Aware Coordinate Representation for Human Pose Estimation",
 sections 3.2 and 3.3. The heatmap is smoothed, its logarithm is expanded around the highest cell to

@@ -1,6 +1,4 @@
-"""How pictures and persons spread over the bins, and how even that is.
-
-Which bin a picture or a person falls into; an empty answer where it cannot be told.
+"""How images and persons spread over the bins; one of which it cannot be told falls into none.
 
 ==============  ============  =====================================================================
 group           unit          bins

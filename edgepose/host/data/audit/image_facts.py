@@ -1,13 +1,11 @@
-"""What can be told from one picture alone.
+"""What can be told from one image alone, and a short code that outlives saving, rescaling and brightening.
 
-Sharpness is the variance of the Laplacian (Pech-Pacheco et al. 2000). It depends on the size of the picture,
+Sharpness is the variance of the Laplacian (Pech-Pacheco et al. 2000). It depends on the size of the image,
 so it is measured at one scale: the longer side is brought to 320 pixels first.
 
-A short code that stays nearly the same when a picture is resaved, rescaled or brightened.
-
-The DCT hash ("pHash") of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions"
-(2010), section 3.2.1: the lowest 8 x 8 frequencies of the 32 x 32 grey picture, one bit each for above the
-median. The constant term is left out, so that brightness alone changes nothing: 63 bits.
+The code is the DCT hash ("pHash") of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash
+Functions" (2010), section 3.2.1: the lowest 8 x 8 frequencies of the 32 x 32 grey image, one bit each for
+above the median. The constant term is left out, so that brightness alone changes nothing: 63 bits.
 """
 
 from __future__ import annotations

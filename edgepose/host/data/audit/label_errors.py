@@ -1,13 +1,9 @@
-"""All checks of labels, ranked for a look.
-
-Labels that contradict themselves or their picture: no model needed.
+"""Labels that contradict themselves or their image, ranked for a look: no model needed.
 
 Body proportions are those of Drillis and Contini (1966) as printed in D. A. Winter, "Biomechanics and Motor
 Control of Human Movement", figure 4.1: segment lengths as shares of the stature.
 
-Left and right swapped in a label, told from the label alone.
-
-Three contradictions, the surest decides:
+Left and right are called swapped by one of three contradictions, the surest first:
 
 * the face looks at the camera (both eyes and the nose visible), and the left eye, or the left shoulder,
   stands on the side where the right one must be;

@@ -1,12 +1,7 @@
-"""What a model tells about pictures: preprocessing, stability of ranges, poses.
+"""What a model tells about images: preprocessing, who is in them, stability of its ranges.
 
-Persons as a model sees them, where nobody labelled any.
-
-Do two random halves of the pictures give the same activation ranges?
-
-Where they do not, the ranges hang on which pictures were drawn, and so does the quantized model.
-
-What a user asks an audit for.
+Where two random halves of the images give other ranges, those hang on which images were drawn, and so does
+the quantized model.
 """
 
 from __future__ import annotations

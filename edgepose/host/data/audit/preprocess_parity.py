@@ -1,9 +1,7 @@
-"""The device's preprocessing on these very pictures against the oracle, and what reaches the model.
+"""The device's preprocessing on these very images against an oracle of what the model's input must hold.
 
-What a model's input must hold, computed again from the written conventions and nothing else.
-
-This is the oracle of the parity check, so it shares no line with ``pose.transform`` or
-``inference.preprocess``: plain bilinear sampling in float64, written down from the description of the spec.
+The oracle shares no line with ``pose.transform`` or ``runtime.preprocess``: plain bilinear sampling in
+float64, written down from the description of the spec.
 
 * ``crop``: the box grown to the input's aspect, times ``box_scale`` about its centre; input pixel u shows
   image position ``x0 + u * w / W``; outside lies ``pad_value``.

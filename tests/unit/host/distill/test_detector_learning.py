@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgepose.errors import ConfigError
-from edgepose.host.distill.detector.batches import (
+from edgepose.host.distill.detector_batches import (
     BOX_WEIGHT,
     HEAT,
     HEAT_WEIGHT,
@@ -17,7 +17,7 @@ from edgepose.host.distill.detector.batches import (
     random_view,
     visible_boxes,
 )
-from edgepose.host.distill.detector.images import DETECTORS, collect_pictures, open_pictures
+from edgepose.host.distill.detector_images import DETECTORS, collect_pictures, open_pictures
 from edgepose.host.distill.persons import ImageSource
 from edgepose.pose.codecs.center import CenterCodec
 
@@ -92,7 +92,7 @@ def test_a_view_moves_boxes_as_it_moves_the_picture(seed: int, tmp_path: Path) -
     """A bright block is found again exactly where its box says."""
     import cv2
 
-    from edgepose.host.distill.detector.images import TeachingPicture, TeachingPictures
+    from edgepose.host.distill.detector_images import TeachingPicture, TeachingPictures
 
     image = np.zeros((300, 400, 3), np.uint8)
     box = np.array([[150.0, 100.0, 230.0, 220.0]])
@@ -140,7 +140,7 @@ def test_a_person_inside_a_group_still_counts_at_its_own_cell() -> None:
 
 
 def test_the_loss_is_least_at_the_target_and_deaf_to_what_is_unsure() -> None:
-    from edgepose.host.distill.detector.loss import center_loss
+    from edgepose.host.distill.detector_batches import center_loss
 
     boxes = np.array([[10.0, 10, 60, 110], [100, 40, 130, 100]])
     target = packed_target(boxes, np.array([[150.0, 0, 192, 60]]), CODEC, DESIGN.map_wh)

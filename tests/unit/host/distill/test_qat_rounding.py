@@ -23,7 +23,7 @@ def oracle(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 @pytest.mark.parametrize(("low", "high"), RANGES)
 def test_activations_are_rounded_as_the_oracle_rounds_them(low: float, high: float) -> None:
-    from edgepose.host.distill.qat.rounded_student import rounded_activations
+    from edgepose.host.distill.rounded_student import rounded_activations
 
     rng = np.random.default_rng(0)
     values = rng.uniform(1.5 * min(low, 0) - 0.1, 1.5 * max(high, 0) + 0.1, 4000).astype(np.float32)
@@ -40,7 +40,7 @@ def test_activations_are_rounded_as_the_oracle_rounds_them(low: float, high: flo
 
 
 def test_kernels_have_one_symmetric_grid_for_each_output_channel() -> None:
-    from edgepose.host.distill.qat.rounded_student import rounded_kernel
+    from edgepose.host.distill.rounded_student import rounded_kernel
 
     rng = np.random.default_rng(1)
     kernel = (rng.normal(size=(3, 3, 5, 7)) * np.geomspace(1e-3, 10, 7)).astype(np.float32)
@@ -58,7 +58,7 @@ def test_kernels_have_one_symmetric_grid_for_each_output_channel() -> None:
 def test_gradients_pass_inside_the_range_and_nowhere_else() -> None:
     import tensorflow as tf
 
-    from edgepose.host.distill.qat.rounded_student import rounded_activations, rounded_kernel
+    from edgepose.host.distill.rounded_student import rounded_activations, rounded_kernel
 
     values = tf.Variable(np.array([-2.0, -1.01, -0.99, 0.0, 0.3, 2.9, 3.1, 50.0], np.float32))
     factors = np.arange(1, 9, dtype=np.float32)

@@ -6,9 +6,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from edgepose.host.distill.batches import BatchSettings, BatchSource, sampling_chances
+from edgepose.host.distill.batches import (
+    BatchSettings,
+    BatchSource,
+    TargetSettings,
+    blend,
+    label_trust,
+    sampling_chances,
+)
 from edgepose.host.distill.students import STUDENT_SKELETON
-from edgepose.host.distill.targets import TargetSettings, blend, label_trust
 from edgepose.host.distill.training import learning_rate
 from tests.support.distill_samples import TINY, sample_cache
 

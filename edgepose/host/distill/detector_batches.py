@@ -1,7 +1,4 @@
-"""Batches of whole pictures as a function of (seed, step).
-
-What the detector student should answer in one view.
-"""
+"""Batches of whole images for the detector student, what it should answer in them, and how wrong it is."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ from numpy.typing import NDArray
 
 from edgepose.host.distill.augmentation import AugmentationSettings, recolour
 from edgepose.host.distill.batches import Batch, made_ahead, sampling_chances
-from edgepose.host.distill.detector.images import PAD_VALUE, PictureCache, TeachingPictures
+from edgepose.host.distill.detector_images import PAD_VALUE, PictureCache, TeachingPictures
 from edgepose.host.distill.students import StudentDesign
-from edgepose.pose.codecs.center import CenterCodec
+from edgepose.pose.codecs.center import LOGIT_SCALE, CenterCodec
 
 # Columns of a packed target, one row a cell.
 HEAT, HEAT_WEIGHT, BOX_WEIGHT, BOX = 0, 1, 2, slice(3, 7)
@@ -184,3 +181,37 @@ def visible_boxes(boxes_input_px: Boxes, input_wh: tuple[int, int]) -> tuple[Box
     seen = sides.prod(axis=1)
     enough = (seen >= _LEAST_SEEN * area) & (sides.min(axis=1, initial=np.inf) >= _SMALLEST_PX)
     return inside[enough], inside[~enough & (seen > 0)]
+
+
+# CornerNet's penalty-reduced focal loss (Law and Deng 2018, alpha 2, beta 4), as CenterNet uses it.
+_FOCUS = 2.0
+_SPARED = 4.0
+_BOX_SHARE = 2.0
+_TINY = 1e-6
+
+
+def center_loss(packed: Any, maps: Any) -> Any:
+    """How wrong centres and boxes are, a person.
+
+    Args:
+        packed: (N, h * w, 7) from ``packed_target``.
+        maps: (N, h, w, 5) of the student.
+
+    Returns:
+        A scalar.
+    """
+    from keras import ops
+
+    answers = ops.reshape(ops.cast(maps, "float32"), (ops.shape(packed)[0], ops.shape(packed)[1], 5))
+    logits = LOGIT_SCALE * answers[..., 0]
+    chance = ops.sigmoid(logits)
+    heat, counts = packed[..., HEAT], packed[..., HEAT_WEIGHT]
+    here = ops.cast(heat >= 1.0 - _TINY, "float32")
+    # log(sigmoid) by softplus stays finite however sure the student is.
+    found = here * ops.power(1.0 - chance, _FOCUS) * ops.softplus(-logits)
+    others = (1.0 - here) * ops.power(1.0 - heat, _SPARED)
+    imagined = others * ops.power(chance, _FOCUS) * ops.softplus(logits)
+    apart = ops.sum(ops.abs(answers[..., 1:] - packed[..., BOX]), axis=-1)
+    persons = ops.maximum(ops.sum(here), 1.0)
+    boxes = ops.sum(packed[..., BOX_WEIGHT] * apart) / ops.maximum(ops.sum(packed[..., BOX_WEIGHT]), 1.0)
+    return ops.sum(counts * (found + imagined)) / persons + _BOX_SHARE * boxes

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 
 from edgepose.host.data.coco import CocoDataset, read_coco
-from edgepose.host.distill.detector.batches import DetectorBatches
-from edgepose.host.distill.detector.images import (
+from edgepose.host.distill.detector_batches import DetectorBatches
+from edgepose.host.distill.detector_images import (
     DETECTORS,
     TeachingPictures,
     collect_pictures,
@@ -110,7 +110,7 @@ def distil_detector(
     require_keras()
     cv2.setNumThreads(1)
     prepared = _prepare(request, observers)
-    from edgepose.host.distill.detector.loss import center_loss
+    from edgepose.host.distill.detector_batches import center_loss
     from edgepose.host.distill.export import export_student
     from edgepose.host.distill.students import build_student
     from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend

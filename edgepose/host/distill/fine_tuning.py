@@ -1,8 +1,6 @@
 """Quantization-aware fine-tuning from end to end: fold, learn, write the int8 file, measure.
 
 One process does it, also where several trained: it is a small part of the work.
-
-The same figures of the float student, the rounded one in training's framework, and the int8 files.
 """
 
 from __future__ import annotations
@@ -23,8 +21,7 @@ from edgepose.host.data.coco import CocoDataset
 from edgepose.host.distill.batches import BatchSource
 from edgepose.host.distill.folded_network import FoldedNetwork, fold, moved_input
 from edgepose.host.distill.keras_backend import KerasBackend
-from edgepose.host.distill.qat.int8_file import int8_bytes
-from edgepose.host.distill.qat.rounded_student import rounded_student, steps_of
+from edgepose.host.distill.rounded_student import int8_bytes, rounded_student, steps_of
 from edgepose.host.distill.students import INPUT_OFFSET, StudentDesign
 from edgepose.host.distill.trainer import OptimizerSettings, Trainer
 from edgepose.host.distill.training import (

@@ -1,8 +1,7 @@
-"""Which pictures teach a detector, and where persons are in them: labels and a teacher, joined.
+"""The detector students, the images that teach them, and where persons are in those: labels and a teacher.
 
-All pictures, small, in one mapped file: an epoch reads no JPEG.
-
-The detector students: the pose students' network with maps at stride 8, five channels.
+All images lie small in one mapped file, so that an epoch reads no JPEG. The network is the pose students',
+with maps at stride 8 and five channels.
 """
 
 from __future__ import annotations
