@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from edgepose.host.convert.conversion import ConversionRequest, convert_model, finish_tflite
-from edgepose.host.convert.parity import match_outputs, run_on_pictures
+from edgepose.host.convert.parity import match_outputs, run_on_images
 from edgepose.host.convert.routes import by_onnx2tf, fixed_onnx
 from edgepose.host.data.calibration_set import CalibrationSet, RepresentativeInputs, calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
@@ -75,8 +75,8 @@ def convert_by_onnx2tf(source: Path, spec_file: Path, output: Path) -> Made:
         child = open_backend(draft)
         changed = msgspec.structs.replace(artifact.spec.input, layout=_layout(child.input.shape))
         spec = msgspec.structs.replace(artifact.spec, input=changed)
-        parent_outputs = run_on_pictures(open_backend(fixed), artifact.spec.input)
-        matched = match_outputs(parent_outputs, run_on_pictures(child, spec.input))
+        parent_outputs = run_on_images(open_backend(fixed), artifact.spec.input)
+        matched = match_outputs(parent_outputs, run_on_images(child, spec.input))
         names = {theirs: ours for ours, (theirs, _) in matched.items()}
         write_whole(output, [finish_tflite(draft.read_bytes(), route.input_name, names)])
     write_metadata(output, {SPEC_METADATA_KEY: spec_to_json(spec)})

@@ -24,6 +24,8 @@ _IN_WHEEL = (
     "edgepose/_data/builtin_models/manifest.json",
     "edgepose/_data/builtin_models/LICENSE-WEIGHTS.md",
     "edgepose/_data/device_profiles/raspberrypi5.toml",
+    "edgepose/_data/golden_frames/frames.json",
+    "edgepose/_data/golden_frames/figures.webp",
     "edgepose/_data/model_specs/tinypose_256x192.toml",
     "edgepose/_data/requirements/device/aarch64-3.11.txt",
 )

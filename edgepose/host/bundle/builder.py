@@ -24,7 +24,7 @@ from edgepose.host.deploy.device_lock import locks_of
 from edgepose.host.models.golden import (
     DEFAULT_TOLERANCE_OKS,
     GOLDEN_FRAMES,
-    GoldenPicture,
+    GoldenImage,
     choose_golden,
     detect_golden,
     golden_from_parent,
@@ -187,7 +187,7 @@ def _with_sbom(
     return msgspec.structs.replace(manifest, files=files), contents
 
 
-def golden_pictures(model: AdmittedModel) -> dict[str, GoldenPicture]:
+def golden_pictures(model: AdmittedModel) -> dict[str, GoldenImage]:
     """The golden pictures of a bundle: path inside it to picture.
 
     The expected poses come from the float parent through the model's lineage; a model that edgepose did
@@ -217,7 +217,7 @@ def golden_pictures(model: AdmittedModel) -> dict[str, GoldenPicture]:
     return {f"golden/{index}.png": picture for index, picture in enumerate(chosen)}
 
 
-def _golden_set(pictures: dict[str, GoldenPicture], detector: AdmittedModel | None) -> GoldenSet:
+def _golden_set(pictures: dict[str, GoldenImage], detector: AdmittedModel | None) -> GoldenSet:
     frames = [
         GoldenFrame(file=file, **msgspec.structs.asdict(picture.pose)) for file, picture in pictures.items()
     ]
@@ -257,7 +257,7 @@ def _listed(path: str, content: bytes) -> BundledFile:
     return BundledFile(path=path, sha256=sha256_of_bytes(content), size_bytes=len(content))
 
 
-def _png(picture: GoldenPicture) -> bytes:
+def _png(picture: GoldenImage) -> bytes:
     """The picture without loss; OpenCV writes PNG without a date."""
     written, data = cv2.imencode(".png", cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR))
     if not written:

@@ -17,11 +17,11 @@ import numpy as np
 
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.convert.parity import (
-    PICTURES,
     Outputs,
+    compared_images,
     match_outputs,
     refuse_non_finite_outputs,
-    run_on_pictures,
+    run_on_images,
     stored_inputs,
 )
 from edgepose.host.convert.routes import (
@@ -175,7 +175,7 @@ def convert_model(request: ConversionRequest) -> ConversionResult:
         route_note=result.note,
         model=inspect_model(request.output),
         parity=parity,
-        pictures=PICTURES,
+        pictures=len(compared_images()),
         seconds=(time.monotonic_ns() - start_ns) / 1e9,
     )
     return ConversionResult(open_artifact(request.output), record)
@@ -200,7 +200,7 @@ def _by_the_first_good_route(request: ConversionRequest, draft: Path) -> _Proven
         return result, *_finish(source, result, draft)
     fixed = fixed_onnx(source, draft)
     # A parent that cannot run, or gives NaN, is no reason to try another route.
-    refuse_non_finite_outputs(run_on_pictures(LockedBackend(fixed), source.spec.input))
+    refuse_non_finite_outputs(run_on_images(LockedBackend(fixed), source.spec.input))
     try:
         result = directly(source, fixed, draft)
         return result, *_finish(source, result, draft)
@@ -217,7 +217,7 @@ def _finish(
     """Compares, then gives the converted file its parent's names."""
     backend = open_backend(draft)
     spec = _spec_of_child(source, backend.input.shape)
-    child = run_on_pictures(backend, spec.input)
+    child = run_on_images(backend, spec.input)
     matched = match_outputs(result.parent_outputs or _parent_outputs(source, result), child)
     if result.unfinished:
         names = {theirs: ours for ours, (theirs, _) in matched.items()}
@@ -227,7 +227,7 @@ def _finish(
 
 
 def _parent_outputs(source: ModelArtifact, result: RouteResult) -> Outputs:
-    return run_on_pictures(LockedBackend(result.parent_file or source.path), source.spec.input)
+    return run_on_images(LockedBackend(result.parent_file or source.path), source.spec.input)
 
 
 def _spec_of_child(source: ModelArtifact, shape: tuple[int, ...]) -> ModelSpec:

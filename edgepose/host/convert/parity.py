@@ -3,7 +3,7 @@
 A converter that ends without an error proves nothing: one well-known route gives a SimCC head whose output
 has correlation 0.17 with its parent and looks entirely healthy.
 
-The pictures on which parent and converted model are compared: drawn figures, nobody's.
+They are compared on drawn figures of persons who do not exist.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
 from edgepose.host.models.artifact import ModelArtifact
-from edgepose.host.synthetic.composition import draw_scene
+from edgepose.host.models.drawn_frames import drawn_frames
 from edgepose.pose.transform import ImageTransform
 from edgepose.records.lineage import OutputParity
 from edgepose.records.model_spec import InputSpec
@@ -140,14 +140,10 @@ def _refuse_damage(parity: OutputParity) -> None:
         )
 
 
-PICTURES = 4
-_FIRST_SEED = 4000
-
-
-def comparison_pictures() -> list[tuple[Image, NDArray[np.float64]]]:
-    """Pictures with the box (4,) of their figure."""
-    scenes = [draw_scene(_FIRST_SEED + index, (256, 320)) for index in range(PICTURES)]
-    return [(scene.image, np.asarray(scene.boxes_xyxy_px[0], np.float64)) for scene in scenes]
+def compared_images() -> list[tuple[Image, NDArray[np.float64]]]:
+    """Images with the box (4,) of their figure."""
+    frames = drawn_frames("compared").values()
+    return [(frame.image, np.asarray(frame.entry.box_xyxy_px, np.float64)) for frame in frames]
 
 
 def stored_inputs(source: ModelArtifact) -> NDArray[np.float32]:
@@ -155,13 +151,14 @@ def stored_inputs(source: ModelArtifact) -> NDArray[np.float32]:
     spec = source.spec.input
     tensor = TensorInfo(spec.name or "input", expected_shape(spec), np.dtype(np.float32))
     preprocessor = Preprocessor(spec, tensor)
-    values = np.empty((PICTURES, *tensor.shape), np.float32)
-    for index, (image, box) in enumerate(comparison_pictures()):
+    images = compared_images()
+    values = np.empty((len(images), *tensor.shape), np.float32)
+    for index, (image, box) in enumerate(images):
         preprocessor.write(image, preprocessor.transform_for(image, box), values[index])
     return values[:, 0]
 
 
-def run_on_pictures(backend: Backend, spec: InputSpec) -> dict[str, NDArray[np.float32]]:
+def run_on_images(backend: Backend, spec: InputSpec) -> dict[str, NDArray[np.float32]]:
     """Runs a loaded model on the pictures; output name to real values (N, ...).
 
     Raises:
@@ -169,7 +166,7 @@ def run_on_pictures(backend: Backend, spec: InputSpec) -> dict[str, NDArray[np.f
     """
     preprocessor = Preprocessor(spec, backend.input)
     collected: dict[str, list[NDArray[np.float32]]] = {info.name: [] for info in backend.outputs}
-    for image, box in comparison_pictures():
+    for image, box in compared_images():
         _load(backend, preprocessor, image, preprocessor.transform_for(image, box))
         backend.invoke()
         for info, values in zip(backend.outputs, backend.read_outputs(), strict=True):

@@ -1,29 +1,22 @@
-"""Golden poses: what the float parent sees in generated pictures, as the proof that a copy still works.
+"""Golden poses: what the float parent sees in drawn frames, as the proof that a copy still works.
 
-The parent's poses are recorded when a model is converted or quantized and travel in its lineage; a
-bundle takes the pictures on which the shipped model agrees best. The pictures are drawn, so no
-person's picture is on any device.
-
-What the shipped person detector finds in golden pictures.
-
-Pictures of coloured patches, for models that are made for something else than human figures.
+The parent's poses are recorded when a model is converted or quantized and travel in its lineage; a bundle
+takes the frames on which the shipped model agrees best. No person's image is on any device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.synthetic.composition import draw_scene
-from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_between
+from edgepose.host.models.drawn_frames import DrawnFrame, drawn_frames
+from edgepose.pose.similarity import oks_between
 from edgepose.records.bundle_manifest import GoldenDetection
 from edgepose.records.lineage import GoldenPose, Lineage
 from edgepose.records.model_spec import ModelSpec
@@ -31,33 +24,7 @@ from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD, estimate_in_bo
 from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PersonDetector, PosePipeline
 from edgepose.runtime.preprocess import Image
-from edgepose.trust.digests import sha256_of_bytes
 
-_PATCHES = 40
-
-
-def draw_patches(seed: int, size_wh: tuple[int, int]) -> Image:
-    """Draws soft ellipses of strong colours on a dark ground; the same arguments give the same bytes.
-
-    Args:
-        seed: Chooses positions, sizes and colours.
-        size_wh: Picture width and height in pixels.
-
-    Returns:
-        uint8 (H, W, 3), RGB.
-    """
-    rng = np.random.default_rng(seed)
-    width, height = size_wh
-    canvas = np.full((height, width, 3), 24, np.uint8)
-    for _ in range(_PATCHES):
-        centre = (int(rng.integers(width)), int(rng.integers(height)))
-        axes = (int(rng.integers(5, 20)), int(rng.integers(5, 20)))
-        color = [int(value) for value in rng.integers(0, 256, 3)]
-        cv2.ellipse(canvas, centre, axes, float(rng.uniform(0, 180)), 0, 360, color, cv2.FILLED, cv2.LINE_AA)
-    return np.asarray(cv2.GaussianBlur(canvas, (5, 5), 0), dtype=np.uint8)
-
-
-GOLDEN_SIZE_WH = (192, 256)
 DEFAULT_TOLERANCE_OKS = 0.85
 GOLDEN_FRAMES = 4
 # Two poses that both lie within OKS 0.85 of a third are nearer to each other than this, in the middle of
@@ -67,17 +34,14 @@ _DIFFERENT_OKS = 0.5
 # no good.
 _BUILD_MARGIN_OKS = 0.02
 _STABLE_OKS = 0.95
-_FIRST_SEED = 7000
 # Seeds from here on draw patches, those below figures.
 _FIRST_PATCH_SEED = 9000
-# Pictures looked at for each one wanted.
-_TRIED_PER_FRAME = 3
 _DEFAULT_CANDIDATES = 12
 
 
 @dataclass(frozen=True)
-class GoldenPicture:
-    """A golden pose with its picture.
+class GoldenImage:
+    """A golden pose with its frame.
 
     Attributes:
         pose: What the float parent sees.
@@ -88,15 +52,6 @@ class GoldenPicture:
     pose: GoldenPose
     image: Image
     agreement_oks: float
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """A generated picture with the box and the area that stand for its person."""
-
-    image: Image
-    box_xyxy_px: tuple[float, float, float, float]
-    area_px2: float
 
 
 def golden_for_child(parent: Path, spec: ModelSpec, lineage: Lineage | None) -> tuple[GoldenPose, ...]:
@@ -119,9 +74,9 @@ def golden_for_child(parent: Path, spec: ModelSpec, lineage: Lineage | None) -> 
 
 
 def golden_from_parent(pipeline: PosePipeline, count: int = _DEFAULT_CANDIDATES) -> tuple[GoldenPose, ...]:
-    """Records a float model's poses on generated pictures, the most confident first.
+    """Records a float model's poses on drawn frames, the most confident first.
 
-    Pictures on which the model is unsure of itself are left out: those where a little more light and
+    Frames on which the model is unsure of itself are left out: those where a little more light and
     noise move its pose.
 
     Args:
@@ -131,10 +86,9 @@ def golden_from_parent(pipeline: PosePipeline, count: int = _DEFAULT_CANDIDATES)
     Raises:
         ModelError: The model failed.
     """
-    tried = _TRIED_PER_FRAME * count
-    figures = _stable_poses(pipeline, range(_FIRST_SEED, _FIRST_SEED + tried))
+    figures = _stable_poses(pipeline, drawn_frames("figures").values())
     # A third comes from patches: a model of something else than people sees nothing in figures.
-    patches = _stable_poses(pipeline, range(_FIRST_PATCH_SEED, _FIRST_PATCH_SEED + tried))
+    patches = _stable_poses(pipeline, drawn_frames("patches").values())
     most_figures = max(count - count // 3, count - len(patches))
     kept = figures[:most_figures]
     return tuple(sorted((*kept, *patches[: count - len(kept)]), key=_doubt))
@@ -145,8 +99,8 @@ def choose_golden(
     candidates: tuple[GoldenPose, ...],
     tolerance_oks: float = DEFAULT_TOLERANCE_OKS,
     count: int = GOLDEN_FRAMES,
-) -> tuple[GoldenPicture, ...]:
-    """Picks the pictures on which the shipped model agrees best with its float parent.
+) -> tuple[GoldenImage, ...]:
+    """Picks the frames on which the shipped model agrees best with its float parent.
 
     Args:
         shipped: The model that goes to the device, opened with ``GOLDEN_SCORE_THRESHOLD``.
@@ -157,62 +111,48 @@ def choose_golden(
     Raises:
         GateFailedError: The shipped model does not reproduce its float parent, or the poses are so alike
             that a model stuck on one pose would pass.
-        ConfigError: The pictures cannot be drawn again as they were.
+        ConfigError: The frames are not those that the poses were recorded on.
         ModelError: The model failed.
     """
-    pictures = [_judged(shipped, pose, golden_image(pose)) for pose in candidates]
-    # Figures come first: a person detector must find somebody in them too. Patches only fill up.
-    pictures.sort(key=lambda picture: (picture.pose.seed >= _FIRST_PATCH_SEED, -picture.agreement_oks))
+    images = [_judged(shipped, pose, golden_image(pose)) for pose in candidates]
+    # Figures come first: a person detector must find the person in them too. Patches only fill up.
+    images.sort(key=lambda image: (image.pose.seed >= _FIRST_PATCH_SEED, -image.agreement_oks))
     needed = min(1.0, tolerance_oks + _BUILD_MARGIN_OKS)
-    passing = [picture for picture in pictures if picture.agreement_oks >= needed]
+    passing = [image for image in images if image.agreement_oks >= needed]
     if len(passing) < count:
-        values = ", ".join(f"{picture.agreement_oks:.2f}" for picture in pictures) or "none"
+        values = ", ".join(f"{image.agreement_oks:.2f}" for image in images) or "none"
         raise GateFailedError(
             "The shipped model does not reproduce its float parent's poses on golden frames: "
-            f"{len(passing)} of {len(pictures)} reach OKS {needed:.2f}, expected {count} (found {values}).",
+            f"{len(passing)} of {len(images)} reach OKS {needed:.2f}, expected {count} (found {values}).",
             "Quantize again with more or better calibration images, or ship float16.",
         )
     return _with_different_poses(passing, count, shipped.spec.pose_skeleton.sigmas)
 
 
 def golden_image(pose: GoldenPose) -> Image:
-    """Draws the picture of a golden pose again.
+    """The frame of a golden pose.
 
     Raises:
-        ConfigError: It is not the same picture any more.
+        ConfigError: It is not the same frame any more.
     """
-    image = _drawn(pose.seed, (pose.width_px, pose.height_px)).image
-    if sha256_of_bytes(image.tobytes()) != pose.image_sha256:
+    frames = drawn_frames("patches" if pose.seed >= _FIRST_PATCH_SEED else "figures")
+    frame = frames.get(pose.seed)
+    if frame is None or frame.entry.sha256 != pose.image_sha256:
         raise ConfigError(
-            f"Golden picture {pose.seed} is drawn differently by this edgepose than by the one that made "
+            f"Golden frame {pose.seed} is drawn differently by this edgepose than by the one that made "
             "the model.",
             "Convert or quantize the model again with this version.",
         )
-    return image
+    return frame.image
 
 
-# A conversion looks at the same pictures more than once: parent, candidates, shipped model.
-@lru_cache(maxsize=2 * _TRIED_PER_FRAME * _DEFAULT_CANDIDATES)
-def _drawn(seed: int, size_wh: tuple[int, int]) -> _Drawn:
-    if seed >= _FIRST_PATCH_SEED:
-        image = draw_patches(seed, size_wh)
-        width, height = size_wh
-        drawn = _Drawn(image, (0.0, 0.0, float(width), float(height)), width * height * BOX_TO_MASK_AREA)
-    else:
-        scene = draw_scene(seed, size_wh)
-        x0, y0, x1, y1 = (float(value) for value in scene.boxes_xyxy_px[0])
-        drawn = _Drawn(scene.image, (x0, y0, x1, y1), float(scene.areas_px2[0]))
-    drawn.image.setflags(write=False)
-    return drawn
+def _judged(shipped: PosePipeline, pose: GoldenPose, image: Image) -> GoldenImage:
+    return GoldenImage(pose, image, golden_oks(shipped, image, pose))
 
 
-def _judged(shipped: PosePipeline, pose: GoldenPose, image: Image) -> GoldenPicture:
-    return GoldenPicture(pose, image, golden_oks(shipped, image, pose))
-
-
-def _stable_poses(pipeline: PosePipeline, seeds: Iterable[int]) -> list[GoldenPose]:
-    """Stable poses on generated pictures, the most confident first."""
-    found = [_stable_pose(pipeline, seed) for seed in seeds]
+def _stable_poses(pipeline: PosePipeline, frames: Iterable[DrawnFrame]) -> list[GoldenPose]:
+    """Stable poses on drawn frames, the most confident first."""
+    found = [_stable_pose(pipeline, frame) for frame in frames]
     stable = [pose for pose in found if pose is not None]
     return sorted(stable, key=_doubt)
 
@@ -221,23 +161,22 @@ def _doubt(pose: GoldenPose) -> float:
     return -sum(score for _, _, score in pose.keypoints)
 
 
-def _stable_pose(pipeline: PosePipeline, seed: int) -> GoldenPose | None:
-    drawn = _drawn(seed, GOLDEN_SIZE_WH)
-    pose = _best_pose(pipeline, drawn, seed)
+def _stable_pose(pipeline: PosePipeline, frame: DrawnFrame) -> GoldenPose | None:
+    seed, pose = frame.entry.seed, _best_pose(pipeline, frame)
     if pose is None:
         return None
     # Patches compete by colour alone, so that a change as strong as figures bear would turn any of them.
     change = 0.02 if seed >= _FIRST_PATCH_SEED else 0.06
-    changed = (_relit(drawn.image, 1 - change, 3, seed), _relit(drawn.image, 1 + change, -3, seed + 1))
+    changed = (_relit(frame.image, 1 - change, 3, seed), _relit(frame.image, 1 + change, -3, seed + 1))
     if min(golden_oks(pipeline, image, pose) for image in changed) < _STABLE_OKS:
         return None
     return pose
 
 
-def _best_pose(pipeline: PosePipeline, drawn: _Drawn, seed: int) -> GoldenPose | None:
-    """The best-scored pose in a picture, or None where nothing is found."""
-    box = drawn.box_xyxy_px if pipeline.spec.uses_person_boxes else None
-    poses = estimate_in_box(pipeline, drawn.image, box)
+def _best_pose(pipeline: PosePipeline, frame: DrawnFrame) -> GoldenPose | None:
+    """The best-scored pose in a frame, or None where nothing is found."""
+    box = frame.entry.box_xyxy_px if pipeline.spec.uses_person_boxes else None
+    poses = estimate_in_box(pipeline, frame.image, box)
     if len(poses) == 0:
         return None
     best = int(np.argmax(poses.scores))
@@ -245,12 +184,12 @@ def _best_pose(pipeline: PosePipeline, drawn: _Drawn, seed: int) -> GoldenPose |
     if not np.isfinite(rows).all():
         return None
     return GoldenPose(
-        seed=seed,
-        image_sha256=sha256_of_bytes(drawn.image.tobytes()),
-        width_px=drawn.image.shape[1],
-        height_px=drawn.image.shape[0],
+        seed=frame.entry.seed,
+        image_sha256=frame.entry.sha256,
+        width_px=frame.image.shape[1],
+        height_px=frame.image.shape[0],
         box_xyxy_px=box,
-        area_px2=drawn.area_px2,
+        area_px2=frame.entry.area_px2,
         keypoints=tuple((float(x), float(y), float(score)) for x, y, score in rows),
     )
 
@@ -261,10 +200,10 @@ def _relit(image: Image, gain: float, offset: float, seed: int) -> Image:
 
 
 def _with_different_poses(
-    passing: list[GoldenPicture], count: int, sigmas: NDArray[np.float64]
-) -> tuple[GoldenPicture, ...]:
+    passing: list[GoldenImage], count: int, sigmas: NDArray[np.float64]
+) -> tuple[GoldenImage, ...]:
     """The best ``count``, of which at least two poses differ so much that no fixed pose fits both."""
-    likeness = _likeness_matrix([picture.pose for picture in passing], sigmas)
+    likeness = _likeness_matrix([image.pose for image in passing], sigmas)
     best = list(range(count))
     if _differ(likeness, best):
         return tuple(passing[index] for index in best)
@@ -284,7 +223,7 @@ def _differ(likeness: NDArray[np.float64], chosen: list[int]) -> bool:
 
 
 def _likeness_matrix(poses: list[GoldenPose], sigmas: NDArray[np.float64]) -> NDArray[np.float64]:
-    """OKS of every pair (N, N) as the model sees them: relative to the crop or the picture."""
+    """OKS of every pair (N, N) as the model sees them: relative to the crop or the frame."""
     normal = [_relative_to_crop(pose) for pose in poses]
     area = float(np.mean([area for _, area in normal]))
     likeness = np.ones((len(poses), len(poses)))
@@ -295,7 +234,7 @@ def _likeness_matrix(poses: list[GoldenPose], sigmas: NDArray[np.float64]) -> ND
 
 
 def _relative_to_crop(pose: GoldenPose) -> tuple[NDArray[np.float64], float]:
-    """Keypoints (K, 2) and area in units of the crop's longer side (or the picture's)."""
+    """Keypoints (K, 2) and area in units of the crop's longer side (or the frame's)."""
     x0, y0, x1, y1 = pose.box_xyxy_px or (0, 0, pose.width_px, pose.height_px)
     side = max(x1 - x0, y1 - y0, 1.0)
     centre = np.array([x0 + x1, y0 + y1]) / 2
@@ -303,28 +242,26 @@ def _relative_to_crop(pose: GoldenPose) -> tuple[NDArray[np.float64], float]:
     return (points - centre) / side, pose.area_px2 / side**2
 
 
-def detect_golden(
-    detector: PersonDetector, pictures: dict[str, GoldenPicture]
-) -> tuple[GoldenDetection, ...]:
-    """Records the detector's best box in every golden picture in which it finds somebody.
+def detect_golden(detector: PersonDetector, images: dict[str, GoldenImage]) -> tuple[GoldenDetection, ...]:
+    """Records the detector's best box in every golden frame in which it finds a person.
 
     Args:
         detector: The detector that goes to the device, opened with ``GOLDEN_SCORE_THRESHOLD``.
-        pictures: Path inside the bundle to the picture.
+        images: Path inside the bundle to the frame.
 
     Raises:
-        GateFailedError: It finds nobody in any, so nothing could be checked on the device.
+        GateFailedError: It finds no person in any, so nothing could be checked on the device.
         ModelError: The detector failed.
     """
     found = []
-    for file, picture in pictures.items():
-        boxes, _ = detector.detect(picture.image)
+    for file, shown in images.items():
+        boxes, _ = detector.detect(shown.image)
         if len(boxes):
             x0, y0, x1, y1 = (float(value) for value in boxes[0])
             found.append(GoldenDetection(file=file, box_xyxy_px=(x0, y0, x1, y1)))
     if not found:
         raise GateFailedError(
-            f"The detector finds nobody in {len(pictures)} golden pictures, not even with the lowest score.",
+            f"The detector finds no person in {len(images)} golden frames, not even with the lowest score.",
             "Check the detector and its spec: edgepose run IMAGES --model MODEL --detector DETECTOR.",
         )
     return tuple(found)
