@@ -1,4 +1,4 @@
-"""Frames that were drawn once and travel with edgepose: a model sees the same bytes everywhere, and nothing is drawn.
+"""Frames that were drawn once and travel with edgepose: every model is shown the same bytes.
 
 ``golden_frames/draw.py`` draws them and checks that they are still what it draws.
 """
@@ -57,7 +57,7 @@ class DrawnFrame:
 
 @lru_cache(maxsize=3)
 def drawn_frames(name: FrameSet) -> dict[int, DrawnFrame]:
-    """The frames of a set by their seeds: ``figures`` and ``patches`` for golden poses, ``compared`` for parity.
+    """The frames of a set by their seeds: two sets for golden poses, ``compared`` for parity.
 
     Raises:
         ConfigError: The folder is missing or damaged: the installation is broken.
