@@ -58,13 +58,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used (PEP 562), so that the programs start at once."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgepose' has no attribute '{name}'")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+# A type checker is to notice a name that is not there.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Imports a public name when it is first used (PEP 562), so that the programs start at once."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'edgepose' has no attribute '{name}'")
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -158,7 +158,7 @@ def run(
     max_frames: int | None = None,
     detect_every: int | None = None,
     smoothing: bool | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Estimates poses on a video, a folder of images or a camera, frame by frame.
 
     A process of its own reads the source, locked in and watched: a camera that is unplugged comes back. Files

@@ -203,7 +203,7 @@ def test_leaving_the_loop_ends_the_run(clip: Path) -> None:
         break
     results = edgepose.run(clip)
     next(results)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert list(results) == []
 
 
