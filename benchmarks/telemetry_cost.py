@@ -33,6 +33,7 @@ import cv2
 from edgepose import __version__
 from edgepose.device.capture.file_sources import VideoSource
 from edgepose.device.capture.frame_source import Frame
+from edgepose.device.events import EventBus
 from edgepose.device.install.installed import read_status
 from edgepose.device.monitor.drift_sink import DriftChoice, DriftOptions, open_drift
 from edgepose.device.monitor.recorder import Recorder
@@ -111,7 +112,7 @@ class _Bench:
 
     def _drift_us(self, quiet: Callable[[str], None]) -> float:
         with ExitStack() as opened:
-            return self._fed(open_drift(DriftChoice(self._root), (), quiet, opened))
+            return self._fed(open_drift(DriftChoice(self._root), EventBus(), quiet, opened))
 
     def _run(self) -> float:
         """A frame's time in microseconds, of all threads."""

@@ -96,7 +96,8 @@ def benchmark_here(
     from edgepose.cli.output import progress_bar, say
     from edgepose.device.capture.supervised.supervisor import CaptureOptions
     from edgepose.device.run.benchmark import ModelBenchmark, benchmark_chosen
-    from edgepose.device.sandbox.lock import folders_of_outputs, live_lock
+    from edgepose.device.run.loop import live_lock
+    from edgepose.device.sandbox.lock import folders_of_outputs
     from edgepose.runtime.benchmark_rule import length_asked
 
     writable = folders_of_outputs([json_target])

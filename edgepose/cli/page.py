@@ -23,7 +23,7 @@ def command(path: Path, root: Path | None, port: int) -> None:
     The page is served on 127.0.0.1 alone; ssh -L carries it to another machine. Ends with Ctrl-C.
     """
     from edgepose.cli.output import say
-    from edgepose.device.live_page.following import show_page
+    from edgepose.device.monitor.drift_page import show_page
     from edgepose.device.stop_signal import stop_requests
 
     with stop_requests() as stop:

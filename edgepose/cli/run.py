@@ -109,11 +109,12 @@ def command(  # noqa: PLR0917 (one argument an option)
     # OpenCV and the runtime take longer to import than `--help` may.
     from edgepose.cli.output import progress_bar, say, write_report
     from edgepose.device.capture.supervised.supervisor import CaptureOptions
+    from edgepose.device.events import EventBus
     from edgepose.device.install.layout import make_var
     from edgepose.device.run.estimator_choice import EstimatorChoice
-    from edgepose.device.run.loop import RunRequest, run
+    from edgepose.device.run.loop import RunRequest, live_lock, run
     from edgepose.device.run.observers import ObserverChoice, drift_choice, open_observers, telemetry_root
-    from edgepose.device.sandbox.lock import folders_of_outputs, live_lock
+    from edgepose.device.sandbox.lock import folders_of_outputs
     from edgepose.device.stop_signal import stop_requests
 
     models = EstimatorChoice(model, spec_file, bundle, root, detector, detector_spec, threads)
@@ -128,10 +129,11 @@ def command(  # noqa: PLR0917 (one argument an option)
         *(make_var(root) for root in roots if root),
         *folders_of_outputs([output, render, json_target]),
     )
+    events = EventBus()
     with (
         stop_requests() as stop,
         progress_bar("frames") as progress,
-        open_observers(observers, say) as opened,
+        open_observers(observers, say, events) as opened,
     ):
         request = RunRequest(
             address,
@@ -144,6 +146,7 @@ def command(  # noqa: PLR0917 (one argument an option)
             smoothing=smoothing,
             lock=live_lock(address, say, unlocked=unlocked, writable=writable),
             capture=CaptureOptions(lock=not unlocked, say=say),
+            events=events,
         )
         summary = run(request, stop, progress)
     # With the poses on standard output, what is for people goes to the other channel.

@@ -1,45 +1,15 @@
-"""The one interface to frames: a file, a folder, a camera, or a process that watches over one.
-
-One picture from a source.
-
-What happened to a camera while it was watched.
-
-Memory for pictures that is used again as soon as nobody holds it any more.
-
-Where a source puts its pictures.
-"""
+"""The one interface to frames: a file, a folder, a camera, or a process that watches over one."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.records.record import Record
-
-CaptureEventKind = Literal["lost", "recovered", "frozen", "size_changed"]
-
-
-class CaptureEvent(Record, frozen=True, kw_only=True):
-    """Something that a live source went through.
-
-    Attributes:
-        kind: ``lost`` (no frames any more; it is being opened again), ``recovered`` (frames again),
-            ``frozen`` (the same picture again and again), ``size_changed``.
-        reason: In words.
-        outage_s: How long no frame came, for ``recovered``.
-    """
-
-    kind: CaptureEventKind
-    reason: str
-    outage_s: float | None = None
-
-    def describe(self) -> str:
-        """One line for people."""
-        return self.reason
+from edgepose.device.events import CaptureEvent
 
 
 @dataclass(frozen=True)

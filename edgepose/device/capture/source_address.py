@@ -76,6 +76,11 @@ class SourceAddress:
         """The camera's number, for ``camera``, ``csi`` and ``picamera2``."""
         return int(self._location)
 
+    @property
+    def met_in(self) -> tuple[Path, ...]:
+        """The folder in which a camera's unit is met again when it was started again: by named pipes."""
+        return (Path(self.location),) if self.kind == "shared" else ()
+
     def reveal(self) -> str:
         """The location with user name and password: for the camera and for files and pipes to it alone."""
         return self._location

@@ -17,12 +17,12 @@ from edgepose.device.install.layout import (
     default_preview_root,
     make_var,
     read_of_service,
+    read_record_of_service,
     service_may_write,
 )
 from edgepose.device.install.slot_files import VerifiedSlot, slot_signer, verify_files, verify_slot
 from edgepose.device.install.state_file import read_state
 from edgepose.device.install.transitions import DeviceState, SlotContent
-from edgepose.device.monitor.drift_files import DriftFiles
 from edgepose.device.units.service_unit import UNIT_NAME
 from edgepose.errors import ConfigError, EdgeposeError, TrustError
 from edgepose.records.bundle_manifest import SBOM_NAME, BundleManifest
@@ -191,7 +191,7 @@ def read_status(root: Path) -> StatusReport:
 
 
 def _drift(root: Path, model_sha256: str) -> DriftStatus | None:
-    status = DriftFiles(root).status()
+    status = read_record_of_service(Layout(root).drift / "status.json", DriftStatus)
     return status if status is not None and status.model_sha256 == model_sha256 else None
 
 

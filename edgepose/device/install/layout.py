@@ -24,10 +24,14 @@ import pwd
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from edgepose.errors import ConfigError
+from edgepose.errors import ConfigError, EdgeposeError
 from edgepose.records.device_status import SlotName
 from edgepose.records.files import is_temporary_of
+from edgepose.records.record import Record, from_json
+
+RecordType = TypeVar("RecordType", bound=Record)
 
 SLOTS: tuple[SlotName, SlotName] = ("a", "b")
 _STATE, _LOCK, _SLOTS = "state.json", "lock", "slots"
@@ -79,6 +83,11 @@ class Layout:
     def var(self) -> Path:
         """What a run writes."""
         return self.root / _VAR
+
+    @property
+    def drift(self) -> Path:
+        """What is known about drift."""
+        return self.var / "drift"
 
     @property
     def slots(self) -> Path:
@@ -194,6 +203,15 @@ def read_of_service(path: Path, limit_bytes: int = _LIMIT_BYTES) -> bytes | None
     with os.fdopen(descriptor, "rb") as stream:
         content = stream.read(limit_bytes + 1)
     return content if len(content) <= limit_bytes else None
+
+
+def read_record_of_service(path: Path, record: type[RecordType]) -> RecordType | None:
+    """A record that another user may have written; None where there is none, or it is damaged."""
+    content = read_of_service(path)
+    try:
+        return from_json(content, record, str(path)) if content is not None else None
+    except EdgeposeError:
+        return None
 
 
 def service_may_write(root: Path) -> bool | None:

@@ -1,10 +1,7 @@
-"""What the page shows, from lines of ``edgepose.poses/1``: the newest skeletons and figures about them. Pure.
+"""What the page shows, from lines of ``edgepose.poses/1``, and what it answers to a request. Pure.
 
 Lines are taken apart and put together anew from numbers: what a line might hold beside poses does not go on.
-
-What the page answers to the head of a request. Pure.
-
-Every answer, a refusal too, has the same headers: nothing from elsewhere, nothing inline, no picture at all.
+Every answer, a refusal too, has the same headers: nothing from elsewhere, nothing inline, no image at all.
 """
 
 from __future__ import annotations
@@ -27,6 +24,8 @@ _MOST_PERSONS = 100
 # What lines hold is ours, but a program of somebody else may write to the socket that the page follows.
 _MOST_POINTS, _MOST_NAMES, _LONGEST_NAME, _MOST_RECENT = 512, 64, 64, 3000
 
+_CAMERA_EVENTS = frozenset({"camera_lost", "camera_restarted", "camera_frozen", "camera_size_changed"})
+
 Edges = list[tuple[int, int]]
 
 
@@ -48,6 +47,7 @@ class PageState:
     _dropped: int = 0
     _persons: int = 0
     _limit_fps: float | None = None
+    _camera: str | None = None
     _drift: dict[str, float | None] = field(default_factory=dict)
 
     def take(self, line: bytes, now_s: float) -> None:
@@ -85,6 +85,7 @@ class PageState:
             "dropped": self._dropped,
             "temperature_celsius": temperature_celsius,
             "limit_fps": self._limit_fps,
+            "camera": self._camera,
             "drift": [{"feature": feature, "size": size} for feature, size in sorted(self._drift.items())],
         }
 
@@ -127,6 +128,9 @@ class PageState:
             self._limit_fps = size
         elif kind == "rate_restored":
             self._limit_fps = None
+        elif kind in _CAMERA_EVENTS:
+            # The newest alone: what a camera goes through follows each other.
+            self._camera = kind
 
     def _forget(self, now_s: float) -> None:
         while self._recent and now_s - self._recent[0][0] > _RECENT_S:

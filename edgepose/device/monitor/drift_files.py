@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from edgepose.device.install.layout import Layout, make_var, read_of_service
-from edgepose.errors import ConfigError, EdgeposeError
+from edgepose.device.install.layout import Layout, make_var, read_of_service, read_record_of_service
+from edgepose.errors import ConfigError
 from edgepose.records.bundle_manifest import BundleManifest
 from edgepose.records.drift_record import DriftBaseline, DriftEvent, DriftStatus, RetrainingRequest
 from edgepose.records.files import write_whole
-from edgepose.records.record import Record, from_json, to_json
+from edgepose.records.record import from_json, to_json
 from edgepose.runtime.drift_features import FEATURES
-
-RecordType = TypeVar("RecordType", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class DriftFiles:
     @property
     def folder(self) -> Path:
         """Where they lie."""
-        return Layout(self.root).var / "drift"
+        return Layout(self.root).drift
 
     @property
     def request(self) -> Path:
@@ -42,11 +39,11 @@ class DriftFiles:
 
     def baseline(self) -> DriftBaseline | None:
         """What was learned; None where nothing was, or it is damaged: then it is learned anew."""
-        return _read(self.folder / "baseline.json", DriftBaseline)
+        return read_record_of_service(self.folder / "baseline.json", DriftBaseline)
 
     def status(self) -> DriftStatus | None:
         """What is known; None where nothing is, or it is damaged."""
-        return _read(self.folder / "status.json", DriftStatus)
+        return read_record_of_service(self.folder / "status.json", DriftStatus)
 
     def written_ns(self) -> int | None:
         """When the status was written last; None where there is none."""
@@ -127,14 +124,6 @@ def asked_for(root: Path) -> RetrainingRequest:
             f"The device root {root} asks for nothing.", "A request is written when something drifts."
         )
     return from_json(content, RetrainingRequest, str(path))
-
-
-def _read(path: Path, record: type[RecordType]) -> RecordType | None:
-    content = read_of_service(path)
-    try:
-        return from_json(content, record, str(path)) if content is not None else None
-    except EdgeposeError:
-        return None
 
 
 @dataclass(frozen=True)

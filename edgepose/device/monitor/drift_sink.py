@@ -7,7 +7,7 @@ Whether and how a run is watched for drift.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -15,6 +15,7 @@ from math import log2
 from pathlib import Path
 from typing import Literal
 
+from edgepose.device.events import EventBus
 from edgepose.device.install.installed import installed_model
 from edgepose.device.monitor.drift_files import DriftFiles, RunningModel, describe_event, retraining_request
 from edgepose.device.monitor.drift_watch import DriftLimits, DriftWatch, drift_event
@@ -24,7 +25,6 @@ from edgepose.errors import ConfigError, TrustError
 from edgepose.pose.skeletons import Skeleton
 from edgepose.records.drift_record import DriftEvent, DriftReference
 from edgepose.records.record import from_json, to_json
-from edgepose.records.telemetry_record import RuntimeEvent
 from edgepose.runtime.drift_features import PoseSampler, no_samples, picture_samples
 from edgepose.trust.digests import sha256_of_bytes
 
@@ -61,20 +61,17 @@ class DriftChoice:
     options: DriftOptions = field(default_factory=DriftOptions)
 
 
-Note = Callable[[RuntimeEvent], None]
-
-
 @dataclass(frozen=True)
 class DriftListeners:
     """Who is told.
 
     Attributes:
-        notes: Telemetry and page: feature and size, nothing else.
+        events: Telemetry and page: feature and size, nothing else.
         hook: Takes each event that began or ended, whole.
         say: Takes a line for people.
     """
 
-    notes: Sequence[Note] = ()
+    events: EventBus = field(default_factory=EventBus)
     hook: Callable[[DriftEvent], None] = field(default=lambda _event: None)
     say: Callable[[str], None] = field(default=lambda _line: None)
 
@@ -164,9 +161,7 @@ class DriftSink:
         self._keep(learned_before is not self._watch.baseline, at if begun else None)
 
     def _tell(self, kind: Literal["drift_started", "drift_ended"], event: DriftEvent) -> None:
-        note = drift_event(kind, event.feature, event.size)
-        for listener in self._listeners.notes:
-            listener(note)
+        self._listeners.events.publish(drift_event(kind, event.feature, event.size))
         self._listeners.hook(event)
         self._listeners.say(describe_event(event))
 
@@ -189,13 +184,13 @@ _HOOK = "edgepose.device.monitor.hook_process"
 
 
 def open_drift(
-    choice: DriftChoice, notes: Sequence[Note], say: Callable[[str], None], opened: ExitStack
+    choice: DriftChoice, events: EventBus, say: Callable[[str], None], opened: ExitStack
 ) -> DriftSink:
     """Opens it for the active version; its files were verified by whoever runs it.
 
     Args:
         choice: What is watched.
-        notes: Who is told what drifts, and by how much.
+        events: Is told what drifts, and by how much.
         say: Takes a line for people.
         opened: Ends the hook's process.
 
@@ -210,7 +205,7 @@ def open_drift(
         content = (installed.folder / manifest.drift_reference).read_bytes()
         sha256 = sha256_of_bytes(content)
         reference = from_json(content, DriftReference, manifest.drift_reference, TrustError)
-    listeners = DriftListeners(notes, _hook(choice, opened), say)
+    listeners = DriftListeners(events, _hook(choice, opened), say)
     return DriftSink(choice.root, RunningModel(manifest, sha256), reference, listeners, choice.options)
 
 

@@ -9,25 +9,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edgepose.device.capture.frame_source import CaptureEventKind
 from edgepose.device.monitor.recorder import DatedEvent, Recorder, require_sqlite
 from edgepose.device.monitor.store import StoreLimits, TelemetryPlace
 from edgepose.device.monitor.window import Window
 from edgepose.device.output.pose_sink import FrameResult
 from edgepose.errors import DeviceError
-from edgepose.records.telemetry_record import EventKind, RuntimeEvent
+from edgepose.records.telemetry_record import RuntimeEvent
 from edgepose.runtime import machine
 
 # A wall clock that leaves the monotonic one by more was set, not adjusted.
 CLOCK_JUMP_S = 120.0
 _CLOSE_LIMIT_S = 15.0
 _MANY_EVENTS = 1000
-_CAMERA_EVENTS: dict[CaptureEventKind, EventKind] = {
-    "lost": "camera_lost",
-    "recovered": "camera_restarted",
-    "frozen": "camera_frozen",
-    "size_changed": "camera_size_changed",
-}
 
 
 @dataclass(frozen=True)
@@ -91,11 +84,6 @@ class TelemetrySink:
         """Counts a frame."""
         with self._change:
             self._window.count(result)
-        for change in result.rate_changes:
-            kind: EventKind = "rate_restored" if change.limit_fps is None else "rate_lowered"
-            self.note(RuntimeEvent(kind=kind, subject=change.reason, value=change.limit_fps))
-        for event in result.frame.events:
-            self.note(RuntimeEvent(kind=_CAMERA_EVENTS[event.kind], value=event.outage_s))
 
     def note(self, event: RuntimeEvent) -> None:
         """Takes an event; any thread may call it."""

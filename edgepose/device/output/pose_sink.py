@@ -1,22 +1,20 @@
-"""The one interface to outputs.
-
-Poses as JSON, one line a frame: schema ``edgepose.poses/1``.
-"""
+"""What a run gives to its outputs, frame by frame, and the first of them: lines of ``edgepose.poses/1``."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.device.capture.frame_source import Frame
-from edgepose.device.run.input_pacing import RateChange
+from edgepose.device.events import RateChange
 from edgepose.errors import ConfigError, ModelError
 from edgepose.pose.poses import Poses
 from edgepose.records.files import open_appending, open_growing
@@ -50,6 +48,15 @@ class FrameResult:
         """The persons as the model saw them: what drift and jitter are measured on."""
         return self.poses if self.measured is None else self.measured
 
+    @cached_property
+    def line(self) -> bytes:
+        """The record of the frame with its newline: encoded once, for the file, the socket and the page.
+
+        Raises:
+            ModelError: A coordinate or score is NaN or infinite.
+        """
+        return pose_line(self)
+
 
 class PoseSink(Protocol):
     """Takes the results of one run, frame by frame."""
@@ -77,6 +84,7 @@ class PoseSink(Protocol):
 
 
 SCHEMA = "edgepose.poses/1"
+_encode = msgspec.json.Encoder().encode
 STANDARD_OUTPUT = Path("-")
 _PX_DECIMALS = 2
 _SCORE_DECIMALS = 4
@@ -109,7 +117,7 @@ class JsonlSink:
             ConfigError: The disk is full or the file is gone.
             ModelError: A coordinate or score is NaN or infinite.
         """
-        line = pose_line(result)
+        line = result.line
         try:
             _write_whole(self._descriptor, line)
         except BrokenPipeError:
@@ -145,7 +153,7 @@ def pose_line(result: FrameResult) -> bytes:
     Raises:
         ModelError: A coordinate or score is NaN or infinite.
     """
-    return (json.dumps(pose_record(result), separators=(",", ":"), allow_nan=False) + "\n").encode()
+    return _encode(pose_record(result)) + b"\n"
 
 
 def pose_record(result: FrameResult) -> dict[str, Any]:
@@ -170,28 +178,28 @@ def pose_record(result: FrameResult) -> dict[str, Any]:
 
 
 def _persons(poses: Poses) -> list[dict[str, Any]]:
-    scores = _rounded(poses.scores, _SCORE_DECIMALS)
-    positions = _rounded(poses.keypoints_px, _PX_DECIMALS)
-    confidences = _rounded(poses.keypoint_scores, _SCORE_DECIMALS)
-    boxes = None if poses.boxes_xyxy_px is None else _rounded(poses.boxes_xyxy_px, _PX_DECIMALS)
+    keypoints = np.concatenate(
+        [
+            _rounded(poses.keypoints_px, _PX_DECIMALS),
+            _rounded(poses.keypoint_scores, _SCORE_DECIMALS)[..., None],
+        ],
+        axis=2,
+    ).tolist()
+    scores = _rounded(poses.scores, _SCORE_DECIMALS).tolist()
+    nothing = [None] * len(poses)
+    boxes = nothing if (b := poses.boxes_xyxy_px) is None else _rounded(b, _PX_DECIMALS).tolist()
+    track_ids = nothing if poses.track_ids is None else poses.track_ids.tolist()
     return [
-        {
-            "track_id": None if poses.track_ids is None else int(poses.track_ids[person]),
-            "score": scores[person],
-            "box_xyxy_px": None if boxes is None else boxes[person],
-            "keypoints": [
-                [x, y, score] for (x, y), score in zip(positions[person], confidences[person], strict=True)
-            ],
-        }
-        for person in range(len(poses))
+        {"track_id": track_id, "score": score, "box_xyxy_px": box, "keypoints": points}
+        for track_id, score, box, points in zip(track_ids, scores, boxes, keypoints, strict=True)
     ]
 
 
-def _rounded(values: NDArray[np.floating], decimals: int) -> list[Any]:
+def _rounded(values: NDArray[np.floating], decimals: int) -> NDArray[np.float64]:
     if not np.isfinite(values).all():
         raise ModelError("A pose holds NaN or infinite values.", "The model is damaged.")
     # float64 first: a rounded float32 would print as 12.3400001526. Adding 0 turns -0.0 into 0.0.
-    return list((np.round(values.astype(np.float64), decimals) + 0.0).tolist())
+    return np.asarray(np.round(values.astype(np.float64), decimals) + 0.0)
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:

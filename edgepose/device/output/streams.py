@@ -1,11 +1,8 @@
-"""A process of its own that is fed lines through a pipe, and that a run never waits for.
+"""Outputs in processes of their own: poses over a Unix socket, and the live page.
 
-It is started before a run is locked in. What it gets is what is written here, line by line: it has no memory
-of the run, no descriptor but the pipe, and it may use sockets, which the run may not.
-
-Poses as JSON lines for whoever connects to a Unix socket: the lines of ``--output``, as they come.
-
-The live page as an output of the run.
+Each is fed lines through a pipe, and a run never waits for it. It is started before the run is locked in.
+What it gets is what is written here, line by line: it has no memory of the run, no descriptor but the pipe,
+and it may use sockets, which the run may not.
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ import json
 import os
 import select
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.device.live_page.page_state import EVENT, PAGE
-from edgepose.device.output.pose_sink import FrameResult, pose_line
+from edgepose.device.output.pose_sink import FrameResult
 from edgepose.errors import ConfigError, DeviceError
 from edgepose.pose.skeletons import Skeleton
 from edgepose.records.record import Record, from_json
-from edgepose.records.telemetry_record import EventKind, RuntimeEvent
+from edgepose.records.telemetry_record import RuntimeEvent
 from edgepose.sandbox.python_child import start_python
 
 START_LIMIT_S = 20.0
@@ -88,6 +86,7 @@ class FedProcess:
         self.dropped = 0
         self._rest = b""
         self._broken = False
+        self._sending = threading.Lock()
         self._said = b""
         self._input = _descriptor(self._process.stdin)
         self._output = _descriptor(self._process.stdout)
@@ -106,16 +105,18 @@ class FedProcess:
         Returns:
             Whether the process will get it.
         """
-        self._write(b"")
-        if self._rest or self._broken:
-            self.dropped += 1
-            return False
-        self._write(line)
-        if self._rest == line:
-            self._rest = b""
-            self.dropped += 1
-            return False
-        return not self._broken
+        # Frames come from the thread that writes, events from any.
+        with self._sending:
+            self._write(b"")
+            if self._rest or self._broken:
+                self.dropped += 1
+                return False
+            self._write(line)
+            if self._rest == line:
+                self._rest = b""
+                self.dropped += 1
+                return False
+            return not self._broken
 
     def close(self) -> Ended | None:
         """Ends the lines and waits for the process; closing twice is harmless.
@@ -222,7 +223,7 @@ class SocketSink:
             ModelError: A coordinate or score is NaN or infinite.
         """
         if self._process is not None:
-            self._process.send(pose_line(result))
+            self._process.send(result.line)
 
     def close(self, *, complete: bool) -> None:  # noqa: ARG002 (every line is useful by itself)
         """Ends the stream of every reader and removes the socket; closing twice is harmless."""
@@ -272,13 +273,10 @@ class LivePageSink:
         skeleton = result.poses.skeleton
         if skeleton.name != self._skeleton and self._process.send(skeleton_line(skeleton)):
             self._skeleton = skeleton.name
-        for change in result.rate_changes:
-            kind: EventKind = "rate_restored" if change.limit_fps is None else "rate_lowered"
-            self.note(RuntimeEvent(kind=kind, subject=change.reason, value=change.limit_fps))
-        self._process.send(pose_line(result))
+        self._process.send(result.line)
 
     def note(self, event: RuntimeEvent) -> None:
-        """Passes an event on, such as drift; from the thread that writes."""
+        """Passes an event on, such as drift; from any thread."""
         if self._process is not None:
             self._process.send(event_line(event))
 

@@ -12,13 +12,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from edgepose.device.capture.frame_source import Frame
-from edgepose.records.record import Record
+from edgepose.device.events import RateChange, RateReason
 from edgepose.runtime import machine
-
-RateReason = Literal["heat", "load", "recovered"]
 
 
 @dataclass(frozen=True)
@@ -125,24 +122,6 @@ def _is_cool(reading: RateReading, options: RateOptions) -> bool:
 
 
 _WINDOW_NS = 2_000_000_000
-
-
-class RateChange(Record, frozen=True, kw_only=True):
-    """The input rate changed.
-
-    Attributes:
-        frame: Number of the frame from which it holds.
-        limit_fps: At most so many frames a second; None takes them all again.
-        reason: ``heat``, ``load`` or ``recovered``.
-        frame_ms: Median time of a frame before the change.
-        temperature_celsius: Then; None where nobody knows.
-    """
-
-    frame: int
-    limit_fps: float | None
-    reason: RateReason
-    frame_ms: float
-    temperature_celsius: float | None = None
 
 
 @dataclass(frozen=True)

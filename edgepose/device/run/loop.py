@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,10 +18,11 @@ from edgepose.device.capture.frame_source import Frame, FrameSource, SourceInfo
 from edgepose.device.capture.source_address import SourceAddress, parse_source
 from edgepose.device.capture.supervised.supervised_source import SupervisedSource
 from edgepose.device.capture.supervised.supervisor import CaptureOptions
+from edgepose.device.events import EventBus, RateChange
 from edgepose.device.output.pose_sink import JsonlSink, PoseSink
 from edgepose.device.run.estimator_choice import EstimatorChoice, open_estimator
 from edgepose.device.run.frame_estimator import PoseEstimator
-from edgepose.device.run.input_pacing import InputPacer, RateChange
+from edgepose.device.run.input_pacing import InputPacer
 from edgepose.device.run.smoothing import PoseSmoother
 from edgepose.device.run.stages import (
     DirectWriter,
@@ -32,7 +33,9 @@ from edgepose.device.run.stages import (
 )
 from edgepose.device.run.summary import Ending, RunSummary
 from edgepose.device.run.tracking import OksTracker, Tracker
+from edgepose.device.sandbox.lock import lock_or_say
 from edgepose.errors import ConfigError
+from edgepose.records.device_status import SandboxReport
 from edgepose.runtime.pipeline import STAGES
 
 # Python's 5 ms are half a frame's time: a thread that comes back from the model would wait so long for one
@@ -78,6 +81,7 @@ class RunRequest:
         smoothing: Steady keypoints; None smooths a video or camera and leaves a folder alone.
         capture: How the process that reads the source is watched.
         append: Add to the lines that ``output`` holds, as a service does, which begins again and again.
+        events: Is told what happens to the camera and the input rate.
     """
 
     source: str | SourceAddress
@@ -91,6 +95,7 @@ class RunRequest:
     smoothing: bool | None = None
     capture: CaptureOptions = field(default_factory=CaptureOptions)
     append: bool = False
+    events: EventBus = field(default_factory=EventBus)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ class LoopControl:
         overlapped: Tracks and writes in a thread beside the models; else all follows one after the other.
         smoother: Steadies the keypoints.
         pacer: Lowers the rate of a live source under heat or load.
+        events: Is told when it does.
     """
 
     stop: Callable[[], bool] = field(default=lambda: False)
@@ -112,6 +118,7 @@ class LoopControl:
     overlapped: bool = False
     smoother: PoseSmoother | None = None
     pacer: InputPacer | None = None
+    events: EventBus = field(default_factory=EventBus)
 
 
 def run(
@@ -141,7 +148,7 @@ def run(
     cv2.setNumThreads(request.models.threads or 1)
     with ExitStack() as opened:
         # Its process starts and opens the source while this one loads the models.
-        source = SupervisedSource(address, request.capture)
+        source = SupervisedSource(address, replace(request.capture, events=request.events))
         opened.callback(source.close)
         estimator = estimator or open_estimator(request.models)
         info = source.info
@@ -155,6 +162,7 @@ def run(
             overlapped=True,
             smoother=PoseSmoother() if smooths and not estimator.take_smoothing() else None,
             pacer=InputPacer() if info.live else None,
+            events=request.events,
         )
         if request.lock is not None:
             request.lock()
@@ -241,6 +249,8 @@ class _Loop:
         if self._control.pacer is not None:
             frame_ms = (time.monotonic_ns() - start_ns) / 1e6
             self._rate_change = self._control.pacer.measured(frame, frame_ms)
+            if self._rate_change is not None:
+                self._control.events.publish(self._rate_change.as_event())
 
 
 def _ending(source: FrameSource, frames: int, control: LoopControl) -> Ending | None:
@@ -276,6 +286,30 @@ def _closer(sink: PoseSink) -> Callable[[object, object, object], None]:
         sink.close(complete=error_type is None)
 
     return close
+
+
+def live_lock(
+    source: str | SourceAddress, say: Callable[[str], None], *, unlocked: bool, writable: Iterable[Path] = ()
+) -> Callable[[], SandboxReport] | None:
+    """What a run calls before its first frame.
+
+    Args:
+        source: SOURCE as typed.
+        say: Takes a line for people where the kernel refuses and that is allowed.
+        unlocked: Whether the run may go on unlocked.
+        writable: Folders in which the run still makes files.
+
+    Returns:
+        None for files.
+
+    Raises:
+        ConfigError: SOURCE is none.
+    """
+    address = parse_source(source)
+    if address.kind == "path":
+        return None
+    folders = (*writable, *address.met_in)
+    return lambda: lock_or_say(frozenset(), say, unlocked=unlocked, writable=folders)
 
 
 def refuse_overwriting(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgepose.device.events import EventBus
 from edgepose.device.install.layout import Layout, default_preview_root, is_own_var, require_own_var
 from edgepose.device.install.owner import require_state
 from edgepose.device.output.pose_sink import PoseSink
@@ -80,12 +81,15 @@ def drift_choice(models: EstimatorChoice) -> DriftChoice:
 
 
 @contextmanager
-def open_observers(choice: ObserverChoice, say: Callable[[str], None]) -> Iterator[tuple[PoseSink, ...]]:
+def open_observers(
+    choice: ObserverChoice, say: Callable[[str], None], events: EventBus
+) -> Iterator[tuple[PoseSink, ...]]:
     """Opens them and closes them, whatever happens in between.
 
     Args:
         choice: Which ones.
         say: Takes a line for people.
+        events: Telemetry and page subscribe to it, drift publishes.
 
     Raises:
         ConfigError: The socket or the port is taken.
@@ -107,7 +111,9 @@ def open_observers(choice: ObserverChoice, say: Callable[[str], None]) -> Iterat
         if choice.telemetry_root is not None:
             from edgepose.device.monitor.telemetry_sink import TelemetrySink
 
-            add(TelemetrySink(choice.telemetry_root, say))
+            telemetry = TelemetrySink(choice.telemetry_root, say)
+            events.subscribe(telemetry.note)
+            add(telemetry)
         if choice.socket is not None:
             from edgepose.device.output.streams import SocketSink
 
@@ -115,10 +121,11 @@ def open_observers(choice: ObserverChoice, say: Callable[[str], None]) -> Iterat
         if choice.page_port is not None:
             from edgepose.device.output.streams import LivePageSink
 
-            add(LivePageSink(choice.page_port, say))
+            page = LivePageSink(choice.page_port, say)
+            events.subscribe(page.note)
+            add(page)
         if choice.drift is not None:
             from edgepose.device.monitor.drift_sink import open_drift
 
-            notes = [note for sink in sinks if (note := getattr(sink, "note", None)) is not None]
-            add(open_drift(choice.drift, notes, say, opened))
+            add(open_drift(choice.drift, events, say, opened))
         yield tuple(sinks)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgepose.device.capture.source_address import SourceAddress, parse_source, require_numeric
 from edgepose.device.capture.supervised.supervisor import CaptureOptions
+from edgepose.device.events import EventBus
 from edgepose.device.install.installed import note_running
 from edgepose.device.install.layout import make_var, require_own_var
 from edgepose.device.install.service_start import (
@@ -22,7 +23,7 @@ from edgepose.device.run.estimator_choice import EstimatorChoice
 from edgepose.device.run.loop import RunRequest, run
 from edgepose.device.run.observers import ObserverChoice, open_observers
 from edgepose.device.run.summary import RunSummary
-from edgepose.device.sandbox.lock import folders_of_outputs, folders_of_source, lock_or_say
+from edgepose.device.sandbox.lock import folders_of_outputs, lock_or_say
 from edgepose.device.units.sd_notify import ServiceNotice
 from edgepose.errors import ConfigError, DeviceError
 
@@ -104,12 +105,13 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
     else:
         require_decided(root)
     # Telemetry, drift and how this start went are written there, and nothing of what is installed can be.
-    writable = (make_var(root), *folders_of_outputs([request.output]), *folders_of_source(address))
+    writable = (make_var(root), *folders_of_outputs([request.output]), *address.met_in)
     notice = ServiceNotice(steady=noting(prove_service), absent=noting(excuse_service))
     capture = CaptureOptions(lock=not request.permissions.unlocked, patient=True, say=say)
+    events = EventBus()
     try:
         with open_observers(
-            request.observers or ObserverChoice(telemetry_root=root, drift=DriftChoice(root)), say
+            request.observers or ObserverChoice(telemetry_root=root, drift=DriftChoice(root)), say, events
         ) as opened:
             run_request = RunRequest(
                 request.source,
@@ -119,6 +121,7 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
                 lock=lock,
                 observers=(notice, *opened),
                 capture=capture,
+                events=events,
             )
             return run(run_request, stopped)
     finally:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from edgepose.device.capture.frame_source import Frame
+from edgepose.device.events import RateChange
 from edgepose.device.output.pose_sink import FrameResult, PoseSink
-from edgepose.device.run.input_pacing import RateChange
 from edgepose.device.run.smoothing import PoseSmoother
 from edgepose.device.run.summary import RunCounter
 from edgepose.device.run.tracking import Tracker

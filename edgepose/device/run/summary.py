@@ -7,9 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from edgepose.device.capture.frame_source import CaptureEvent
+from edgepose.device.events import CaptureEvent, RateChange
 from edgepose.device.output.pose_sink import FrameResult
-from edgepose.device.run.input_pacing import RateChange
 from edgepose.records.record import Record
 from edgepose.runtime.backend import BackendInfo
 from edgepose.runtime.pipeline import STAGES

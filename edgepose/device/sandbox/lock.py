@@ -15,7 +15,6 @@ from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
-from edgepose.device.capture.source_address import SourceAddress, parse_source
 from edgepose.device.sandbox.descriptors import (
     CAMERA,
     PLAIN,
@@ -197,35 +196,6 @@ def _require_locked(*, landlock: bool) -> None:
         "The lock is loaded and a file outside of it can still be opened for writing, so frames could leave "
         "this process."
     )
-
-
-def live_lock(
-    source: str | SourceAddress, say: Callable[[str], None], *, unlocked: bool, writable: Iterable[Path] = ()
-) -> Callable[[], SandboxReport] | None:
-    """What a run calls before its first frame.
-
-    Args:
-        source: SOURCE as typed.
-        say: Takes a line for people where the kernel refuses and that is allowed.
-        unlocked: Whether the run may go on unlocked.
-        writable: Folders in which the run still makes files.
-
-    Returns:
-        None for files.
-
-    Raises:
-        ConfigError: SOURCE is none.
-    """
-    address = parse_source(source)
-    if address.kind == "path":
-        return None
-    folders = (*writable, *folders_of_source(address))
-    return lambda: lock_or_say(frozenset(), say, unlocked=unlocked, writable=folders)
-
-
-def folders_of_source(address: SourceAddress) -> tuple[Path, ...]:
-    """Where a camera in another unit is met again when that one was started again: by named pipes."""
-    return (Path(address.location),) if address.kind == "shared" else ()
 
 
 def folders_of_outputs(outputs: Iterable[Path | str | None]) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from edgepose.device.capture.frame_source import CaptureEvent, Frame, SourceInfo
+from edgepose.device.capture.frame_source import Frame, SourceInfo
 from edgepose.device.capture.source_address import SourceAddress
 from edgepose.device.capture.supervised.messages import (
     CaptureMessage,
@@ -21,6 +21,7 @@ from edgepose.device.capture.supervised.messages import (
 )
 from edgepose.device.capture.supervised.shared_images import ReadPictures, SharedFolder
 from edgepose.device.capture.supervised.supervisor import CaptureOptions, KeptProcess
+from edgepose.device.events import CaptureEvent
 from edgepose.errors import DeviceError
 from edgepose.records.record import from_json
 
@@ -205,7 +206,8 @@ class SupervisedSource:
 
     def _happened(self, event: CaptureEvent) -> None:
         self._events.append(event)
-        self._options.say(event.describe())
+        self._options.say(event.reason)
+        self._options.events.publish(event.as_event())
 
     def _check_heard(self) -> None:
         silent = time.monotonic() - self._heard_s > _SILENCE_LIMIT_S

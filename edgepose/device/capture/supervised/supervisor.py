@@ -20,7 +20,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from edgepose.device.capture.frame_source import CaptureEvent, CaptureEventKind
 from edgepose.device.capture.source_address import SourceAddress
 from edgepose.device.capture.supervised.capture_process import run_child
 from edgepose.device.capture.supervised.messages import (
@@ -36,6 +35,7 @@ from edgepose.device.capture.supervised.messages import (
 )
 from edgepose.device.capture.supervised.shared_images import ReadPictures
 from edgepose.device.capture.supervised.supervision import Supervision
+from edgepose.device.events import CaptureEvent, CaptureEventKind, EventBus
 from edgepose.errors import DeviceError, EdgeposeError
 from edgepose.records.record import from_json, to_json
 from edgepose.sandbox.python_child import start_python
@@ -53,12 +53,14 @@ class CaptureOptions:
         lock: Whether the processes of the source lock themselves in.
         patient: Whether a camera is tried for good, also one that never delivered.
         say: Takes a line for people when something happens to the camera.
+        events: Is told the same, at once.
         limits_s: Times that are not the defaults, by name.
     """
 
     lock: bool = True
     patient: bool = False
     say: Callable[[str], None] = field(default=lambda _line: None)
+    events: EventBus = field(default_factory=EventBus)
     limits_s: dict[str, float] = field(default_factory=dict)
 
 

@@ -13,6 +13,12 @@ const DRIFT_WORDS = {
   persons: "how many people are in view", jitter: "how much figures tremble",
   swaps: "how often left and right are mixed up", latency: "how long a frame takes",
 };
+const CAMERA_WORDS = {
+  camera_lost: "The camera gives no frames any more. It is being opened again.",
+  camera_restarted: "The camera was lost and is back.",
+  camera_frozen: "The camera showed the very same picture for a while.",
+  camera_size_changed: "The camera changed the size of its picture.",
+};
 const byId = (id) => document.getElementById(id);
 const canvas = byId("canvas");
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -144,11 +150,18 @@ function forget() {
   byId("slow").hidden = true;
 }
 
+function showCamera(event) {
+  const text = CAMERA_WORDS[event] || "";
+  byId("camera").hidden = text === "";
+  if (byId("camera-text").textContent !== text) byId("camera-text").textContent = text;
+}
+
 function showFigures(figures) {
   ended = figures.state === "ended";
   setState(figures.state);
   if (ended) source.close();
   if (paused && !ended) return;
+  showCamera(figures.camera);
   if (figures.state !== "live") {
     forget();
     showDrift(figures.drift);

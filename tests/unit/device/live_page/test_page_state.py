@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgepose.device.events import CaptureEvent
 from edgepose.device.live_page.page_state import EVENT, PageState
 from edgepose.device.output.pose_sink import pose_line, pose_record
-from edgepose.device.output.streams import skeleton_line
+from edgepose.device.output.streams import event_line, skeleton_line
 from edgepose.pose.skeletons import COCO17
 from tests.support.pictures import persons_at, result_of
 
@@ -64,6 +65,17 @@ def test_drift_and_a_lower_rate_come_and_go() -> None:
     state.take(event("rate_restored"), 0.0)
     figures = state.figures(0.0, None)
     assert (figures["drift"], figures["limit_fps"]) == ([], None)
+
+
+def test_what_the_camera_went_through_reaches_the_page() -> None:
+    state = PageState()
+    assert state.figures(0.0, None)["camera"] is None
+    lost = CaptureEvent(kind="lost", reason="The camera at rtsp://user:secret@host is gone.")
+    back = CaptureEvent(kind="recovered", reason="It is back.", outage_s=3.0)
+    for happened, shown in ((lost, "camera_lost"), (back, "camera_restarted")):
+        state.take(event_line(happened.as_event()), 0.0)
+        assert state.figures(0.0, None)["camera"] == shown
+    assert b"secret" not in event_line(lost.as_event())
 
 
 def test_what_a_line_holds_beside_poses_does_not_go_on() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.capture.frame_source import CaptureEvent
+from edgepose.device.events import CaptureEvent, EventBus
 from edgepose.device.monitor.reading import read_telemetry
 from edgepose.device.monitor.store import TelemetryPlace
 from edgepose.device.monitor.telemetry_sink import Clocks, TelemetryOptions, TelemetrySink
@@ -113,10 +113,11 @@ def test_a_window_ends_where_the_next_begins_by_the_monotonic_clock(tmp_path: Pa
 def test_what_happened_to_the_camera_is_told_with_the_length_of_the_gap(
     tmp_path: Path, happened: str, kind: str
 ) -> None:
-    result = frame_result()
     event = CaptureEvent(kind=happened, reason="cable", outage_s=12.5)  # type: ignore[arg-type]
     sink = TelemetrySink(tmp_path, print, TelemetryOptions(NEVER_S))
-    sink.write(replace(result, frame=replace(result.frame, events=(event,))))
+    bus = EventBus()
+    bus.subscribe(sink.note)
+    bus.publish(event.as_event())
     sink.close(complete=True)
     told = [(one.kind, one.value) for one in read_telemetry(tmp_path).events]
     assert told == [("run_started", None), (kind, 12.5), ("run_ended", None)]

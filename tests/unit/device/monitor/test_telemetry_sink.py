@@ -5,17 +5,16 @@ from __future__ import annotations
 import itertools
 import stat
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from edgepose.device.events import EventBus, RateChange
 from edgepose.device.monitor.reading import read_telemetry
 from edgepose.device.monitor.recorder import Recorder
 from edgepose.device.monitor.store import StoreLimits, TelemetryPlace
 from edgepose.device.monitor.telemetry_sink import Clocks, TelemetryOptions, TelemetrySink
-from edgepose.device.run.input_pacing import RateChange
 from edgepose.records.telemetry_record import RuntimeEvent
 from tests.support.full_disk import small_disk
 from tests.support.telemetry import START, frame_result, window
@@ -59,7 +58,10 @@ def test_a_lower_input_rate_is_an_event(tmp_path: Path) -> None:
     sink = TelemetrySink(tmp_path, print, TelemetryOptions(NEVER_S))
     change = RateChange(frame=3, limit_fps=12.5, reason="heat", frame_ms=20.0)
     back = RateChange(frame=9, limit_fps=None, reason="recovered", frame_ms=9.0)
-    sink.write(replace(frame_result(), rate_changes=(change, back)))
+    bus = EventBus()
+    bus.subscribe(sink.note)
+    for one in (change, back):
+        bus.publish(one.as_event())
     sink.close(complete=True)
     events = [(e.kind, e.subject, e.value) for e in read_telemetry(tmp_path).events]
     assert ("rate_lowered", "heat", 12.5) in events

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.live_page.following import DriftNews, show_page
 from edgepose.device.monitor.drift_files import DriftFiles
+from edgepose.device.monitor.drift_page import DriftNews, show_page
 from edgepose.records.drift_record import DriftEvent, DriftSize, DriftStatus, FeatureName
 from tests.support.waiting import PATIENCE_S, until
 
