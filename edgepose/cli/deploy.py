@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from edgepose.accelerators import accelerator
 from edgepose.cli.options import (
     PATH,
     detector_option,
@@ -282,9 +283,9 @@ def _describe(report: DeploymentReport) -> str:
         ]
     signed_by = report.installation.get("signed_by")
     lines.append(f"Signed by {signed_by}." if signed_by else "Not signed: edgepose keys init makes keys.")
-    edgetpu = (report.bundle or {}).get("edgetpu")
-    if edgetpu is not None:
-        lines.append(f"Edge TPU: {edgetpu['status']}.")
+    compiled = (report.bundle or {}).get("accelerator")
+    if compiled is not None:
+        lines.append(f"{accelerator(compiled['name']).title}: {compiled['status']}.")
     lines += [
         *_next_steps(report),
     ]

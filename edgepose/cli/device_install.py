@@ -134,6 +134,7 @@ def describe_health(report: HealthReport) -> tuple[dict[str, Any], str]:
 def describe_installed(installed: InstalledModel) -> tuple[dict[str, Any], str]:
     """The checked files of an installed version as JSON and as text."""
     manifest = installed.manifest
+    compiled = manifest.accelerator
     report = {
         "schema": "edgepose.verification/1",
         "path": str(installed.folder),
@@ -147,7 +148,7 @@ def describe_installed(installed: InstalledModel) -> tuple[dict[str, Any], str]:
         "profile": manifest.profile.id,
         "model": f"{manifest.model.spec.name} {manifest.model.spec.version}, {manifest.model.precision}",
         "model sha256": manifest.model.sha256,
-        **({"edge tpu": manifest.edgetpu.describe()} if manifest.edgetpu else {}),
+        **({compiled.title.lower(): compiled.describe()} if compiled else {}),
         "files": f"{len(manifest.files)}, digests and sizes right",
         "signed": f"yes, by {installed.signed_by}" if installed.signed_by else "no",
     }

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgepose.cli.camera import camera_file_option, camera_of
 from edgepose.cli.options import PATH, json_option, root_option, socket_option
+
+if TYPE_CHECKING:
+    from edgepose.records.device_profile import DeviceProfile
 
 
 @click.command(name="service", epilog="Example: edgepose-device service v4l2:///dev/video0")
@@ -137,17 +141,29 @@ def units_command() -> None:
     """Install, show or remove the hardened systemd service."""
 
 
+_profile_option = click.option(
+    "--profile",
+    "profile_name",
+    metavar="ID",
+    help="Whose accelerator the service may open; that of the installed bundle else.",
+)
+
+
 @units_command.command(name="show", epilog="Example: edgepose-device units show v4l2:///dev/video0")
 @click.argument("source", required=False)
 @camera_file_option
 @root_option
 @click.option("--user", default="edgepose", show_default=True, help="User of the service.")
-def show(source: str | None, camera_file: Path | None, root: Path | None, user: str) -> None:
-    """Print the unit, and that of a network camera; change nothing."""
+@_profile_option
+def show(
+    source: str | None, camera_file: Path | None, root: Path | None, user: str, profile_name: str | None
+) -> None:
+    """Print the unit, and that of a network camera, as they would be on a device; change nothing."""
     from edgepose.cli.output import show as show_text
     from edgepose.device.units.service_unit import plan_units
 
-    plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root))
+    profile = _profile(root, profile_name)
+    plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root), profile)
     show_text("\n".join(text for _, text in plan.units), end="")
 
 
@@ -158,9 +174,15 @@ def show(source: str | None, camera_file: Path | None, root: Path | None, user: 
 @camera_file_option
 @root_option
 @click.option("--user", default="edgepose", show_default=True, help="User of the service.")
+@_profile_option
 @_folder_option
 def install(
-    source: str | None, camera_file: Path | None, root: Path | None, user: str, systemd_dir: Path | None
+    source: str | None,
+    camera_file: Path | None,
+    root: Path | None,
+    user: str,
+    profile_name: str | None,
+    systemd_dir: Path | None,
 ) -> None:
     """Write the unit whole, enable it and start it; the one before stays where systemd refuses it.
 
@@ -168,11 +190,21 @@ def install(
     the password comes from --camera-file: sudo logs command lines.
     """
     from edgepose.cli.output import say
-    from edgepose.device.units.installation import UnitPlace, install_unit, prepare_user, write_secret
+    from edgepose.device.units.installation import (
+        UnitPlace,
+        group_names,
+        install_unit,
+        prepare_user,
+        write_secret,
+    )
     from edgepose.device.units.service_unit import plan_units
 
     place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
-    plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root))
+    profile, groups = _profile(root, profile_name), group_names(place.file_system)
+    has_group = groups.__contains__
+    plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root), profile, has_group)
+    if profile is None:
+        say("No bundle is installed yet: without --profile the service may open no accelerator.")
     if place.live:
         prepare_user(user, _place(root), _program(root))
     if plan.address is not None:
@@ -215,6 +247,13 @@ def _place(root: Path | None) -> Path:
     from edgepose.device.install.layout import default_preview_root
 
     return (root or default_preview_root()).absolute()
+
+
+def _profile(root: Path | None, name: str | None) -> DeviceProfile | None:
+    from edgepose.device.install.installed import installed_profile
+    from edgepose.records.device_profile import find_profile
+
+    return find_profile(name) if name is not None else installed_profile(_place(root))
 
 
 def _program(root: Path | None) -> Path:

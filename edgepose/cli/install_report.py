@@ -39,8 +39,8 @@ def describe_status(root: Path, status: StatusReport) -> str:
         )
     if status.trust is not None:
         rows["pinned keys"] = f"root version {status.trust.root_version}, {status.trust.fingerprint}"
-    if status.edgetpu is not None:
-        rows["edge tpu"] = status.edgetpu.describe()
+    if status.accelerator is not None:
+        rows[status.accelerator.title.lower()] = status.accelerator.describe()
     if status.health is not None:
         rows |= _health_rows(status.health)
     if status.drift is not None:

@@ -127,6 +127,7 @@ def describe_bundle(path: Path, checked: CheckedBundle) -> tuple[dict[str, Any],
     """
     bundle = checked.bundle
     manifest = bundle.manifest
+    compiled = manifest.accelerator
     report = {
         "schema": "edgepose.verification/1",
         "path": str(path),
@@ -152,7 +153,7 @@ def describe_bundle(path: Path, checked: CheckedBundle) -> tuple[dict[str, Any],
         **_lineage_rows(provenance),
         "detector": detector,
         "licences": ", ".join(provenance.licences),
-        **({"edge tpu": manifest.edgetpu.describe()} if manifest.edgetpu else {}),
+        **({compiled.title.lower(): compiled.describe()} if compiled else {}),
         "golden": f"{len(manifest.golden.frames)} frames, OKS at least {manifest.golden.tolerance_oks}",
         "accuracy": provenance.accuracy,
         "files": f"{len(manifest.files)}, digests and sizes right",

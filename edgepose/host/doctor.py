@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from edgepose.accelerators import accelerators, detected, detections
 from edgepose.errors import MissingDependencyError
 from edgepose.host.tools.installation import tool_python
 from edgepose.records.device_profile import DeviceProfile, load_profiles
@@ -35,7 +36,6 @@ _PACKAGES = (
     ("tensorflow", "tensorflow", "Keras and SavedModel sources", _HOST_EXTRA),
     ("ai-edge-quantizer", "ai_edge_quantizer", "quantizing TFLite models", _HOST_EXTRA),
 )
-_EDGETPU_USB_IDS = {("1a6e", "089a"), ("18d1", "9302")}
 
 
 class Check(Record, frozen=True, kw_only=True):
@@ -128,26 +128,14 @@ def _onnx2tf() -> Check:
 
 
 def _accelerators() -> list[Check]:
-    tpu = [path for path in Path("/sys/bus/usb/devices").glob("*") if _usb_id(path) in _EDGETPU_USB_IDS]
-    tpu += list(Path("/dev").glob("apex_*"))
-    nvidia = [path for path in (Path("/dev/nvidia0"), Path("/dev/nvhost-gpu")) if path.exists()]
-    compiler = shutil.which("edgetpu_compiler")
+    signs = detections()
+    titles = dict.fromkeys((sign.title for sign in signs), False)
+    titles |= dict.fromkeys((sign.title for sign in signs if detected(sign)), True)
+    programs = [*(entry.compiler for entry in accelerators().values() if entry.compiler), "adb"]
     return [
-        _found("Edge TPU", bool(tpu), "connected", "none connected"),
-        _found("NVIDIA GPU", bool(nvidia), "present", "none on this machine"),
-        _found("edgetpu_compiler", compiler is not None, str(compiler), "not on PATH"),
-        _found("adb", shutil.which("adb") is not None, str(shutil.which("adb")), "not on PATH"),
+        *(_found(title, found, "present", "none on this machine") for title, found in titles.items()),
+        *(_found(name, bool(where := shutil.which(name)), str(where), "not on PATH") for name in programs),
     ]
-
-
-def _usb_id(device: Path) -> tuple[str, str]:
-    def read(name: str) -> str:
-        try:
-            return (device / name).read_text(encoding="ascii").strip()
-        except OSError:
-            return ""
-
-    return read("idVendor"), read("idProduct")
 
 
 def _found(name: str, present: bool, detail: str, otherwise: str) -> Check:  # noqa: FBT001

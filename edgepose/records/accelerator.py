@@ -1,7 +1,4 @@
-"""What an accelerator would take, or took, of a model: the record of a delegate check.
-
-Whether the model of a bundle is compiled for the Edge TPU, and what of it stays on the CPU.
-"""
+"""What an accelerator would take, or took, of a model: of a check, and of a bundle."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edgepose.accelerators import accelerator
 from edgepose.records.record import Record
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -35,7 +33,7 @@ class DelegateReport(Record, frozen=True, kw_only=True):
 
     Attributes:
         schema: ``edgepose.delegate_check/1``.
-        delegate: Whose rules.
+        delegate: Name of the accelerator.
         status: ``compiled``: the vendor's compiler ran and its log gives ``ops_on_delegate``;
             ``not compiled``: it is not here, so all there is are its published rules;
             ``rules checked``: the delegate has no compiler, the rules are all there is.
@@ -54,7 +52,7 @@ class DelegateReport(Record, frozen=True, kw_only=True):
     """
 
     schema: Literal["edgepose.delegate_check/1"] = "edgepose.delegate_check/1"
-    delegate: Literal["edgetpu", "gpu"]
+    delegate: str
     status: Literal["compiled", "not compiled", "rules checked"]
     compiler_version: str | None = None
     ops_total: Count
@@ -70,20 +68,21 @@ class DelegateReport(Record, frozen=True, kw_only=True):
     off_chip_bytes: Count | None = None
 
     def __post_init__(self) -> None:
+        accelerator(self.delegate)
         if (self.status == "compiled") != (self.ops_on_cpu is not None):
             raise ValueError("ops_on_cpu is known exactly where the status is 'compiled'")
 
 
-class EdgeTpuCompilation(Record, frozen=True, kw_only=True):
-    """What a bundle for an Edge TPU says about its pose model.
+class Compilation(Record, frozen=True, kw_only=True):
+    """Whether a model is compiled for an accelerator that takes nothing else.
 
     Attributes:
         status: ``compiled``, or ``not compiled``: then the bundle serves a preview on a CPU only.
         file: Path of the compiled model inside the bundle; None where it is not compiled.
-        compiler_version: Version of edgetpu_compiler, or None.
+        compiler_version: Version of the vendor's compiler, or None.
         ops_total: Ops of the model before it was compiled.
         ops_on_cpu: Ops that the compiler left to the CPU; None where it is not compiled.
-        predicted_ops_on_cpu: The same by the Edge TPU's published rules: no claim.
+        predicted_ops_on_cpu: The same by the vendor's published rules: no claim.
         refused: The first ops that stay on the CPU, with their reasons, in words.
     """
 
@@ -100,10 +99,34 @@ class EdgeTpuCompilation(Record, frozen=True, kw_only=True):
         if set(known) != {self.status == "compiled"}:
             raise ValueError("file, compiler_version and ops_on_cpu are known exactly where it is compiled")
 
+
+class AcceleratorCompilation(Compilation, frozen=True, kw_only=True):
+    """What a bundle says about its pose model and such an accelerator.
+
+    Attributes:
+        name: The accelerator.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        accelerator(self.name)
+        super().__post_init__()
+
+    @property
+    def title(self) -> str:
+        """The accelerator's name for people."""
+        return accelerator(self.name).title
+
     def describe(self) -> str:
         """The record in a few words, for a line of a report."""
         if self.status == "compiled":
             left = f"{self.ops_on_cpu} of {self.ops_total} ops on the CPU"
-            return f"compiled by edgetpu_compiler {self.compiler_version}, {left}"
+            return f"compiled by {accelerator(self.name).compiler} {self.compiler_version}, {left}"
         left = f"{self.predicted_ops_on_cpu} of {self.ops_total} ops on the CPU"
         return f"not compiled (preview on a CPU only; the published rules predict {left})"
+
+    def without_name(self) -> Compilation:
+        """As records said it while the Edge TPU was the only one: under a key of its name."""
+        fields = (field for field in Compilation.__struct_fields__)
+        return Compilation(**{field: getattr(self, field) for field in fields})

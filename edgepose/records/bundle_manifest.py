@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from edgepose.records.accelerator import EdgeTpuCompilation
+from edgepose.accelerators import accelerator
+from edgepose.records.accelerator import AcceleratorCompilation
 from edgepose.records.device_profile import DeviceProfile, Precision
 from edgepose.records.lineage import GoldenPose, Lineage
 from edgepose.records.model_spec import ModelSpec
-from edgepose.records.record import Record, Sha256
+from edgepose.records.record import Record, Sha256, plain_json, to_builtins
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_DIGEST_NAME = "manifest.sha256"
@@ -178,7 +179,8 @@ class BundleManifest(Record, frozen=True, kw_only=True):
         golden: What is replayed before the model may become active.
         provenance: Where everything came from.
         detector: The person detector in front of the pose model, or None.
-        edgetpu: Whether the pose model is compiled for the Edge TPU; None for other delegates.
+        accelerator: Whether the pose model is compiled for the profile's accelerator; None where that takes
+            the model as it is.
         drift_reference: Path of what the model was judged on, by which drift is told; None without one.
     """
 
@@ -191,7 +193,7 @@ class BundleManifest(Record, frozen=True, kw_only=True):
     golden: GoldenSet
     provenance: Provenance
     detector: BundledModel | None = None
-    edgetpu: EdgeTpuCompilation | None = None
+    accelerator: AcceleratorCompilation | None = None
     drift_reference: str | None = None
 
     def __post_init__(self) -> None:
@@ -205,13 +207,13 @@ class BundleManifest(Record, frozen=True, kw_only=True):
             raise ValueError(f"files must not list anything in {METADATA_FOLDER}, which is for signatures")
         self._check_models({file.path: file.sha256 for file in self.files})
         self._check_golden(set(paths))
-        self._check_edgetpu(set(paths))
+        self._check_accelerator(set(paths))
         if self.drift_reference is not None and self.drift_reference not in paths:
             raise ValueError(f"drift_reference '{self.drift_reference}' is not in files")
 
     def model_file(self, *, on_device: bool) -> str:
-        """Path of the pose model to run: the compiled one on an Edge TPU, everywhere else ``model.file``."""
-        compiled = self.edgetpu.file if self.edgetpu is not None and on_device else None
+        """Path of the pose model to run: a compiled one on the device alone, else ``model.file``."""
+        compiled = self.accelerator.file if self.accelerator is not None and on_device else None
         return compiled or self.model.file
 
     def _check_models(self, digests: dict[str, str]) -> None:
@@ -229,13 +231,14 @@ class BundleManifest(Record, frozen=True, kw_only=True):
             if model.precision not in self.profile.quantization.precisions:
                 raise ValueError(f"{name}.precision '{model.precision}' is not one of the profile's")
 
-    def _check_edgetpu(self, paths: set[str]) -> None:
-        if self.edgetpu is None:
+    def _check_accelerator(self, paths: set[str]) -> None:
+        found, wanted = self.accelerator, accelerator(self.profile.runtime.delegate)
+        if found is None:
             return
-        if self.profile.runtime.delegate != "edgetpu":
-            raise ValueError(f"edgetpu is set and the delegate is '{self.profile.runtime.delegate}'")
-        if self.edgetpu.file is not None and self.edgetpu.file not in paths - {self.model.file}:
-            raise ValueError(f"edgetpu.file '{self.edgetpu.file}' is not a file of its own in files")
+        if found.name != wanted.name or not wanted.compiler:
+            raise ValueError(f"accelerator is '{found.name}' and the delegate is '{wanted.name}'")
+        if found.file is not None and found.file not in paths - {self.model.file}:
+            raise ValueError(f"accelerator.file '{found.file}' is not a file of its own in files")
 
     def _check_golden(self, paths: set[str]) -> None:
         keypoints = self.model.spec.pose_skeleton.keypoint_count
@@ -248,6 +251,30 @@ class BundleManifest(Record, frozen=True, kw_only=True):
             raise ValueError(f"golden poses must have {keypoints} keypoints")
         if (self.detector is None) != (not self.golden.detections):
             raise ValueError("golden.detections and detector belong together")
+
+
+def manifest_content(manifest: BundleManifest) -> bytes:
+    """The bytes of a manifest; what an older device does not know is left out where it says nothing."""
+    plain = to_builtins(manifest)
+    if plain["accelerator"] is None:
+        del plain["accelerator"]
+    return (plain_json(plain, indent=1) + "\n").encode()
+
+
+def current_manifest(plain: object) -> object:
+    """A manifest as it is read today: in older bundles the Edge TPU's part had a key of its own.
+
+    Args:
+        plain: What its JSON holds; it stays as it is.
+    """
+    if not isinstance(plain, dict) or "edgetpu" not in plain:
+        return plain
+    if "accelerator" in plain:
+        raise ValueError("it has both accelerator and edgetpu")
+    found = plain["edgetpu"]
+    named = {**found, "name": "edgetpu"} if isinstance(found, dict) else found
+    rest = {key: value for key, value in plain.items() if key != "edgetpu"}
+    return rest if found is None else {**rest, "accelerator": named}
 
 
 BuiltinRole = Literal["pose", "detector"]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edgepose.accelerators import accelerator, accelerators
 from edgepose.errors import ConfigError
 from edgepose.records.files import packaged_folder
 from edgepose.records.record import Record, read_toml
@@ -15,13 +16,6 @@ Precision = Literal["int8", "float16", "float32"]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-
-
-# The delegates (execution providers) that each runtime knows.
-DELEGATES: dict[str, tuple[str, ...]] = {
-    "litert": ("xnnpack", "edgetpu", "gpu", "cpu"),
-    "onnxruntime": ("tensorrt", "cuda", "cpu"),
-}
 
 
 class HardwareProfile(Record, frozen=True, kw_only=True):
@@ -53,7 +47,7 @@ class RuntimeProfile(Record, frozen=True, kw_only=True):
         model_format: File format that the runtime loads.
         min_version: Oldest runtime version that is known to work.
         threads: CPU threads given to the runtime.
-        delegate: Accelerator path: ``xnnpack``, ``edgetpu``, ``gpu``, ``tensorrt``, ``cuda`` or ``cpu``.
+        delegate: Name of an accelerator (``edgepose/accelerators``) that the runtime reaches.
         delegate_library: Shared library of an external delegate, as the loader finds it.
         delegate_required: Whether the device must refuse to run when the delegate is not used.
         fallback: Delegates allowed instead, best first; empty: none.
@@ -64,17 +58,21 @@ class RuntimeProfile(Record, frozen=True, kw_only=True):
     model_format: Literal["tflite", "onnx"]
     min_version: str
     threads: PositiveInt
-    delegate: Literal["xnnpack", "edgetpu", "gpu", "tensorrt", "cuda", "cpu"]
+    delegate: str
     delegate_required: bool
     delegate_library: str | None = None
-    fallback: tuple[Literal["xnnpack", "cuda", "cpu"], ...] = ()
+    fallback: tuple[str, ...] = ()
     max_ops_on_cpu: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
     def __post_init__(self) -> None:
-        known = DELEGATES[self.name]
-        wrong = [name for name in (self.delegate, *self.fallback) if name not in known]
+        wanted = [accelerator(name) for name in (self.delegate, *self.fallback)]
+        wrong = [entry.name for entry in wanted if self.name not in entry.runtimes]
         if wrong:
+            known = [entry.name for entry in accelerators().values() if self.name in entry.runtimes]
             raise ValueError(f"runtime '{self.name}' has no delegate {', '.join(wrong)}: {', '.join(known)}")
+        wrong = [entry.name for entry in wanted[1:] if not entry.may_be_fallback]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} cannot be a fallback")
 
 
 class QuantizationProfile(Record, frozen=True, kw_only=True):

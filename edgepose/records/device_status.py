@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from edgepose.records.accelerator import EdgeTpuCompilation
+from edgepose.records.accelerator import AcceleratorCompilation, Compilation
 from edgepose.records.drift_record import DriftStatus
 from edgepose.records.record import Record
 
@@ -133,11 +133,12 @@ class StatusReport(Record, frozen=True, kw_only=True):
         previous_version: The version that ``rollback`` returns to, or None.
         files_intact: Whether the active slot's files still have their digests.
         signed: Whether the active bundle was signed by the pinned keys.
-        edgetpu: Whether the active model is compiled for the Edge TPU; None for other delegates.
+        edgetpu: ``accelerator`` where that is the Edge TPU: the name that it had before there were others.
         trust: The pinned keys, or None where the device takes unsigned bundles.
         drift: What is known about drift of the active model; None where it never ran as a service.
         writable_by_service: Whether the user who runs the model could also change what is installed, so that
             only its signatures tell; None where nothing is there.
+        accelerator: Whether the active model is compiled for it; None where it takes the model as it is.
         runtime_sbom: The bill of materials of the wheels and the code that answer; None where no deployment
             over ssh brought them. The bundle's own bill lies in its slot.
     """
@@ -155,11 +156,12 @@ class StatusReport(Record, frozen=True, kw_only=True):
     previous_version: int | None = None
     files_intact: bool | None = None
     signed: bool = False
-    edgetpu: EdgeTpuCompilation | None = None
+    edgetpu: Compilation | None = None
     trust: TrustReport | None = None
     drift: DriftStatus | None = None
     writable_by_service: bool | None = None
     runtime_sbom: str | None = None
+    accelerator: AcceleratorCompilation | None = None
 
 
 class DeviceLogs(Record, frozen=True, kw_only=True):
@@ -219,7 +221,7 @@ class DeviceProbe(Record, frozen=True, kw_only=True):
         disk_free_mib: Free space where edgepose would be installed.
         board: What the firmware says the board is, or None.
         cameras: ``/dev/video*``.
-        accelerators: ``edgetpu_usb``, ``edgetpu_pci``, ``nvidia``.
+        accelerators: Names of the signs that it shows, such as ``edgetpu_usb`` or ``nvidia``.
         systemd: Whether systemd runs there.
         user: Name of the user.
         base: Folder of edgepose there, absolute.

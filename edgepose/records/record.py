@@ -147,9 +147,14 @@ def to_builtins(record: Record) -> dict[str, Any]:
 
 def to_json(record: Record, *, indent: int | None = None) -> str:
     """Writes a record as JSON with stable key order and a final newline only when indented."""
-    # Names of files that are not UTF-8 are lone surrogates, which only JSON's own escapes can write.
-    text = visible_json(json.dumps(to_builtins(record), indent=indent, ensure_ascii=False, allow_nan=False))
+    text = plain_json(to_builtins(record), indent=indent)
     return text + "\n" if indent is not None else text
+
+
+def plain_json(plain: object, *, indent: int | None = None) -> str:
+    """Writes what a record turned into, or a part of it."""
+    # Names of files that are not UTF-8 are lone surrogates, which only JSON's own escapes can write.
+    return visible_json(json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def read_toml(path: Path, record: type[RecordType]) -> RecordType:

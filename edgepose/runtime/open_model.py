@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgepose.accelerators import accelerator, accelerators
 from edgepose.errors import ConfigError
 from edgepose.records.device_profile import Precision, RuntimeProfile
 from edgepose.records.model_spec import ModelSpec
@@ -48,8 +50,8 @@ class RuntimeOptions:
     def for_detector(
         cls, runtime: RuntimeProfile, precision: Precision | None = None, engine_cache: Path | None = None
     ) -> RuntimeOptions:
-        """As the pose model, but for an Edge TPU: a detector stays float there and runs on the CPU."""
-        if runtime.delegate == "edgetpu":
+        """As the pose model, but on the CPU where the accelerator takes no detector: that stays float."""
+        if not accelerator(runtime.delegate).takes_detector:
             return cls(runtime.threads)
         return cls.for_device(runtime, precision, engine_cache)
 
@@ -64,6 +66,11 @@ def open_backend(model: Path | ModelFile, options: RuntimeOptions | None = None)
         DeviceError: The delegate is missing or took nothing.
     """
     options, model = options or RuntimeOptions(), as_model_file(model)
+    own = accelerators().get(options.delegates[0]) if options.delegates else None
+    if own is not None and own.backend:
+        module, _, maker = own.backend.partition(":")
+        opened: Backend = getattr(importlib.import_module(module), maker)(model.path, options)
+        return opened
     model.check()
     if model.format == "tflite":
         from edgepose.runtime.backends.litert_backend import LiteRtBackend

@@ -31,7 +31,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from edgepose.errors import ConfigError, TrustError
-from edgepose.records.bundle_manifest import MANIFEST_DIGEST_NAME, MANIFEST_NAME, BundleManifest, path_problem
+from edgepose.records.bundle_manifest import (
+    MANIFEST_DIGEST_NAME,
+    MANIFEST_NAME,
+    BundleManifest,
+    current_manifest,
+    path_problem,
+)
 from edgepose.records.record import from_builtins
 from edgepose.trust.digests import sha256_of_bytes
 from edgepose.trust.signed_bundle import (
@@ -339,7 +345,8 @@ def parse_manifest(content: bytes, where: str) -> BundleManifest:
         TrustError: Not JSON, a repeated key, a number that is none, or not a manifest.
     """
     try:
-        data = json.loads(content, object_pairs_hook=_without_repeats, parse_constant=_no_number)
+        plain = json.loads(content, object_pairs_hook=_without_repeats, parse_constant=_no_number)
+        data = current_manifest(plain)
     # RecursionError: thousands of nested brackets.
     except (ValueError, RecursionError) as problem:
         raise TrustError(f"{where} is not valid JSON: {problem}.") from problem

@@ -1,9 +1,4 @@
-"""Starts the health check in a fresh process and takes in its report.
-
-The health check of what is installed, at any time after the installation.
-
-Whether a bundle may run on a machine with the profile's accelerator; pure.
-"""
+"""The health check in a fresh process, and whether a bundle may run with the profile's accelerator."""
 
 from __future__ import annotations
 
@@ -15,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgepose.accelerators import HEALTH_TIMEOUT_S, accelerator
 from edgepose.device.install.installed import installed_model
 from edgepose.device.install.layout import engine_cache_beside
 from edgepose.device.install.slot_files import read_slot_manifest
@@ -25,10 +21,6 @@ from edgepose.records.record import from_json
 from edgepose.sandbox.python_child import python_command, run_words
 from edgepose.trust.digests import sha256_of_path
 
-# An emulated arm64 device takes about 15 s to import OpenCV and the runtime, and 2 s a frame.
-HEALTH_TIMEOUT_S = 180.0
-# TensorRT builds an engine when a model is first loaded on a device, which takes minutes.
-ENGINE_BUILD_TIMEOUT_S = 900.0
 _MODULE = "edgepose.device.install.health_process"
 
 
@@ -107,7 +99,7 @@ def _timeout_s(folder: Path, manifest_sha256: str) -> float:
     except (TrustError, OSError):
         # The process itself says what is wrong with the manifest.
         return HEALTH_TIMEOUT_S
-    return ENGINE_BUILD_TIMEOUT_S if runtime.delegate == "tensorrt" else HEALTH_TIMEOUT_S
+    return max(accelerator(name).health_timeout_s for name in (runtime.delegate, *runtime.fallback))
 
 
 def _ending(code: int, stderr: str) -> str:
@@ -151,7 +143,7 @@ def require_healthy(report: HealthReport) -> None:
 
 
 def check_accelerator(manifest: BundleManifest, *, on_device: bool) -> None:
-    """Refuses a model that is not compiled for the device's Edge TPU, or leaves too much to the CPU.
+    """Refuses a model that is not compiled for the device's accelerator, or leaves too much to the CPU.
 
     A prediction refuses nothing: only what the compiler said counts.
 
@@ -162,34 +154,37 @@ def check_accelerator(manifest: BundleManifest, *, on_device: bool) -> None:
     Raises:
         DeviceError: The device cannot run the bundle.
     """
-    runtime, record = manifest.profile.runtime, manifest.edgetpu
-    if runtime.delegate != "edgetpu":
+    runtime, record = manifest.profile.runtime, manifest.accelerator
+    wanted = accelerator(runtime.delegate)
+    if not wanted.compiler:
         return
     if on_device and (record is None or record.status != "compiled"):
         raise DeviceError(
-            f"The model of bundle version {manifest.bundle_version} is not compiled for the Edge TPU; "
+            f"The model of bundle version {manifest.bundle_version} is not compiled for the {wanted.title}; "
             f"profile '{manifest.profile.id}' needs it on the device.",
-            "Build the bundle on a computer with edgetpu_compiler on PATH; this one serves a preview only.",
+            f"Build the bundle on a computer with {wanted.compiler} on PATH; this one serves a preview only.",
         )
     limit = runtime.max_ops_on_cpu
     if record is None or record.ops_on_cpu is None or limit is None or record.ops_on_cpu <= limit:
         return
     named = f": {'; '.join(record.refused)}" if record.refused else ""
     raise DeviceError(
-        f"{record.ops_on_cpu} of {record.ops_total} ops would run on the CPU beside the Edge TPU, profile "
-        f"'{manifest.profile.id}' allows {limit}{named}.",
-        "Change the model so that the Edge TPU takes these ops, or allow more in runtime.max_ops_on_cpu.",
+        f"{record.ops_on_cpu} of {record.ops_total} ops would run on the CPU beside the {wanted.title}, "
+        f"profile '{manifest.profile.id}' allows {limit}{named}.",
+        f"Change the model so that the {wanted.title} takes these ops, or allow more in "
+        "runtime.max_ops_on_cpu.",
     )
 
 
 def accelerator_note(manifest: BundleManifest) -> str | None:
-    """What an installation has to say about the Edge TPU, or None where there is nothing to say."""
-    runtime, record = manifest.profile.runtime, manifest.edgetpu
-    if runtime.delegate != "edgetpu":
+    """What an installation has to say about the accelerator, or None where there is nothing to say."""
+    runtime, record = manifest.profile.runtime, manifest.accelerator
+    wanted = accelerator(runtime.delegate)
+    if not wanted.compiler:
         return None
     if record is None:
-        return "Edge TPU: not compiled"
-    note = f"Edge TPU: {record.describe()}"
+        return f"{wanted.title}: not compiled"
+    note = f"{wanted.title}: {record.describe()}"
     limit = runtime.max_ops_on_cpu
     if record.status == "not compiled" and limit is not None and record.predicted_ops_on_cpu > limit:
         named = f": {'; '.join(record.refused)}" if record.refused else ""

@@ -1,9 +1,4 @@
-"""What is installed in a device root, for the program that runs it.
-
-What the running service says about itself, for ``status``.
-
-What the service wrote into systemd's journal.
-"""
+"""What is installed in a device root, and what the service that runs it says of itself."""
 
 from __future__ import annotations
 
@@ -20,12 +15,19 @@ from edgepose.device.install.layout import (
     read_record_of_service,
     service_may_write,
 )
-from edgepose.device.install.slot_files import VerifiedSlot, slot_signer, verify_files, verify_slot
+from edgepose.device.install.slot_files import (
+    VerifiedSlot,
+    read_slot_manifest,
+    slot_signer,
+    verify_files,
+    verify_slot,
+)
 from edgepose.device.install.state_file import read_state
 from edgepose.device.install.transitions import DeviceState, SlotContent
 from edgepose.device.units.service_unit import UNIT_NAME
 from edgepose.errors import ConfigError, EdgeposeError, TrustError
 from edgepose.records.bundle_manifest import SBOM_NAME, BundleManifest
+from edgepose.records.device_profile import DeviceProfile
 from edgepose.records.device_status import HealthReport, SandboxReport, SlotName, StatusReport, TrustReport
 from edgepose.records.drift_record import DriftStatus
 from edgepose.records.files import READABLE, write_whole
@@ -142,6 +144,21 @@ def installed_model(root: Path | None = None) -> InstalledModel:
     )
 
 
+def installed_profile(root: Path) -> DeviceProfile | None:
+    """The profile of the active version, of whose files the manifest alone is read; None without one.
+
+    Raises:
+        TrustError: The state or the manifest is damaged.
+        DeployError: The state cannot be read.
+    """
+    layout = Layout(root)
+    state = read_state(layout)
+    content = state.active_content
+    if content is None or state.active is None:
+        return None
+    return read_slot_manifest(layout.slot(state.active), content.manifest_sha256).profile
+
+
 def verified_slot(layout: Layout, state: DeviceState, slot: SlotName) -> VerifiedSlot:
     """Checks a slot that the state names: who signed it, every file, and that the state tells no other story.
 
@@ -169,6 +186,7 @@ def read_status(root: Path) -> StatusReport:
     state = read_state(layout)
     content, previous, health = state.active_content, state.previous_content, state.health
     signed_by, manifest = _active_files(layout, state)
+    compiled = manifest.accelerator if manifest else None
     return StatusReport(
         active_slot=state.active,
         bundle_version=content.bundle_version if content else None,
@@ -182,11 +200,12 @@ def read_status(root: Path) -> StatusReport:
         previous_version=previous.bundle_version if previous else None,
         files_intact=None if content is None else manifest is not None,
         signed=signed_by is not None,
-        edgetpu=manifest.edgetpu if manifest else None,
+        edgetpu=compiled.without_name() if compiled and compiled.name == "edgetpu" else None,
         trust=_trust_report(state.trust) if state.trust else None,
         drift=_drift(root, content.model_sha256) if content else None,
         writable_by_service=service_may_write(root),
         runtime_sbom=str(_RUNTIME_SBOM) if _RUNTIME_SBOM.is_file() else None,
+        accelerator=compiled,
     )
 
 

@@ -1,11 +1,8 @@
-"""What a process with pictures may have open: a list of kinds, and everything else is refused.
+"""What a process with images may have open: a list of kinds, and everything else is refused.
 
-Which device files a process with pictures may have, and the controls (ioctl) of each. The one table.
-
-Letters are those of ioctl(2)'s ``_IOC`` in the drivers' public headers: videodev2.h, media.h, dma-heap.h,
-dma-buf.h, drm.h and usbdevice_fs.h of Linux; gasket_ioctl.h of the Coral driver; NVIDIA's nv-ioctl-numbers.h
-and uvm_linux_ioctl.h; nvgpu*.h, nvhost_ioctl.h and nvmap_ioctl.h of Jetson Linux. Of these only the camera's
-were ever used here.
+Device files of accelerators, and their controls (ioctl), are those of ``edgepose.accelerators``. Letters of
+the others are those of ioctl(2)'s ``_IOC`` in videodev2.h, media.h, dma-heap.h, dma-buf.h and drm.h of Linux.
+Of all these only the camera's were ever used here.
 """
 
 from __future__ import annotations
@@ -20,30 +17,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from edgepose.accelerators import DeviceKind, accelerators, device_kinds_of, ioctl_letters
 from edgepose.errors import DeviceError
-from edgepose.sandbox.policy import IoctlKind
-
-
-@dataclass(frozen=True)
-class DeviceKind:
-    """Device files that belong together.
-
-    Attributes:
-        name: For people.
-        files: Patterns of their paths.
-        ioctls: Their controls.
-        standard_only: Whether they are allowed as standard streams alone.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    ioctls: tuple[IoctlKind, ...] = ()
-    standard_only: bool = False
-
-
-def _letters(letters: str) -> tuple[IoctlKind, ...]:
-    return tuple(IoctlKind(ord(letter)) for letter in letters)
-
 
 PLAIN = DeviceKind("plain", ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"))
 # Not /dev/pts/ptmx: who holds a master types into its terminal.
@@ -60,23 +35,14 @@ CAMERA = DeviceKind(
         "/dev/dma_heap/*",
         "/dmabuf:*",
     ),
-    _letters("V|Hb>"),
+    ioctl_letters("V|Hb>"),
 )
-DEVICE_KINDS = (
-    PLAIN,
-    TERMINAL,
-    CAMERA,
-    DeviceKind("graphics", ("/dev/dri/*", "/dmabuf:*"), _letters("db>")),
-    DeviceKind("edgetpu_pci", ("/dev/apex_*",), (IoctlKind(0xDC),)),
-    DeviceKind("edgetpu_usb", ("/dev/bus/usb/*",), _letters("U")),
-    # Its memory manager's numbers have no letter.
-    DeviceKind("nvidia", ("/dev/nvidia*",), (*_letters("Fm"), IoctlKind(0, plain=True))),
-    DeviceKind(
-        "jetson",
-        ("/dev/nvhost*", "/dev/nvmap", "/dev/nvgpu/*", "/dev/nvsciipc", "anon_inode:*nv*"),
-        _letters("HNGATDCSE"),
-    ),
-)
+GRAPHICS = DeviceKind("graphics", ("/dev/dri/*", "/dmabuf:*"), ioctl_letters("db>"))
+
+
+def all_device_kinds() -> tuple[DeviceKind, ...]:
+    """Every kind that a process with images may have open."""
+    return (PLAIN, TERMINAL, CAMERA, GRAPHICS, *device_kinds_of(accelerators().values()))
 
 
 def kinds_of(path: str, *, standard: bool) -> tuple[DeviceKind, ...]:
@@ -88,7 +54,7 @@ def kinds_of(path: str, *, standard: bool) -> tuple[DeviceKind, ...]:
     """
     return tuple(
         kind
-        for kind in DEVICE_KINDS
+        for kind in all_device_kinds()
         if any(fnmatchcase(path, pattern) for pattern in kind.files)
         and (standard or not kind.standard_only)
         and path != "/dev/ptmx"

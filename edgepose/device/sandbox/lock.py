@@ -15,11 +15,11 @@ from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
+from edgepose.accelerators import DeviceKind
 from edgepose.device.sandbox.descriptors import (
     CAMERA,
     PLAIN,
     AllowedSockets,
-    DeviceKind,
     checked_descriptors,
     files_of,
 )

@@ -42,6 +42,19 @@ class UnitPlace:
         return self.folder / self.name
 
 
+def group_names(file_system: Path = Path("/")) -> frozenset[str]:
+    """Groups of this machine, or of a mounted card (group(5)).
+
+    Args:
+        file_system: The root of its file system.
+    """
+    try:
+        text = (file_system / "etc/group").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    return frozenset(line.partition(":")[0] for line in text.splitlines())
+
+
 def install_unit(text: str, place: UnitPlace) -> None:
     """Writes the unit, enables it, and starts it on a running system.
 

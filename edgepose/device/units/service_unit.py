@@ -1,22 +1,22 @@
-"""The systemd unit of the runtime: keeps the camera, keeps the network away. Pure text.
+"""The units of systemd as text: the service's, and a network camera's; which a source needs. Pure.
 
-Every directive is explained in docs/systemd.md; systemd.exec(5) and systemd.resource-control(5) define them.
-
-The systemd unit of a network camera: one address, no model, no telemetry. Pure text.
-
-Every directive is explained in docs/systemd.md; systemd.exec(5) and systemd.resource-control(5) define them.
-
-Which units a source needs. Pure.
+The service keeps the camera and the accelerator and has no network; the camera's unit reaches one address and
+has no model. Every directive is explained in docs/systemd.md; systemd.exec(5) and systemd.resource-control(5)
+define them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepose.device.capture.source_address import SourceAddress, camera_host, parse_source
+from edgepose.accelerators import accelerator, device_kinds_of
+from edgepose.accelerators.cuda import JETSON_DEVICES
+from edgepose.device.capture.source_address import SourceAddress, SourceKind, camera_host, parse_source
 from edgepose.errors import ConfigError
+from edgepose.records.device_profile import DeviceProfile
 
 UNIT_NAME = "edgepose.service"
 CAMERA_UNIT = "edgepose-camera.service"
@@ -77,8 +77,9 @@ class ServiceRequest:
         program: ``edgepose-device`` on this device.
         root: The device root.
         source: SOURCE of ``edgepose-device service``.
-        user: User and group of the service; it is in ``video`` as well.
+        user: User and group of the service.
         devices: What it may open, as ``DeviceAllow`` names it.
+        groups: Groups that own these; each must be there, or systemd does not start the service.
         writable: Folders that it may write beside ``ROOT/var``.
         watchdog_s: Restarted after so long without a frame.
     """
@@ -88,6 +89,7 @@ class ServiceRequest:
     source: str
     user: str = "edgepose"
     devices: tuple[str, ...] = ("char-video4linux rw",)
+    groups: tuple[str, ...] = ("video",)
     writable: tuple[str, ...] = ()
     watchdog_s: int = 30
 
@@ -147,7 +149,7 @@ WatchdogSec={request.watchdog_s}
 TimeoutStartSec=900
 User={request.user}
 Group={request.user}
-SupplementaryGroups=video
+SupplementaryGroups={" ".join(request.groups)}
 ReadWritePaths={folders.replace("%", "%%")}
 {devices}{_NO_NETWORK}{HARDENING}
 [Install]
@@ -155,22 +157,16 @@ WantedBy=multi-user.target
 """
 
 
-def devices_of(accelerators: tuple[str, ...]) -> tuple[str, ...]:
-    """What a service with these accelerators may open, beside the camera.
-
-    Args:
-        accelerators: As the probe names them.
-    """
-    known = {
-        "edgetpu_usb": ("char-usb_device rw",),
-        "edgetpu_pci": ("/dev/apex_0 rw",),
-        "nvidia": (
-            "/dev/nvhost-ctrl rw", "/dev/nvhost-ctrl-gpu rw", "/dev/nvhost-gpu rw", "/dev/nvmap rw",
-            "/dev/nvgpu/igpu0/ctrl rw",
-        ),
-    }  # fmt: skip
-    found = [device for name in accelerators for device in known.get(name, ())]
-    return ("char-video4linux rw", "char-media rw", *found)
+_VIDEO = ("char-video4linux rw",)
+# A sensor on a ribbon has its own nodes for control (media), and its buffers come from heaps.
+_SENSOR = (*_VIDEO, "char-media rw", "char-dma_heap rw")
+_CAMERA_DEVICES: dict[SourceKind, tuple[str, ...]] = {
+    "camera": _VIDEO,
+    "v4l2": _VIDEO,
+    "picamera2": _SENSOR,
+    # A Jetson's camera hands over buffers of its GPU.
+    "csi": (*_SENSOR, *JETSON_DEVICES.allow),
+}
 
 
 # What the runtime's unit is given as its SOURCE.
@@ -255,7 +251,14 @@ class UnitPlan:
     address_file: Path = ADDRESS_PATH
 
 
-def plan_units(source: str | SourceAddress, root: Path, user: str, program: Path) -> UnitPlan:
+def plan_units(
+    source: str | SourceAddress,
+    root: Path,
+    user: str,
+    program: Path,
+    profile: DeviceProfile | None = None,
+    has_group: Callable[[str], bool] = lambda _name: True,
+) -> UnitPlan:
     """One unit, or for a network camera two.
 
     Args:
@@ -263,17 +266,30 @@ def plan_units(source: str | SourceAddress, root: Path, user: str, program: Path
         root: The device root.
         user: Of the service.
         program: ``edgepose-device`` on this device.
+        profile: Whose accelerators the service may open; None: none.
+        has_group: Whether the device has a group.
 
     Raises:
         ConfigError: SOURCE is none, a network camera has a name instead of an address, or something cannot
             stand in a unit.
     """
     address = parse_source(source)
+    runtime = profile.runtime if profile else None
+    used = [accelerator(name) for name in (runtime.delegate, *runtime.fallback)] if runtime else []
+    devices = dict.fromkeys(_CAMERA_DEVICES.get(address.kind, ()))
+    devices |= dict.fromkeys(device for kind in device_kinds_of(used) for device in kind.allow)
+    groups = dict.fromkeys(name for entry in used for name in entry.groups if has_group(name))
+    request = ServiceRequest(
+        str(program),
+        str(root),
+        SHARED_SOURCE if address.kind == "rtsp" else address.typed,
+        user,
+        devices=tuple(devices),
+        groups=tuple(dict.fromkeys(("video", *groups))),
+    )
+    service = (UNIT_NAME, service_unit(request))
     if address.kind != "rtsp":
-        return UnitPlan(
-            ((UNIT_NAME, service_unit(ServiceRequest(str(program), str(root), address.typed, user))),)
-        )
+        return UnitPlan((service,))
     plan = UnitPlan((), address)
-    request = CameraUnitRequest(str(program), camera_host(address), f"/{plan.address_file}", str(root), user)
-    service = service_unit(ServiceRequest(str(program), str(root), SHARED_SOURCE, user, devices=()))
-    return UnitPlan(((CAMERA_UNIT, camera_unit(request)), (UNIT_NAME, service)), address)
+    camera = CameraUnitRequest(str(program), camera_host(address), f"/{plan.address_file}", str(root), user)
+    return UnitPlan(((CAMERA_UNIT, camera_unit(camera)), service), address)

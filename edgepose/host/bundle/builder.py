@@ -1,7 +1,4 @@
-"""Packs models, golden frames and profile into one bundle; the same inputs give the same bytes.
-
-The part of a bundle that is for an Edge TPU: the compiled model, or the mark that it is not compiled.
-"""
+"""Packs models, golden frames and profile into one bundle; the same inputs give the same bytes."""
 
 from __future__ import annotations
 
@@ -29,9 +26,7 @@ from edgepose.host.models.golden import (
     detect_golden,
     golden_from_parent,
 )
-from edgepose.host.quantize.delegates.check import edgetpu_report
-from edgepose.host.quantize.delegates.edgetpu_compiler import compile_for_edgetpu
-from edgepose.records.accelerator import EdgeTpuCompilation, RefusedOp
+from edgepose.host.quantize.delegates.check import compiled_member
 from edgepose.records.bundle_manifest import (
     SBOM_NAME,
     BundledFile,
@@ -50,47 +45,6 @@ from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD
 from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PersonDetector, PosePipeline
 from edgepose.trust.digests import sha256_of_bytes
-
-COMPILED_FILE = "model_edgetpu.tflite"
-_NAMED_OPS = 8
-
-
-def compiled_member(
-    profile: DeviceProfile, model: Path
-) -> tuple[EdgeTpuCompilation | None, dict[str, bytes]]:
-    """Compiles a model where the profile has an Edge TPU and edgetpu_compiler is on PATH.
-
-    Args:
-        profile: The device.
-        model: The integer-only CPU file, which stays in the bundle for previews.
-
-    Returns:
-        What the manifest says, and the further file of the bundle: path to content, empty without one.
-
-    Raises:
-        ModelError: edgetpu_compiler fails on the model, or its log is not understood.
-    """
-    if profile.runtime.delegate != "edgetpu":
-        return None, {}
-    compiled = compile_for_edgetpu(model)
-    report = edgetpu_report(profile, model, compiled)
-    record = EdgeTpuCompilation(
-        status="compiled" if compiled else "not compiled",
-        file=COMPILED_FILE if compiled else None,
-        compiler_version=report.compiler_version,
-        ops_total=report.ops_total,
-        ops_on_cpu=report.ops_on_cpu,
-        predicted_ops_on_cpu=report.predicted_ops_on_cpu,
-        refused=tuple(_in_words(entry) for entry in report.refused[:_NAMED_OPS]),
-    )
-    return record, {COMPILED_FILE: compiled.content} if compiled else {}
-
-
-def _in_words(entry: RefusedOp) -> str:
-    if entry.tensor:
-        return f"{entry.op} '{entry.tensor}' ({entry.reason})"
-    return f"{entry.count} {entry.op} ({entry.reason})"
-
 
 _BYTES_PER_MIB = 1 << 20
 _RUNTIME_PACKAGES = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
@@ -138,7 +92,7 @@ def build_bundle(request: BundleRequest) -> Path:
 
     Raises:
         ConfigError: The model's format or precision is not the profile's, or the file cannot be written.
-        ModelError: A model is damaged, disagrees with its spec, or edgetpu_compiler is here and fails on it.
+        ModelError: A model is damaged, disagrees with its spec, or the accelerator's compiler fails on it.
         GateFailedError: The gate failed or was not asked, the shipped model does not reproduce its float
             parent, or the bundle is larger than the profile's budget.
         MissingDependencyError: The model's runtime is not installed.
@@ -154,7 +108,7 @@ def build_bundle(request: BundleRequest) -> Path:
     pictures = golden_pictures(model)
     contents = {file: _png(picture) for file, picture in pictures.items()}
     contents |= {admitted.record.file: admitted.content for admitted in (model, detector) if admitted}
-    edgetpu, compiled = compiled_member(request.profile, request.model)
+    compilation, compiled = compiled_member(request.profile, request.model)
     contents |= compiled
     if request.drift_reference is not None:
         contents[REFERENCE_NAME] = to_json(request.drift_reference).encode()
@@ -167,7 +121,7 @@ def build_bundle(request: BundleRequest) -> Path:
         min_runtime_version=request.profile.runtime.min_version,
         golden=_golden_set(pictures, detector),
         provenance=_provenance(request, model, detector),
-        edgetpu=edgetpu,
+        accelerator=compilation,
         drift_reference=None if request.drift_reference is None else REFERENCE_NAME,
     )
     manifest, contents = _with_sbom(manifest, contents)

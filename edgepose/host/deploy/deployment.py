@@ -286,14 +286,16 @@ def _bundle(request: DeployRequest, bundle: BundleRequest, log: StepLog) -> dict
         manifest = verify_bundle(bundle.output)
         size = bundle.output.stat().st_size
         files = len(manifest.files)
-        tpu = f"; Edge TPU: {manifest.edgetpu.describe()}" if manifest.edgetpu else ""
-        note(f"version {manifest.bundle_version}, {size / 2**20:.2f} MiB, {files} files, verified{tpu}")
+        compiled = manifest.accelerator
+        said = f"; {compiled.title}: {compiled.describe()}" if compiled else ""
+        note(f"version {manifest.bundle_version}, {size / 2**20:.2f} MiB, {files} files, verified{said}")
     return {
         "bundle_version": manifest.bundle_version,
         "size_bytes": size,
         "sha256": sha256_of_file(bundle.output),
         "model_sha256": manifest.model.sha256,
-        "edgetpu": to_builtins(manifest.edgetpu) if manifest.edgetpu else None,
+        "accelerator": to_builtins(compiled) if compiled else None,
+        "edgetpu": to_builtins(compiled.without_name()) if compiled and compiled.name == "edgetpu" else None,
     }
 
 

@@ -17,14 +17,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepose.accelerators import accelerator
 from edgepose.errors import ConfigError, DeployError
 from edgepose.records.device_profile import DeviceProfile
 from edgepose.records.files import packaged_folder
 from edgepose.trust.digests import sha256_of_list
 
 _FOLDER = "requirements/device"
-# NVIDIA's own builds belong to the board's system; no wheel of PyPI replaces them.
-_OF_THE_BOARD = ("tensorrt", "cuda")
 # What PEP 600 says that the older names of platform tags mean.
 _LEGACY_GLIBC_MINOR = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
 _WHEEL_LINE = re.compile(r"# (?P<file>[A-Za-z0-9_.+!-]+\.whl)(?:; (?P<licence>\S.*))?")
@@ -102,7 +101,8 @@ def lock_name(arch: str, python: str, *, onnxruntime: bool) -> str:
 
 def carries_onnxruntime(profile: DeviceProfile) -> bool:
     """Whether a profile's device gets ONNX Runtime from the package index, and not from its board's maker."""
-    return profile.runtime.name == "onnxruntime" and profile.runtime.delegate not in _OF_THE_BOARD
+    of_the_board = accelerator(profile.runtime.delegate).of_the_board
+    return profile.runtime.name == "onnxruntime" and not of_the_board
 
 
 def locks_of(profile: DeviceProfile) -> tuple[DeviceLock, ...]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepose.accelerators import accelerators
 from edgepose.errors import MissingDependencyError, ModelError
 from edgepose.host.models.audit import audit_onnx
 from edgepose.host.models.keras_intake import run_keras
@@ -193,7 +194,6 @@ _TFLITE_CONTENTS_WEIGHTED = {
     "TRANSPOSE_CONV": 1,
     "CONV_3D": 1,
 }
-_EDGETPU_OP = b"edgetpu-custom-op"
 # Ops that only hand stored weights on.
 _PASS_ON = frozenset({"DEQUANTIZE", "DENSIFY"})
 
@@ -270,7 +270,8 @@ def _weights(graph: Any) -> tuple[set[str], bool]:
 
     types: set[str] = set()
     in_float = False
-    if any((code.customCode or b"") == _EDGETPU_OP for code in graph.operatorCodes):
+    compiled = {entry.compiled_op.encode() for entry in accelerators().values() if entry.compiled_op}
+    if any(code.customCode in compiled for code in graph.operatorCodes):
         # The compiler has swallowed the ops; it accepts integer ones only.
         types.add("int8")
     for subgraph in graph.subgraphs:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepose.accelerators import accelerators
 from edgepose.errors import DeviceError, ModelError
 from edgepose.runtime.backend import BackendInfo, Tensor, TensorInfo
 from edgepose.runtime.backends.litert_runtime import import_runtime
@@ -143,8 +144,9 @@ class _Tables:
         return int(struct.unpack_from(kind, self._data, position)[0])
 
 
-_BUILT_IN = frozenset({"cpu", "xnnpack"})
-_EDGETPU_OP = "edgetpu-custom-op"
+def _is_built_in(delegate: str) -> bool:
+    known = accelerators().get(delegate)
+    return known is not None and known.built_in
 
 
 class LiteRtBackend:
@@ -181,7 +183,7 @@ class LiteRtBackend:
         if delegate != "xnnpack":
             # Else XNNPACK takes what an external delegate leaves, and would be counted as that delegate.
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        if delegate not in _BUILT_IN:
+        if not _is_built_in(delegate):
             options["experimental_delegates"] = [_load_delegate(module, delegate, delegate_library)]
         try:
             with _native_stderr_discarded():
@@ -232,7 +234,7 @@ class LiteRtBackend:
 
     def _measure(self, threads: int, delegate: str) -> BackendInfo:
         total, delegated = _count_delegated(self._interpreter._get_ops_details())
-        if delegated == 0 and delegate not in _BUILT_IN:
+        if delegated == 0 and not _is_built_in(delegate):
             raise DeviceError(
                 f"Delegate '{delegate}' was loaded and took none of the {total} ops.",
                 "Convert the model for this delegate; there is no fallback to the CPU.",
@@ -310,11 +312,13 @@ def _count_delegated(ops: list[dict[str, Any]]) -> tuple[int, int]:
 
 def _explain(path: Path, problem: Exception) -> ModelError | DeviceError:
     text = str(problem)
-    if _EDGETPU_OP in text:
-        return DeviceError(
-            f"{path.name} is compiled for the Edge TPU ({_EDGETPU_OP}) and no Edge TPU delegate is loaded.",
-            "Run it on a device with an Edge TPU under profile 'coral', or use the file before compilation.",
-        )
+    for made_for in accelerators().values():
+        if made_for.compiled_op and made_for.compiled_op in text:
+            return DeviceError(
+                f"{path.name} is compiled for the {made_for.title} ({made_for.compiled_op}) and no "
+                f"{made_for.title} delegate is loaded.",
+                f"Run it on a device with the {made_for.title}, or use the file before compilation.",
+            )
     if "unresolved custom op" in text or "Didn't find op" in text:
         return ModelError(f"{path.name} has an op that this runtime lacks: {_first_line(problem)}.")
     return ModelError(f"{path.name} cannot be loaded by LiteRT: {_first_line(problem)}.")

@@ -13,23 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from edgepose.accelerators import EngineRequest, accelerator, providers
 from edgepose.errors import DeviceError, MissingDependencyError, ModelError
 from edgepose.records.device_profile import Precision
 from edgepose.runtime.backend import BackendInfo, Tensor, TensorInfo
 from edgepose.runtime.model_file import sha256_of_model
-from edgepose.runtime.nvidia import (
-    EngineIdentity,
-    engine_folder,
-    gpu_identity,
-    tensorrt_options,
-    tensorrt_version,
-)
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
+_CPU = accelerator("cpu").provider
 _ELEMENT_TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -48,8 +38,9 @@ class OnnxRuntimeBackend:
     Args:
         path: The .onnx file.
         threads: Intra-op CPU threads.
-        delegates: Keys of ``PROVIDERS``, best first. Only these are used. The first one must take ops; where
-            it cannot, the next is used instead, and the info says so. One alone has no fallback.
+        delegates: Accelerators that have an execution provider, best first. Only these are used. The first
+            one must take ops; where it cannot, the next is used instead, and the info says so. One alone has
+            no fallback.
         precision: Precision of the model's arithmetic, which TensorRT must be told.
         engine_cache: Folder in which TensorRT may keep engines; None keeps none.
 
@@ -75,7 +66,9 @@ class OnnxRuntimeBackend:
                 "Run: pip install 'edgepose[onnxruntime]'",
             ) from problem
         wanted = choose_providers(delegates, onnxruntime.get_available_providers())
-        settings = {name: _settings(name, onnxruntime, path, precision, engine_cache) for name in wanted}
+        asked = EngineRequest(lambda: sha256_of_model(path), precision, onnxruntime.__version__, engine_cache)
+        asked_for = [known for known in map(accelerator, delegates) if known.provider in wanted]
+        settings = {known.provider: known.provider_options(asked) for known in asked_for}
         with _scratch_folder(onnxruntime) as profile_folder:
             self._session = _open_session(onnxruntime, path, threads, settings, profile_folder)
             refuse_dropped(delegates, wanted, self._session.get_providers())
@@ -137,13 +130,14 @@ def choose_providers(delegates: Sequence[str], available: Sequence[str]) -> list
     Raises:
         DeviceError: A delegate is unknown, or none of them is there.
     """
-    unknown = [name for name in delegates if name not in PROVIDERS]
+    known = providers()
+    unknown = [name for name in delegates if name not in known]
     if unknown:
         raise DeviceError(
-            f"ONNX Runtime has no delegate {', '.join(unknown)}; expected {', '.join(PROVIDERS)}.",
+            f"ONNX Runtime has no delegate {', '.join(unknown)}; expected {', '.join(known)}.",
             "A profile of LiteRT runs TFLite files: convert the model with --to tflite.",
         )
-    wanted = [PROVIDERS[name] for name in delegates]
+    wanted = [known[name] for name in delegates]
     there = [name for name in wanted if name in available]
     if not there:
         raise DeviceError(
@@ -183,10 +177,11 @@ def describe_session(
         DeviceError: No delegate took an op.
     """
     total = sum(counts.values())
-    used = next((name for name in delegates if counts.get(PROVIDERS[name], 0)), None)
+    known = providers()
+    used = next((name for name in delegates if counts.get(known[name], 0)), None)
     if used is None:
         raise DeviceError(
-            f"Execution provider {' or '.join(PROVIDERS[name] for name in delegates)} took none of the "
+            f"Execution provider {' or '.join(known[name] for name in delegates)} took none of the "
             f"{total} ops.",
             "Check the provider's own libraries on this device; there is no silent fallback.",
         )
@@ -195,32 +190,10 @@ def describe_session(
         version=version,
         delegate_used=used,
         ops_total=total,
-        ops_on_cpu=counts.get(PROVIDERS["cpu"], 0),
+        ops_on_cpu=counts.get(_CPU, 0),
         threads=threads,
         fallback_from=None if used == delegates[0] else delegates[0],
     )
-
-
-def _settings(
-    provider: str, runtime: Any, path: Path, precision: Precision | None, engine_cache: Path | None
-) -> dict[str, str]:
-    """Options of one execution provider; only TensorRT has any."""
-    if provider != PROVIDERS["tensorrt"]:
-        return {}
-    gpu = gpu_identity()
-    identity = EngineIdentity(
-        model_sha256=sha256_of_model(path),
-        precision=precision or "float32",
-        onnxruntime_version=runtime.__version__,
-        tensorrt_version=tensorrt_version(),
-        cuda_version=gpu.cuda_version if gpu else None,
-        gpu_name=gpu.name if gpu else None,
-        compute_capability=gpu.compute_capability if gpu else None,
-    )
-    folder = engine_folder(identity, engine_cache)
-    if folder is not None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return tensorrt_options(precision, folder)
 
 
 def _ops_per_provider(session: Any) -> Counter[str]:
@@ -277,12 +250,12 @@ def _open_session(
     except Exception as problem:
         # ONNX Runtime's exceptions share no base class but Exception.
         first, *others = providers
-        if first == PROVIDERS["cpu"]:
+        if first == _CPU:
             raise ModelError(
                 f"{path.name} cannot be loaded by ONNX Runtime: {_reason(problem)}."
             ) from problem
         # A damaged file is told from a provider that fails: the CPU reads every whole file.
-        rest = {name: providers[name] for name in others} or {PROVIDERS["cpu"]: {}}
+        rest = {name: providers[name] for name in others} or {_CPU: {}}
         session = _open_session(runtime, path, threads, rest, profile_folder)
         if others:
             return session

@@ -57,8 +57,8 @@ def test_without_a_compiler_the_bundle_is_marked_and_serves_a_preview(
     uncompiled: Path, tmp_path: Path
 ) -> None:
     manifest = verify_bundle(uncompiled)
-    assert manifest.edgetpu is not None
-    assert (manifest.edgetpu.status, manifest.edgetpu.file) == ("not compiled", None)
+    assert manifest.accelerator is not None
+    assert (manifest.accelerator.status, manifest.accelerator.file) == ("not compiled", None)
     assert manifest.model_file(on_device=True) == manifest.model.file
     said: list[str] = []
     report = install_bundle(uncompiled, tmp_path / "root", report=said.append)
@@ -97,10 +97,10 @@ def test_a_compiled_model_ships_beside_the_one_for_previews(
 ) -> None:
     made = bundle(coral_model, tmp_path, monkeypatch, on_cpu=0, profile=find_profile("coral"))
     manifest = verify_bundle(made)
-    assert manifest.edgetpu is not None
-    assert (manifest.edgetpu.status, manifest.edgetpu.compiler_version) == ("compiled", VERSION)
-    assert manifest.edgetpu.ops_on_cpu == 0
-    assert manifest.model_file(on_device=True) == manifest.edgetpu.file == "model_edgetpu.tflite"
+    assert manifest.accelerator is not None
+    assert (manifest.accelerator.status, manifest.accelerator.compiler_version) == ("compiled", VERSION)
+    assert manifest.accelerator.ops_on_cpu == 0
+    assert manifest.model_file(on_device=True) == manifest.accelerator.file == "model_edgetpu.tflite"
     assert manifest.model_file(on_device=False) == "model.tflite"
     # The preview replays the CPU file; on the device the compiled one is opened, here without an Edge TPU.
     assert install_bundle(made, tmp_path / "root").health.passed
@@ -129,18 +129,18 @@ def test_as_many_ops_on_the_cpu_as_the_profile_allows_are_installed(
 
 def test_a_manifest_that_contradicts_itself_about_the_edge_tpu_is_refused(uncompiled: Path) -> None:
     plain = to_builtins(verify_bundle(uncompiled))
-    assert from_builtins(plain, BundleManifest, "manifest").edgetpu is not None
+    assert from_builtins(plain, BundleManifest, "manifest").accelerator is not None
     for wrong in (
-        {**plain["edgetpu"], "status": "compiled"},
+        {**plain["accelerator"], "status": "compiled"},
         {
-            **plain["edgetpu"],
+            **plain["accelerator"],
             "status": "compiled",
             "file": "other.tflite",
             "compiler_version": "16",
             "ops_on_cpu": 0,
         },
         {
-            **plain["edgetpu"],
+            **plain["accelerator"],
             "status": "compiled",
             "file": "model.tflite",
             "compiler_version": "16",
@@ -148,7 +148,7 @@ def test_a_manifest_that_contradicts_itself_about_the_edge_tpu_is_refused(uncomp
         },
     ):
         with pytest.raises(msgspec.ValidationError):
-            msgspec.convert({**plain, "edgetpu": wrong}, BundleManifest)
+            msgspec.convert({**plain, "accelerator": wrong}, BundleManifest)
 
 
 def test_the_programs_say_not_compiled_and_end_with_exit_code_9_on_the_device(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.runtime.nvidia import (
+from edgepose.accelerators.tensorrt import (
     EngineIdentity,
     engine_cache_key,
     engine_folder,

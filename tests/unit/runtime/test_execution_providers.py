@@ -10,10 +10,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from edgepose.accelerators import EngineRequest, accelerator
 from edgepose.errors import DeviceError, ModelError
 from edgepose.records.device_profile import find_profile
 from edgepose.runtime.backend import run_once
-from edgepose.runtime.backends import onnxruntime_backend
 from edgepose.runtime.backends.onnxruntime_backend import (
     OnnxRuntimeBackend,
     choose_providers,
@@ -133,7 +133,10 @@ def test_a_provider_that_onnx_runtime_drops_silently_is_noticed(
 
 
 def test_only_tensorrt_has_settings(tmp_path: Path) -> None:
-    path = write_onnx(tmp_path / "model")
-    assert onnxruntime_backend._settings(CPU, onnxruntime, path, "int8", tmp_path) == {}
-    settings = onnxruntime_backend._settings(TRT, onnxruntime, path, "int8", tmp_path / "engines")
+    def asked(cache: Path) -> EngineRequest:
+        return EngineRequest(lambda: "0" * 64, "int8", onnxruntime.__version__, cache)
+
+    assert accelerator("cpu").provider_options(asked(tmp_path)) == {}
+    assert accelerator("cuda").provider_options(asked(tmp_path)) == {}
+    settings = accelerator("tensorrt").provider_options(asked(tmp_path / "engines"))
     assert settings["trt_int8_enable"] == "True"

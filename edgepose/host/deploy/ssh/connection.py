@@ -18,7 +18,7 @@ from typing import Any
 
 from edgepose.errors import DeployError, TrustError
 from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
-from edgepose.host.deploy.ssh.device_store import DeviceProgram, probe_script
+from edgepose.host.deploy.ssh.device_store import DeviceProgram, probe_words
 from edgepose.host.deploy.ssh.remote_host import (
     MUCH,
     RemoteHost,
@@ -206,7 +206,7 @@ def read_probe(host: RemoteHost) -> DeviceProbe:
     Raises:
         EdgeposeError: As ``connect``.
     """
-    done = host.run(["python3", "-I", "-c", probe_script()], limits=_PROBE)
+    done = host.run(["python3", "-I", "-c", *probe_words()], limits=_PROBE)
     if done.code != 0:
         raise command_failure(host.name, "python3", done.code, done.stderr)
     # A login script may greet before the answer comes.

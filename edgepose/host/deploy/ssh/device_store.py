@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from edgepose.accelerators import detections
 from edgepose.errors import (
     ConfigError,
     DeployError,
@@ -133,9 +134,10 @@ def store_script() -> str:
     return _script("store.py")
 
 
-def probe_script() -> str:
-    """The text of ``remote/probe.py``."""
-    return _script("probe.py")
+def probe_words() -> tuple[str, str]:
+    """The text of ``remote/probe.py``, and its argument: how accelerators are told."""
+    signs = json.dumps([asdict(sign) for sign in detections()], separators=(",", ":"))
+    return _script("probe.py"), signs
 
 
 def _script(name: str) -> str:

@@ -1,21 +1,43 @@
-"""Checks a finished model for the delegate of its profile."""
+"""Checks and compiles a finished model for the accelerator of its profile.
+
+What is special to one accelerator lies in the module of its name here, which has ``check_model``. An
+accelerator without such a module takes a model as it is, and nothing is known of it before a device tries.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, cast
 
-from edgepose.host.models.tflite_view import read_tflite
-from edgepose.host.quantize.delegates.edgetpu_compiler import (
-    MAPPED,
-    CompiledModel,
-    CompilerLog,
-    compile_for_edgetpu,
-    edgetpu_verdicts,
-)
-from edgepose.host.quantize.delegates.gpu_rules import gpu_verdicts
-from edgepose.host.quantize.delegates.op_view import GraphView, count_on_cpu, refused_ops, view_graph
-from edgepose.records.accelerator import DelegateReport, RefusedOp
+from edgepose.accelerators import Accelerator, accelerator, accelerators
+from edgepose.records.accelerator import AcceleratorCompilation, DelegateReport, RefusedOp
 from edgepose.records.device_profile import DeviceProfile
+
+_NAMED_OPS = 8
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """What an accelerator takes of a model.
+
+    Attributes:
+        report: Op by op.
+        content: The file that the vendor's compiler made; None without one.
+    """
+
+    report: DelegateReport
+    content: bytes | None = None
+
+
+class HostSide(Protocol):
+    """The module of an accelerator."""
+
+    def check_model(self, profile: DeviceProfile, model: Path) -> CheckedModel:
+        """Checks a finished file in the profile's format, and compiles it where the compiler is here."""
+        ...
 
 
 def check_delegate(profile: DeviceProfile, model: Path) -> DelegateReport | None:
@@ -26,57 +48,76 @@ def check_delegate(profile: DeviceProfile, model: Path) -> DelegateReport | None
         model: The finished file, in the profile's format.
 
     Returns:
-        The report; None where the profile has no delegate with rules of its own.
+        The report; None where the profile has no accelerator with rules of its own.
 
     Raises:
-        ModelError: ``edgetpu_compiler`` is here and fails on the model, or its log is not understood.
+        ModelError: The vendor's compiler is here and fails on the model, or its log is not understood.
     """
-    if profile.runtime.delegate == "edgetpu":
-        return edgetpu_report(profile, model, compile_for_edgetpu(model))
-    if profile.runtime.name == "litert" and (
-        profile.hardware.os == "android" or profile.runtime.delegate == "gpu"
-    ):
-        return _gpu_report(profile, model)
+    runtime, system = profile.runtime, profile.hardware.os
+    offered = [a for a in accelerators().values() if a.os == system and runtime.name in a.runtimes]
+    for entry in (accelerator(runtime.delegate), *offered):
+        side = _host_side(entry)
+        if side is not None:
+            return side.check_model(profile, model).report
     return None
 
 
-def edgetpu_report(profile: DeviceProfile, model: Path, compiled: CompiledModel | None) -> DelegateReport:
-    """The report of a model for the Edge TPU, by its rules and, where it was compiled, by the compiler.
+def compiled_member(
+    profile: DeviceProfile, model: Path
+) -> tuple[AcceleratorCompilation | None, dict[str, bytes]]:
+    """Compiles a model where the profile's accelerator runs nothing else and its compiler is on PATH.
 
     Args:
         profile: The device.
-        model: The integer-only CPU file.
-        compiled: What the compiler made of it, or None where there is no compiler.
+        model: The file for the CPU, which stays in the bundle for previews.
+
+    Returns:
+        What the manifest says, and the further file of the bundle: path to content, empty without one.
+
+    Raises:
+        ModelError: The compiler fails on the model, or its log is not understood.
     """
-    verdicts = edgetpu_verdicts(_graph(model))
-    log = compiled.log if compiled else None
-    return DelegateReport(
-        delegate="edgetpu",
-        status="compiled" if log else "not compiled",
-        compiler_version=log.version if log else None,
-        ops_total=len(verdicts),
-        ops_on_delegate=log.ops_on_delegate if log else None,
-        ops_on_cpu=log.ops_on_cpu if log else None,
-        predicted_ops_on_cpu=count_on_cpu(verdicts),
-        behind_refused=sum(verdict.behind_refused for verdict in verdicts),
-        refused=_left_by_compiler(log) if log else refused_ops(verdicts),
-        max_ops_on_cpu=profile.runtime.max_ops_on_cpu,
-        model_bytes=model.stat().st_size,
-        compiled_bytes=len(compiled.content) if compiled else None,
-        on_chip_bytes=log.on_chip_bytes if log else None,
-        off_chip_bytes=log.off_chip_bytes if log else None,
+    entry = accelerator(profile.runtime.delegate)
+    side = _host_side(entry)
+    if not entry.compiler or side is None:
+        return None, {}
+    checked = side.check_model(profile, model)
+    report, content = checked.report, checked.content
+    record = AcceleratorCompilation(
+        name=entry.name,
+        status="compiled" if content is not None else "not compiled",
+        file=entry.compiled_file if content is not None else None,
+        compiler_version=report.compiler_version,
+        ops_total=report.ops_total,
+        ops_on_cpu=report.ops_on_cpu,
+        predicted_ops_on_cpu=report.predicted_ops_on_cpu,
+        refused=tuple(_in_words(refused) for refused in report.refused[:_NAMED_OPS]),
     )
+    return record, {entry.compiled_file: content} if content is not None else {}
+
+
+def _host_side(known: Accelerator) -> HostSide | None:
+    module = f"{__package__}.{known.name}"
+    if importlib.util.find_spec(module) is None:
+        return None
+    return cast("HostSide", importlib.import_module(module))
+
+
+def _in_words(entry: RefusedOp) -> str:
+    if entry.tensor:
+        return f"{entry.op} '{entry.tensor}' ({entry.reason})"
+    return f"{entry.count} {entry.op} ({entry.reason})"
 
 
 def describe_delegate(report: DelegateReport, shown: int = 8) -> str:
     """The report as people read it: a line of figures, then the refused ops."""
-    name = {"edgetpu": "Edge TPU", "gpu": "GPU delegate"}[report.delegate]
+    known = accelerator(report.delegate)
     if report.ops_on_cpu is not None:
-        known = f"{report.ops_on_cpu} of {report.ops_total} ops on the CPU"
-        head = f"{name}: compiled by edgetpu_compiler {report.compiler_version}, {known}"
+        left = f"{report.ops_on_cpu} of {report.ops_total} ops on the CPU"
+        head = f"{known.title}: compiled by {known.compiler} {report.compiler_version}, {left}"
     else:
         predicted = f"{report.predicted_ops_on_cpu} of {report.ops_total} ops on the CPU"
-        head = f"{name}: {report.status}; its published rules predict {predicted}"
+        head = f"{known.title}: {report.status}; its published rules predict {predicted}"
     if report.max_ops_on_cpu is not None:
         head += f" (the profile allows {report.max_ops_on_cpu})"
     lines = [head]
@@ -94,25 +135,3 @@ def _refused(entry: RefusedOp) -> str:
         if entry.tensor
         else f"{entry.count} {entry.op}: {entry.reason}"
     )
-
-
-def _left_by_compiler(log: CompilerLog) -> tuple[RefusedOp, ...]:
-    left = (row for row in log.rows if row.status != MAPPED)
-    return tuple(RefusedOp(op=row.op, tensor="", reason=row.status, count=row.count) for row in left)
-
-
-def _gpu_report(profile: DeviceProfile, model: Path) -> DelegateReport:
-    verdicts = gpu_verdicts(_graph(model))
-    return DelegateReport(
-        delegate="gpu",
-        status="rules checked",
-        ops_total=len(verdicts),
-        predicted_ops_on_cpu=count_on_cpu(verdicts),
-        refused=refused_ops(verdicts),
-        max_ops_on_cpu=profile.runtime.max_ops_on_cpu,
-        model_bytes=model.stat().st_size,
-    )
-
-
-def _graph(model: Path) -> GraphView:
-    return view_graph(read_tflite(model.read_bytes()))

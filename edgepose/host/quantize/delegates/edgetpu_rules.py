@@ -8,7 +8,7 @@ compiled; tensors of up to three dimensions, or more where only the three innerm
 table of ops with their limits.
 
 Measured: MoveNet Lightning, whose compiled file Google ships. These rules and the partition rule of
-``edgetpu_partition`` leave exactly the ops to the CPU that the compiler left there (59 of 157). That also
+``edgetpu`` leave exactly the ops to the CPU that the compiler left there (59 of 157). That also
 shows what the document does not say: constants that are added or multiplied are taken, resizing by half
 pixels is taken, and constant weights may have four dimensions.
 
@@ -27,7 +27,6 @@ from edgepose.host.quantize.delegates.op_view import OpView, TensorView
 
 Rule = Callable[[OpView], str | None]
 
-EDGETPU_OP = "edgetpu-custom-op"
 _EIGHT_BIT = frozenset({"INT8", "UINT8"})
 _INNERMOST = 3
 _SOFTMAX_LARGEST = 16_000

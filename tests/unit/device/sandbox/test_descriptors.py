@@ -9,9 +9,9 @@ import stat
 import pytest
 
 from edgepose.device.sandbox.descriptors import (
-    DEVICE_KINDS,
     AllowedSockets,
     Descriptor,
+    all_device_kinds,
     device_kinds,
     refusal,
 )
@@ -136,5 +136,7 @@ def test_controls_come_with_the_device_that_is_open() -> None:
     assert not letters & set("TUN")
     assert device_kinds(Descriptor(7, "/dev/null", CHARACTER, os.O_RDWR))[0].ioctls == ()
     # A Jetson's scheduler has a terminal's letter; its numbers have a direction, TIOCSTI's has none.
-    with_t = {kind.name for kind in DEVICE_KINDS for control in kind.ioctls if control.letter == ord("T")}
+    with_t = {
+        kind.name for kind in all_device_kinds() for control in kind.ioctls if control.letter == ord("T")
+    }
     assert with_t == {"jetson"}

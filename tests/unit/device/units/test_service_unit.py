@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edgepose.accelerators import accelerator, device_kinds_of
 from edgepose.cli import device_service
 from edgepose.device.units import installation
-from edgepose.device.units.installation import UnitPlace, install_unit, remove_unit
+from edgepose.device.units.installation import UnitPlace, group_names, install_unit, remove_unit
 from edgepose.device.units.service_unit import (
     CAMERA_UNIT,
     UNIT_NAME,
     ServiceRequest,
-    devices_of,
     plan_units,
     service_unit,
 )
 from edgepose.errors import ConfigError, DeployError
+from edgepose.records.device_profile import find_profile
 
 REQUEST = ServiceRequest("/usr/bin/true", "/var/lib/edgepose/root", "v4l2:///dev/video0")
 MOST_EXPOSURE = 1.5
@@ -38,9 +39,10 @@ def exposure(unit: Path) -> float:
     return float(found[1])
 
 
-@pytest.mark.parametrize("accelerators", [(), ("edgetpu_usb", "edgetpu_pci", "nvidia")])
-def test_systemd_finds_little_exposed(tmp_path: Path, accelerators: tuple[str, ...]) -> None:
-    request = ServiceRequest("/usr/bin/true", "/srv/root", "0", devices=devices_of(accelerators))
+@pytest.mark.parametrize("names", [(), ("edgetpu", "tensorrt", "cuda")])
+def test_systemd_finds_little_exposed(tmp_path: Path, names: tuple[str, ...]) -> None:
+    devices = tuple(device for kind in device_kinds_of(map(accelerator, names)) for device in kind.allow)
+    request = ServiceRequest("/usr/bin/true", "/srv/root", "0", devices=("char-video4linux rw", *devices))
     hardened, naked = tmp_path / UNIT_NAME, tmp_path / "naked.service"
     hardened.write_text(service_unit(request))
     naked.write_text("[Service]\nExecStart=/usr/bin/true\n")
@@ -161,3 +163,61 @@ def test_a_network_cameras_password_lies_where_its_unit_looks_for_it_and_goes_wi
     assert runner.invoke(device_service.units_command, ["remove", *call]).exit_code == 0
     assert not secret.exists()
     assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def devices_in(unit: str) -> list[str]:
+    return re.findall(r"^DeviceAllow=(.*)$", unit, re.MULTILINE)
+
+
+PLACE = (Path("/srv/root"), "edgepose", Path("/usr/bin/true"))
+
+
+@pytest.mark.parametrize(
+    ("profile", "source", "needed", "group"),
+    [
+        ("coral-usb-pi4", "v4l2:///dev/video0", "char-usb_device rw", "plugdev"),
+        ("coral-dev-board", "v4l2:///dev/video0", "/dev/apex_0 rw", "apex"),
+        ("jetson-orin-nano", "csi://0", "/dev/nvhost-ctrl-gpu rw", "render"),
+        ("raspberrypi5", "picamera2://0", "char-media rw", "video"),
+    ],
+)
+def test_the_unit_lets_the_profiles_accelerator_and_camera_in(
+    profile: str, source: str, needed: str, group: str
+) -> None:
+    ((_, unit),) = plan_units(source, *PLACE, find_profile(profile)).units
+    assert {needed, "char-video4linux rw"} <= set(devices_in(unit))
+    assert group in re.findall(r"^SupplementaryGroups=(.*)$", unit, re.MULTILINE)[0].split()
+
+
+def test_a_unit_without_an_accelerator_opens_the_camera_alone() -> None:
+    ((_, unit),) = plan_units("v4l2:///dev/video0", *PLACE, find_profile("raspberrypi4")).units
+    assert devices_in(unit) == ["char-video4linux rw"]
+    ((_, sensor),) = plan_units("picamera2://0", *PLACE).units
+    assert devices_in(sensor) == ["char-video4linux rw", "char-media rw", "char-dma_heap rw"]
+
+
+def test_behind_a_network_camera_the_accelerator_stays_and_the_camera_goes() -> None:
+    plan = plan_units("rtsp://192.0.2.7/live", *PLACE, find_profile("coral-usb-pi4"))
+    (_, camera), (_, service) = plan.units
+    assert devices_in(camera) == []
+    assert devices_in(service) == ["/dev/apex_0 rw", "char-apex rw", "char-usb_device rw"]
+
+
+def test_a_group_that_the_device_lacks_is_left_out_or_systemd_would_not_start_the_service(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/group").write_text("root:x:0:\nvideo:x:44:\nplugdev:x:46:pi\n")
+    has_group = group_names(tmp_path).__contains__
+    ((_, unit),) = plan_units("0", *PLACE, find_profile("coral-usb-pi4"), has_group).units
+    assert "SupplementaryGroups=video plugdev" in unit.splitlines()
+    assert group_names(tmp_path / "missing") == frozenset()
+
+
+def test_units_show_takes_a_profile_and_install_that_of_the_installed_bundle() -> None:
+    call = ["show", "0", "--root", "/nowhere/root", "--profile", "coral"]
+    done = CliRunner().invoke(device_service.units_command, call)
+    assert done.exit_code == 0, done.output
+    assert "char-usb_device rw" in devices_in(done.output)
+    done = CliRunner().invoke(device_service.units_command, call[:-2])
+    assert devices_in(done.output) == ["char-video4linux rw"]

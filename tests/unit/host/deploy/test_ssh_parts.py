@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from edgepose.errors import ConfigError, DeployError, EdgeposeError, MissingDependencyError, TrustError
 from edgepose.host.deploy.ssh.connection import fingerprint_of
-from edgepose.host.deploy.ssh.device_store import probe_script, reported_error, store_script
+from edgepose.host.deploy.ssh.device_store import probe_words, reported_error, store_script
 from edgepose.host.deploy.ssh.fit import check_fits, glibc_minor
 from edgepose.host.deploy.ssh.remote_host import SshAddress, command_failure, option_path, ssh_failure
 from edgepose.host.deploy.ssh.shipment import as_request, cut, device_code
@@ -167,7 +167,7 @@ def test_the_device_side_travels_without_the_host_side_and_always_as_the_same_by
 
 
 def test_the_probe_describes_this_machine() -> None:
-    done = subprocess.run([sys.executable, "-c", probe_script()], capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", *probe_words()], capture_output=True, check=True)
     probe = from_builtins(json.loads(done.stdout), DeviceProbe, "probe")
     assert probe.os == "linux"
     assert f"{sys.version_info.major}.{sys.version_info.minor}" in {one.version for one in probe.pythons}

@@ -8,7 +8,7 @@ import pytest
 
 from edgepose.errors import ModelError
 from edgepose.host.quantize.delegates.check import check_delegate, describe_delegate
-from edgepose.host.quantize.delegates.edgetpu_compiler import compile_for_edgetpu, parse_log
+from edgepose.host.quantize.delegates.edgetpu import compile_for_edgetpu, parse_log
 from edgepose.records.device_profile import find_profile
 from tests.support.coral_models import coral_model
 from tests.support.fake_edgetpu_compiler import VERSION, compiler_log, install_fake_compiler

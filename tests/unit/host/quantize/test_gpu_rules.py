@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgepose.host.quantize.delegates.check import check_delegate
-from edgepose.host.quantize.delegates.gpu_rules import gpu_reason, gpu_verdicts
+from edgepose.host.quantize.delegates.gpu import gpu_reason, gpu_verdicts
 from edgepose.host.quantize.delegates.op_view import GraphView, OpView, TensorView
 from edgepose.records.device_profile import find_profile
 

@@ -1,4 +1,7 @@
-"""Says what this machine is, as one line of JSON; changes nothing."""
+"""Says what this machine is, as one line of JSON; changes nothing.
+
+Usage: python3 -c "<this text>" SIGNS, where SIGNS is JSON: how accelerators are told (edgepose/accelerators).
+"""
 
 import ctypes
 import glob
@@ -9,6 +12,7 @@ import pwd
 import re
 import shutil
 import subprocess
+import sys
 
 
 def read(path):
@@ -90,22 +94,26 @@ def free_mib(folder):
         return None
 
 
-def accelerators():
-    """What computes faster than the CPU, by ids that the makers publish."""
-    found = set()
-    for path in glob.glob("/sys/bus/usb/devices/*/idVendor"):
-        ids = (read(path) or "").strip() + ":" + (read(path.replace("idVendor", "idProduct")) or "").strip()
-        # Coral USB Accelerator before and after its firmware is loaded (coral.ai/docs/accelerator).
-        if ids in ("1a6e:089a", "18d1:9302"):
-            found.add("edgetpu_usb")
-    for path in glob.glob("/sys/bus/pci/devices/*/vendor"):
-        ids = (read(path) or "").strip() + ":" + (read(path.replace("vendor", "device")) or "").strip()
-        # Coral PCIe module (the apex driver's table).
-        if ids == "0x1ac1:0x089a":
-            found.add("edgetpu_pci")
-    if glob.glob("/dev/nvhost-gpu") or glob.glob("/dev/nvgpu/igpu0/*") or glob.glob("/dev/nvidia0"):
-        found.add("nvidia")
-    return sorted(found)
+def accelerators(signs):
+    """Names of the signs of accelerators that this machine shows."""
+    return sorted(
+        sign["name"]
+        for sign in signs
+        if ids("usb", "idVendor", "idProduct").intersection(sign["usb"])
+        or ids("pci", "vendor", "device").intersection(sign["pci"])
+        or any(glob.glob(pattern) for pattern in sign["files"])
+    )
+
+
+def ids(bus, vendor, product):
+    """``vendor:product`` of what is on a bus."""
+    paths = glob.glob("/sys/bus/%s/devices/*/%s" % (bus, vendor))
+    return {
+        ":".join(
+            (read(os.path.join(os.path.dirname(path), name)) or "").strip() for name in (vendor, product)
+        )
+        for path in paths
+    }
 
 
 def names_in(*folder):
@@ -146,7 +154,7 @@ def main():
         "disk_free_mib": free_mib(base),
         "board": board or None,
         "cameras": sorted(glob.glob("/dev/video*")),
-        "accelerators": accelerators(),
+        "accelerators": accelerators(json.loads(sys.argv[1])),
         "systemd": runs_systemd(),
         "user": pwd.getpwuid(os.getuid()).pw_name,
         "base": base,

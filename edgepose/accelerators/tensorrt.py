@@ -1,10 +1,8 @@
-"""What NVIDIA's own libraries say about themselves and the GPU; None where they are not there.
+"""TensorRT through ONNX Runtime: its options, and engines kept each for what it was built for.
 
-Functions and constants: CUDA Driver API (``cuDriverGetVersion``, ``cuDeviceGetName``,
-``cuDeviceGetAttribute`` with ``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` 75 and ``..._MINOR`` 76) and
-TensorRT's ``getInferLibVersion``.
-
-Where TensorRT's engines are kept, so that none is ever used with what it was not built for.
+What an engine depends on is asked of the CUDA Driver API (``cuDriverGetVersion``, ``cuDeviceGetName``,
+``cuDeviceGetAttribute`` with ``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` 75 and ``..._MINOR`` 76) and of
+TensorRT's ``getInferLibVersion``; None where they are not there.
 """
 
 from __future__ import annotations
@@ -14,8 +12,11 @@ import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgepose.records.device_profile import Precision
+from edgepose.accelerators import Accelerator, EngineRequest
+from edgepose.accelerators.cuda import NVIDIA, NVIDIA_DEVICES
 
+# An engine is built when a model is first loaded on a device, which takes minutes.
+ENGINE_BUILD_TIMEOUT_S = 900.0
 _DRIVER = "libcuda.so.1"
 _TENSORRT = tuple(f"libnvinfer.so.{major}" for major in (11, 10, 9, 8))
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
@@ -125,7 +126,7 @@ def engine_folder(identity: EngineIdentity, cache: Path | None) -> Path | None:
     return cache / engine_cache_key(identity)
 
 
-def tensorrt_options(precision: Precision | None, folder: Path | None) -> dict[str, str]:
+def tensorrt_options(precision: str | None, folder: Path | None) -> dict[str, str]:
     """Options of ONNX Runtime's TensorRT execution provider (its documentation, "Configurations").
 
     An int8 model carries its own Q/DQ scales, so no calibration table is named; what it leaves in float
@@ -145,3 +146,37 @@ def tensorrt_options(precision: Precision | None, folder: Path | None) -> dict[s
         options["trt_engine_cache_path"] = str(folder)
         options["trt_timing_cache_path"] = str(folder)
     return options
+
+
+def _provider_options(request: EngineRequest) -> dict[str, str]:
+    gpu = gpu_identity()
+    identity = EngineIdentity(
+        model_sha256=request.model_sha256(),
+        precision=request.precision or "float32",
+        onnxruntime_version=request.runtime_version,
+        tensorrt_version=tensorrt_version(),
+        cuda_version=gpu.cuda_version if gpu else None,
+        gpu_name=gpu.name if gpu else None,
+        compute_capability=gpu.compute_capability if gpu else None,
+    )
+    folder = engine_folder(identity, request.cache)
+    if folder is not None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return tensorrt_options(request.precision, folder)
+
+
+ACCELERATORS = (
+    Accelerator(
+        "tensorrt",
+        "TensorRT",
+        ("onnxruntime",),
+        provider="TensorrtExecutionProvider",
+        provider_options=_provider_options,
+        detections=(NVIDIA,),
+        devices=NVIDIA_DEVICES,
+        groups=("video", "render"),
+        libraries=("libnvinfer.so", "libcuda.so.1"),
+        of_the_board=True,
+        health_timeout_s=ENGINE_BUILD_TIMEOUT_S,
+    ),
+)

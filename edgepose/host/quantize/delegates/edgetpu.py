@@ -1,21 +1,15 @@
-"""Runs Google's ``edgetpu_compiler`` where it is on PATH, and checks its log against the file it wrote.
+"""The Edge TPU on the host: Google's ``edgetpu_compiler``, its log, and a prediction of what it would do.
 
-The compiler is closed, for x86-64 Linux only, and in no package registry; a user may have it.
+The compiler is closed, for x86-64 Linux only, and in no package registry; a user may have it. Its log, in the
+format of versions 2.0 to 16.0 (a version line, sizes, a table of ops, the two "Number of operations" lines,
+which are missing where every op was mapped), is checked against the file that it wrote, and refused where it
+is not understood to the last op.
 
-Reads what ``edgetpu_compiler`` prints; a log that is not understood to the last op is refused.
-
-The format is that of versions 2.0 to 16.0: a version line, sizes, a table of ops ("Operator  Count  Status"),
-and the two "Number of operations" lines, which are missing where every op was mapped.
-
-Which ops end up on the Edge TPU: the compiler makes one part of the graph, and it does not come back.
-
-Source: "TensorFlow models on the Edge TPU", coral.ai/docs/edgetpu/models-intro, section "Compiling": at the
-first op that is not supported the graph is cut in two, the part before it runs on the Edge TPU, and
-everything behind it on the CPU, ops that are supported among them.
-
-Measured on MoveNet's compiled file: "behind" goes by the flow of the data, not by the order in the file (a
-branch that does not depend on the refused op stays on the Edge TPU), and a conversion of the input (CAST or
-QUANTIZE of what is not 8-bit) runs on the CPU without ending the part.
+What it would map without being run ("TensorFlow models on the Edge TPU", coral.ai/docs/edgetpu/models-intro,
+section "Compiling"): at the first op that is not supported the graph is cut in two, the part before it runs
+on the Edge TPU, and everything behind it on the CPU. Measured on MoveNet's compiled file: "behind" goes by
+the flow of the data, not by the order in the file, and a conversion of the input (CAST or QUANTIZE of what is
+not 8-bit) runs on the CPU without ending the part.
 """
 
 from __future__ import annotations
@@ -26,11 +20,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from edgepose.accelerators import accelerator
 from edgepose.errors import ModelError
 from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
+from edgepose.host.quantize.delegates.check import CheckedModel
+from edgepose.host.quantize.delegates.edgetpu_rules import edgetpu_reason
+from edgepose.host.quantize.delegates.op_view import (
+    GraphView,
+    OpVerdict,
+    OpView,
+    count_on_cpu,
+    refused_ops,
+    view_graph,
+)
 from edgepose.host.models.tflite_view import op_name, read_tflite, tensor_name
-from edgepose.host.quantize.delegates.edgetpu_rules import EDGETPU_OP, edgetpu_reason
-from edgepose.host.quantize.delegates.op_view import GraphView, OpVerdict, OpView
+from edgepose.records.accelerator import DelegateReport, RefusedOp
+from edgepose.records.device_profile import DeviceProfile
 from edgepose.sandbox.python_child import find_program
 
 MAPPED = "Mapped to Edge TPU"
@@ -157,7 +162,8 @@ def _not_understood(reason: str) -> ModelError:
     )
 
 
-COMPILER = "edgetpu_compiler"
+_EDGETPU = accelerator("edgetpu")
+COMPILER = _EDGETPU.compiler
 # The compiler's own limit, and ours for a compiler that does not keep it.
 _COMPILER_TIMEOUT_S = 180
 COMPILE_TIMEOUT_S = 240.0
@@ -179,11 +185,6 @@ class CompiledModel:
     log: CompilerLog
 
 
-def compiler_path() -> str | None:
-    """Where the compiler is, or None."""
-    return find_program(COMPILER)
-
-
 def compile_for_edgetpu(
     model: Path, compiler: str | None = None, timeout_s: float = COMPILE_TIMEOUT_S
 ) -> CompiledModel | None:
@@ -200,7 +201,7 @@ def compile_for_edgetpu(
     Raises:
         ModelError: The compiler fails or does not end, its log is not understood, or log and file disagree.
     """
-    program = compiler or compiler_path()
+    program = compiler or find_program(COMPILER)
     if program is None:
         return None
     source = model.read_bytes()
@@ -251,14 +252,14 @@ def _check_file(source: bytes, compiled: CompiledModel, name: str) -> None:
     except Exception as problem:
         # The flatbuffer classes raise whatever reading past the end happens to give.
         raise ModelError(f"{COMPILER} wrote a damaged file for {name}.") from problem
-    left = sum(kind != EDGETPU_OP for kind in kinds)
+    left = sum(kind != _EDGETPU.compiled_op for kind in kinds)
     if left != compiled.log.ops_on_cpu:
         raise ModelError(
             f"The log of {COMPILER} leaves {compiled.log.ops_on_cpu} ops of {name} to the CPU; "
             f"its file has {left}."
         )
     if compiled.log.ops_on_delegate and left == len(kinds):
-        raise ModelError(f"{COMPILER} says it mapped ops of {name}; its file has no {EDGETPU_OP}.")
+        raise ModelError(f"{COMPILER} says it mapped ops of {name}; its file has no {_EDGETPU.compiled_op}.")
     if _interface(before) != _interface(after):
         raise ModelError(f"{COMPILER} changed the inputs or outputs of {name}.")
 
@@ -267,6 +268,39 @@ def _interface(graph: Any) -> list[tuple[str, tuple[int, ...], int]]:
     subgraph = graph.subgraphs[0]
     tensors = [subgraph.tensors[index] for index in (*subgraph.inputs, *subgraph.outputs)]
     return [(tensor_name(tensor), tuple(map(int, tensor.shape)), int(tensor.type)) for tensor in tensors]
+
+
+def check_model(profile: DeviceProfile, model: Path) -> CheckedModel:
+    """Checks an integer-only model by the published rules and, where it is here, by the compiler.
+
+    Raises:
+        ModelError: As ``compile_for_edgetpu`` raises.
+    """
+    compiled = compile_for_edgetpu(model)
+    verdicts = edgetpu_verdicts(view_graph(read_tflite(model.read_bytes())))
+    log = compiled.log if compiled else None
+    report = DelegateReport(
+        delegate=_EDGETPU.name,
+        status="compiled" if log else "not compiled",
+        compiler_version=log.version if log else None,
+        ops_total=len(verdicts),
+        ops_on_delegate=log.ops_on_delegate if log else None,
+        ops_on_cpu=log.ops_on_cpu if log else None,
+        predicted_ops_on_cpu=count_on_cpu(verdicts),
+        behind_refused=sum(verdict.behind_refused for verdict in verdicts),
+        refused=_left_by_compiler(log) if log else refused_ops(verdicts),
+        max_ops_on_cpu=profile.runtime.max_ops_on_cpu,
+        model_bytes=model.stat().st_size,
+        compiled_bytes=len(compiled.content) if compiled else None,
+        on_chip_bytes=log.on_chip_bytes if log else None,
+        off_chip_bytes=log.off_chip_bytes if log else None,
+    )
+    return CheckedModel(report, compiled.content if compiled else None)
+
+
+def _left_by_compiler(log: CompilerLog) -> tuple[RefusedOp, ...]:
+    left = (row for row in log.rows if row.status != MAPPED)
+    return tuple(RefusedOp(op=row.op, tensor="", reason=row.status, count=row.count) for row in left)
 
 
 _INPUT_CONVERSIONS = frozenset({"CAST", "QUANTIZE"})
@@ -281,14 +315,14 @@ def edgetpu_verdicts(graph: GraphView) -> tuple[OpVerdict, ...]:
     verdicts: list[OpVerdict] = []
     # Places of the ops that convert the input on the CPU, and of those that end the Edge TPU's part.
     conversions: set[int] = set()
-    ends: set[int] = set()
+    last: set[int] = set()
     for place, op in enumerate(graph.ops):
         before = {graph.producers[t.index] for t in op.runtime_inputs if t.index in graph.producers}
-        reason, behind = edgetpu_reason(op), bool(before & ends)
+        reason, behind = edgetpu_reason(op), bool(before & last)
         if reason and op.name in _INPUT_CONVERSIONS and before <= conversions:
             conversions.add(place)
         elif reason or behind:
-            ends.add(place)
+            last.add(place)
         verdicts.append(_verdict(op, reason, behind=behind))
     return tuple(verdicts)
 

@@ -16,8 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from edgepose.host.quantize.delegates.op_view import GraphView, OpVerdict, OpView, TensorView
+from edgepose.host.quantize.delegates.check import CheckedModel
+from edgepose.host.quantize.delegates.op_view import (
+    GraphView,
+    OpVerdict,
+    OpView,
+    TensorView,
+    count_on_cpu,
+    refused_ops,
+    view_graph,
+)
+from edgepose.host.models.tflite_view import read_tflite
+from edgepose.records.accelerator import DelegateReport
+from edgepose.records.device_profile import DeviceProfile
 
 Rule = Callable[[OpView], str | None]
 
@@ -26,6 +39,21 @@ _MOST_DIMENSIONS = 4
 _UNPACKING = frozenset({"DENSIFY", "DEQUANTIZE"})
 # ActivationFunctionType.SIGN_BIT of the schema.
 _SIGN_BIT = 5
+
+
+def check_model(profile: DeviceProfile, model: Path) -> CheckedModel:
+    """Checks a model by the rules, which are all there is: the delegate has no compiler."""
+    verdicts = gpu_verdicts(view_graph(read_tflite(model.read_bytes())))
+    report = DelegateReport(
+        delegate="gpu",
+        status="rules checked",
+        ops_total=len(verdicts),
+        predicted_ops_on_cpu=count_on_cpu(verdicts),
+        refused=refused_ops(verdicts),
+        max_ops_on_cpu=profile.runtime.max_ops_on_cpu,
+        model_bytes=model.stat().st_size,
+    )
+    return CheckedModel(report)
 
 
 def gpu_verdicts(graph: GraphView) -> tuple[OpVerdict, ...]:
