@@ -65,12 +65,14 @@ def open_backend(model: Path | ModelFile, options: RuntimeOptions | None = None)
         ModelError: The file is damaged or unsupported.
         DeviceError: The delegate is missing or took nothing.
     """
-    options, model = options or RuntimeOptions(), as_model_file(model)
+    options = options or RuntimeOptions()
     own = accelerators().get(options.delegates[0]) if options.delegates else None
     if own is not None and own.backend:
         module, _, maker = own.backend.partition(":")
-        opened: Backend = getattr(importlib.import_module(module), maker)(model.path, options)
+        path = model if isinstance(model, Path) else model.path
+        opened: Backend = getattr(importlib.import_module(module), maker)(path, options)
         return opened
+    model = as_model_file(model)
     model.check()
     if model.format == "tflite":
         from edgepose.runtime.backends.litert_backend import LiteRtBackend

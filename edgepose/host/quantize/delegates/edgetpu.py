@@ -23,6 +23,7 @@ from typing import Any
 from edgepose.accelerators import accelerator
 from edgepose.errors import ModelError
 from edgepose.host.bounded_process import MIB, AnswerLimits, BoundedCall, run_bounded
+from edgepose.host.models.tflite_view import op_name, read_tflite, tensor_name
 from edgepose.host.quantize.delegates.check import CheckedModel
 from edgepose.host.quantize.delegates.edgetpu_rules import edgetpu_reason
 from edgepose.host.quantize.delegates.op_view import (
@@ -33,7 +34,6 @@ from edgepose.host.quantize.delegates.op_view import (
     refused_ops,
     view_graph,
 )
-from edgepose.host.models.tflite_view import op_name, read_tflite, tensor_name
 from edgepose.records.accelerator import DelegateReport, RefusedOp
 from edgepose.records.device_profile import DeviceProfile
 from edgepose.sandbox.python_child import find_program

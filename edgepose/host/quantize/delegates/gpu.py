@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from edgepose.host.models.tflite_view import read_tflite
 from edgepose.host.quantize.delegates.check import CheckedModel
 from edgepose.host.quantize.delegates.op_view import (
     GraphView,
@@ -28,7 +29,6 @@ from edgepose.host.quantize.delegates.op_view import (
     refused_ops,
     view_graph,
 )
-from edgepose.host.models.tflite_view import read_tflite
 from edgepose.records.accelerator import DelegateReport
 from edgepose.records.device_profile import DeviceProfile
 
