@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgepose.errors import ModelError
+from edgepose.pose.codecs import blazepose
+from edgepose.pose.codecs.blazepose import BlazePoseCodec
+from edgepose.pose.codecs.center import CenterCodec
 from edgepose.pose.codecs.heatmap import HeatmapCodec, _newton_step, dark_offsets, decode_heatmaps
 from edgepose.pose.codecs.simcc import SimccCodec
 
@@ -138,3 +142,79 @@ def test_an_invisible_keypoint_of_simcc_has_score_zero_and_does_not_pull_the_per
     found = codec.decode({"x": pair[0][None], "y": pair[1][None]})
     np.testing.assert_allclose(found.keypoint_scores, [[1, 0]])
     np.testing.assert_allclose(found.scores, [1])
+
+
+def test_the_named_output_is_taken_among_others() -> None:
+    right, wrong = np.zeros((1, 1, 8, 8), np.float32), np.zeros((1, 1, 8, 8), np.float32)
+    right[0, 0, 2, 5], wrong[0, 0, 7, 0] = 1, 1
+    for outputs in ({"a": wrong, "b": right}, {"b": right, "a": wrong}, {"b": right}):
+        found = HeatmapCodec(1, (8, 8), "none", output="b").decode(outputs)
+        assert found.keypoints_input_px.tolist() == [[[5, 2]]]
+
+
+@pytest.mark.parametrize("dx", [-1, 0, 1])
+@pytest.mark.parametrize("dy", [-1, 0, 1])
+def test_a_cell_beside_a_higher_one_is_no_centre_in_any_direction(dx: int, dy: int) -> None:
+    # Two persons whose boxes hardly overlap, in cells next to each other: only the peak speaks.
+    maps = np.zeros((1, 9, 9, 5), np.float32)
+    maps[..., 0] = -3
+    maps[..., 3:] = -2
+    maps[0, 4, 4, 0] = 1.0
+    maps[0, 4 + dy, 4 + dx, 0] = 1.0 if (dx, dy) == (0, 0) else 0.5
+    boxes, scores = CenterCodec((72, 72), nms_iou=1.0).decode_boxes({"o": maps})
+    assert len(boxes) == len(scores) == 1
+    assert scores[0] == pytest.approx(1 / (1 + math.exp(-4.0)))
+    np.testing.assert_allclose((boxes[0, :2] + boxes[0, 2:]) / 2, [36, 36])
+
+
+def test_cells_two_apart_are_two_centres() -> None:
+    maps = np.zeros((1, 9, 9, 5), np.float32)
+    maps[..., 0] = -3
+    maps[..., 3:] = -2
+    maps[0, 4, 2, 0] = maps[0, 4, 4, 0] = maps[0, 8, 8, 0] = maps[0, 0, 0, 0] = 1.0
+    assert len(CenterCodec((72, 72), nms_iou=1.0).decode_boxes({"o": maps})[0]) == 4
+
+
+def blazepose_outputs() -> dict[str, NDArray[np.float32]]:
+    rows = np.arange(195, dtype=np.float32).reshape(39, 5)
+    rows[:, 3] = 0.0
+    return {"points": rows.reshape(1, 195), "person": np.array([[0.5]], np.float32)}
+
+
+def test_blazepose_gives_x_and_y_of_its_points_and_nothing_else() -> None:
+    found = BlazePoseCodec(33).decode(blazepose_outputs())
+    assert found.keypoints_input_px.shape == (1, 33, 2)
+    np.testing.assert_array_equal(found.keypoints_input_px[0, 1], [5, 6])
+    np.testing.assert_allclose(found.keypoint_scores, np.full((1, 33), 0.25))
+    assert found.scores.tolist() == [0.5]
+
+
+@pytest.mark.parametrize("name", ["points", "person"])
+@pytest.mark.parametrize("damage", [np.nan, np.inf])
+def test_blazepose_refuses_what_is_not_finite(name: str, damage: float) -> None:
+    outputs = blazepose_outputs()
+    outputs[name][0, 0] = damage
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        BlazePoseCodec(33).decode(outputs)
+
+
+@pytest.mark.parametrize(("given", "clipped"), [(-0.5, 0.0), (1.5, 1.0)])
+def test_blazeposes_person_score_is_clipped(given: float, clipped: float) -> None:
+    outputs = blazepose_outputs()
+    outputs["person"][0, 0] = given
+    assert BlazePoseCodec(33).decode(outputs).scores.tolist() == [clipped]
+
+
+def test_blazeposes_outputs_may_be_named() -> None:
+    outputs = blazepose_outputs()
+    outputs |= {"other points": outputs["points"] + 1, "other person": outputs["person"] * 0}
+    found = BlazePoseCodec(33, "points", "person").decode(outputs)
+    np.testing.assert_array_equal(found.keypoints_input_px[0, 0], [0, 1])
+    assert found.scores.tolist() == [0.5]
+    for codec in (BlazePoseCodec(33), BlazePoseCodec(33, "points"), BlazePoseCodec(33, None, "person")):
+        with pytest.raises(ModelError, match="BlazePose needs"):
+            codec.decode(outputs)
+
+
+def test_blazeposes_tracking_takes_33_points_of_the_body_and_two_of_its_own() -> None:
+    assert (blazepose.BODY_POINTS, blazepose.TRACKING_POINTS) == (33, 35)
