@@ -16,10 +16,10 @@ Layers, imports only run downward (ARCHITECTURE.md): ``cli``; ``host`` and ``dev
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
+# Type checkers know the name; `typing` would take most of the import's time.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edgepose.api.estimation import Model, Result, open, run  # noqa: A004
     from edgepose.api.jobs import deploy, evaluate, quantize
@@ -61,10 +61,12 @@ _HOMES = {
 # A type checker is to notice a name that is not there.
 if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         """Imports a public name when it is first used (PEP 562), so that the programs start at once."""
         if name not in _HOMES:
             raise AttributeError(f"module 'edgepose' has no attribute '{name}'")
+        import importlib
+
         value = getattr(importlib.import_module(_HOMES[name]), name)
         globals()[name] = value
         return value
