@@ -22,9 +22,9 @@ from edgepose.records.bundle_manifest import (
 )
 from edgepose.records.device_profile import find_profile
 from edgepose.records.model_spec import HeatmapCodecSpec, InputSpec, ModelSpec
-from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_reader import BLOCK_BYTES, END_OF_ARCHIVE, header_for, padding_bytes
 from edgepose.trust.digests import sha256_of_bytes
+from edgepose.trust.signed_bundle import TrustAnchor
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 Member = tuple[str, bytes]

@@ -21,9 +21,9 @@ from bundle_mutations import MUTATIONS
 from bundle_workshop import NOW, Workshop, make_workshop
 
 from edgepose.errors import TrustError
-from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_reader import read_bundle
-from edgepose.trust.signed_bundle import judge_by
+from edgepose.trust.signed_bundle import TrustAnchor
+from edgepose.trust.verification import verify_by
 
 _OUTPUT = Path(__file__).resolve().parent / "results" / "fuzz_bundles.json"
 
@@ -97,7 +97,7 @@ def verify(anchor: TrustAnchor, path: Path) -> None:
         TrustError: It is refused.
         ValueError: It was taken without a verdict.
     """
-    if read_bundle(path, judge=judge_by(anchor, NOW)).signed is None:
+    if read_bundle(path, verify=verify_by(anchor, NOW)).signed is None:
         raise ValueError("nothing was verified")
 
 

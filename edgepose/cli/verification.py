@@ -19,9 +19,9 @@ from edgepose.cli.options import PATH, json_option
 from edgepose.errors import ConfigError, TrustError
 from edgepose.records.bundle_manifest import SBOM_NAME, EvaluationSummary, Provenance
 from edgepose.records.record import to_builtins
-from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_reader import VerifiedBundle, read_bundle
-from edgepose.trust.signed_bundle import SignedBundle, judge_by
+from edgepose.trust.signed_bundle import SignedBundle, TrustAnchor
+from edgepose.trust.verification import verify_by
 
 _MAX_SBOM_BYTES = 4 << 20
 
@@ -78,14 +78,14 @@ def verified_by_anchor(bundle: Path, anchor: TrustAnchor | None) -> CheckedBundl
         ConfigError: The bundle cannot be read.
         TrustError: It is not as it must be.
     """
-    judge = judge_by(anchor, datetime.now(timezone.utc), allow_downgrade=True)
+    verify = verify_by(anchor, datetime.now(timezone.utc), allow_downgrade=True)
     sbom = bytearray()
 
     def keep(path: str, piece: bytes) -> None:
         if path == SBOM_NAME and len(sbom) + len(piece) <= _MAX_SBOM_BYTES:
             sbom.extend(piece)
 
-    verified = read_bundle(bundle, keep, judge)
+    verified = read_bundle(bundle, keep, verify)
     return CheckedBundle(verified, _summary(bytes(sbom)) if sbom else None)
 
 

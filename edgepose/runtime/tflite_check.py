@@ -10,34 +10,14 @@ Slots and codes are those of TFLite's schema.fbs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
-from edgepose.runtime.tflite_ops import CUSTOM, CUSTOM_OPS, OPS, OpRule
+from edgepose.runtime.tflite_ops import BITS, CUSTOM, CUSTOM_OPS, OPS, OpRule, Tensor
 from edgepose.runtime.wire_formats import DamagedFlatbufferError, Flatbuffer, Table
 
-# Bits of an element, by TensorType: float32, float16, int32, uint8, int64, bool, int16, complex64, int8,
-# float64, uint64, uint32, uint16, int4, bfloat16. Texts, resources and variants are not taken.
-_BITS = {
-    0: 32,
-    1: 16,
-    2: 32,
-    3: 8,
-    4: 64,
-    6: 8,
-    7: 16,
-    8: 64,
-    9: 8,
-    10: 64,
-    12: 64,
-    15: 32,
-    16: 16,
-    17: 4,
-    18: 16,
-}
 _QUANTIZED = frozenset({2, 3, 4, 7, 9, 17})
 _INT32, _INT64 = 2, 4
 _LARGEST_RANK = 8
@@ -50,32 +30,6 @@ _SMALLEST_SCALE, _LARGEST_SCALE = 1e-12, 1e9
 _SMALLEST_STORED_SCALE = 0.0
 _DENSE, _SPARSE = 0, 1
 _VECTORS = {1: "<i4", 2: "<u2", 3: "u1"}
-
-
-@dataclass
-class Tensor:
-    """What the checks need of a tensor.
-
-    Attributes:
-        shape: Its sizes.
-        type: Its code.
-        scales: Quantization steps, empty for a float tensor.
-        is_stored: Whether the file holds its values.
-        is_variable: Whether it keeps its value between runs.
-        values: Its integers, where it is a stored tensor of int32 or int64.
-    """
-
-    shape: tuple[int, ...]
-    type: int
-    scales: NDArray[np.float32]
-    is_stored: bool
-    is_variable: bool
-    values: NDArray[np.integer] | None = field(default=None)
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of its values."""
-        return -(-math.prod(self.shape) * _BITS[self.type] // 8)
 
 
 def check_tflite(data: bytes, name: str) -> None:
@@ -163,7 +117,7 @@ class _Judge:
         name = table.text(3)[:80]
         shape = tuple(int(size) for size in table.vector(0, "<i4"))
         kind, buffer = table.number(1, "b"), table.number(2, "I")
-        if kind not in _BITS or table.has(9) or table.number(10, "I"):
+        if kind not in BITS or table.has(9) or table.number(10, "I"):
             raise self._refusal(f"has a tensor {name!r} of a type that is not taken")
         if buffer >= len(self._buffers):
             raise self._refusal(f"has a tensor {name!r} without a buffer")
@@ -253,7 +207,7 @@ class _Judge:
         count = 1
         for axis, level in zip(order, levels, strict=True):
             count = self._level(level, count, sizes[axis], name)
-        return -(-count * _BITS[tensor.type] // 8)
+        return -(-count * BITS[tensor.type] // 8)
 
     def _level(self, level: Table, count: int, size: int, name: bytes) -> int:
         kind = level.number(0, "b")

@@ -7,12 +7,12 @@ outlive a run, and ops on texts are none that a pose model needs. Codes are thos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from edgepose.runtime.tflite_check import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 CUSTOM = 32
 # Delegates and runtimes know these by name; a runtime without them refuses the file.
@@ -21,9 +21,56 @@ _LARGEST_STEP = 4096
 # From this quotient of scales on XNNPACK takes no quantized convolution (its create functions).
 _MOST_STEP = 256.0
 
-Given = Sequence["Tensor | None"]
+# Bits of an element, by TensorType: float32, float16, int32, uint8, int64, bool, int16, complex64, int8,
+# float64, uint64, uint32, uint16, int4, bfloat16. Texts, resources and variants are not taken.
+BITS = {
+    0: 32,
+    1: 16,
+    2: 32,
+    3: 8,
+    4: 64,
+    6: 8,
+    7: 16,
+    8: 64,
+    9: 8,
+    10: 64,
+    12: 64,
+    15: 32,
+    16: 16,
+    17: 4,
+    18: 16,
+}
+
+
+@dataclass
+class Tensor:
+    """What the checks need of a tensor.
+
+    Attributes:
+        shape: Its sizes.
+        type: Its code.
+        scales: Quantization steps, empty for a float tensor.
+        is_stored: Whether the file holds its values.
+        is_variable: Whether it keeps its value between runs.
+        values: Its integers, where it is a stored tensor of int32 or int64.
+    """
+
+    shape: tuple[int, ...]
+    type: int
+    scales: NDArray[np.float32]
+    is_stored: bool
+    is_variable: bool
+    values: NDArray[np.integer] | None = field(default=None)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its values."""
+        return -(-math.prod(self.shape) * BITS[self.type] // 8)
+
+
+Given = Sequence[Tensor | None]
 Options = Mapping[str, float]
-Problem = Callable[[Given, Sequence["Tensor"], Options], str]
+Problem = Callable[[Given, Sequence[Tensor], Options], str]
 
 
 def _none(_inputs: Given, _outputs: Sequence[Tensor], _options: Options) -> str:

@@ -3,13 +3,13 @@
 Steps, each labelled in the code:
 
 1. The file is a regular file of a bounded size.
-2. A signed bundle begins with its metadata, and the judge decides about it before anything else is read.
+2. A signed bundle begins with its metadata, and ``verify`` decides about it before anything else is read.
 3. The next two entries are the manifest and its digest; they agree, and it is the manifest that was signed.
 4. The manifest is a strict record: no unknown, missing or repeated key. It lists exactly what was signed.
 5. Every further entry is listed, in order, with exactly its header, size and digest.
 6. Nothing is missing, and nothing follows the end.
 
-Without a judge this finds damage and malformed archives, not a forger.
+Without ``verify`` this finds damage and malformed archives, not a forger.
 
 The bundle's container: an uncompressed USTAR archive in exactly one possible form.
 
@@ -46,8 +46,8 @@ from edgepose.trust.signed_bundle import (
     MAX_METADATA_BYTES,
     MAX_ROOTS,
     BundleMetadata,
-    Judge,
     SignedBundle,
+    Verify,
     root_name,
 )
 
@@ -135,7 +135,7 @@ class VerifiedBundle:
         sha256: Digest of the whole file.
         size_bytes: Size of the whole file.
         metadata: The signing metadata as it stands in the file; None for an unsigned bundle.
-        signed: What the judge verified; None for an unsigned bundle, and where no judge was asked.
+        signed: What ``verify`` answered; None for an unsigned bundle, and where it was not asked.
     """
 
     manifest: BundleManifest
@@ -157,7 +157,7 @@ def verify_bundle(path: Path) -> BundleManifest:
 
 
 def read_bundle(
-    path: Path, on_content: OnContent | None = None, judge: Judge | None = None
+    path: Path, on_content: OnContent | None = None, verify: Verify | None = None
 ) -> VerifiedBundle:
     """Checks a whole bundle while handing on its content.
 
@@ -165,7 +165,7 @@ def read_bundle(
         path: The bundle.
         on_content: Called with a listed file's path and the next piece of its content, in order, at least
             once a file. The content is only to be believed once this function has returned.
-        judge: Decides whether the signatures are good enough; None reads them and believes nothing.
+        verify: Decides whether the signatures are good enough; None reads them and believes nothing.
 
     Raises:
         ConfigError: The file cannot be opened.
@@ -177,7 +177,7 @@ def read_bundle(
         if first[0] != MANIFEST_NAME:
             metadata = _read_metadata(archive, first[1])
             first = archive.next_size(MANIFEST_NAME)
-        signed = judge(metadata) if judge is not None else None  # step 2
+        signed = verify(metadata) if verify is not None else None  # step 2
         manifest, manifest_bytes = _read_manifest(archive, first[1], signed)
         for file in manifest.files:
             archive.enter(file.path, file.size_bytes)

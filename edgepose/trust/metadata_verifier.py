@@ -27,7 +27,6 @@ from tuf.ngclient.config import EnvelopeType
 
 from edgepose.errors import TrustError
 from edgepose.records.bundle_manifest import MANIFEST_NAME, path_problem
-from edgepose.trust.anchor import TrustAnchor, parse_moment, reference_time, root_fingerprint
 from edgepose.trust.signed_bundle import (
     MAX_ROOTS,
     BundleMetadata,
@@ -35,6 +34,10 @@ from edgepose.trust.signed_bundle import (
     SignedBundle,
     SignedFile,
     SignedRole,
+    TrustAnchor,
+    parse_moment,
+    reference_time,
+    root_fingerprint,
 )
 
 SIGNED_AT_FIELD = "x-edgepose-signed-at"

@@ -1,25 +1,80 @@
-"""What verified metadata says about a bundle, and whether the bundle is that one.
+"""Who signed a bundle: the metadata it carries, what verified metadata says of it, what a device remembers.
 
-The TUF metadata that a signed bundle carries, as bytes that nobody has believed yet.
-
-It stands in front of the manifest, so that a device knows whom to believe before it parses anything else::
+The TUF metadata stands in front of the manifest, so that a device knows whom to believe before it parses
+anything else::
 
     metadata/1.root.json ... metadata/N.root.json
     metadata/timestamp.json, metadata/snapshot.json, metadata/targets.json
-
-Whom a bundle reader believes: decided before anything but the metadata is read.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+import msgspec
+
 from edgepose.errors import TrustError
 from edgepose.records.bundle_manifest import MANIFEST_NAME, METADATA_FOLDER, BundleManifest
-from edgepose.trust.anchor import TrustAnchor
+from edgepose.records.record import Record
 from edgepose.trust.digests import sha256_of_bytes
+
+
+class TrustAnchor(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """The newest metadata that was verified, each as the text of its file.
+
+    Attributes:
+        root: The root that is pinned.
+        timestamp: The newest timestamp seen, or None before the first signed bundle.
+        snapshot: The newest snapshot seen, or None.
+        signed_at: When the newest bundle was signed, ISO 8601 in UTC, or None; a device whose clock stands
+            in 1970 knows by it that it is later.
+        admitted: Manifests, by digest, that run here without a signature under ``root``: they were installed
+            before it was pinned, or by a root before it, or by a release that kept no signatures. Each with
+            the fingerprint of the root by which it was verified then, or None.
+    """
+
+    root: str
+    timestamp: str | None = None
+    snapshot: str | None = None
+    signed_at: str | None = None
+    admitted: dict[str, str | None] = msgspec.field(default_factory=dict)
+
+
+def root_fingerprint(root: str | bytes) -> str:
+    """The fingerprint of a root's file, in the form that OpenSSH made familiar."""
+    return f"SHA256:{sha256_of_bytes(root.encode() if isinstance(root, str) else root)}"
+
+
+def root_version(anchor: TrustAnchor) -> int:
+    """Version of a root that was verified before it was remembered."""
+    return int(json.loads(anchor.root)["signed"]["version"])
+
+
+def reference_time(clock: datetime, anchor: TrustAnchor) -> datetime:
+    """The latest moment that is known to have passed.
+
+    Args:
+        clock: What the device's clock says, which may be 1970 where no battery keeps it.
+        anchor: What the device remembers.
+    """
+    known = parse_moment(anchor.signed_at) if anchor.signed_at else None
+    return max(clock, known) if known else clock
+
+
+def parse_moment(text: str) -> datetime:
+    """Reads ISO 8601 with a time zone.
+
+    Raises:
+        ValueError: It is not such a moment.
+    """
+    # Python 3.10 does not read the Z.
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if moment.tzinfo is None:
+        raise ValueError(f"'{text}' names no time zone")
+    return moment.astimezone(timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -150,50 +205,5 @@ class OlderMetadataError(TrustError):
     """The metadata is older than what this device has verified before."""
 
 
-# A version that is installed goes on running when its signature has run out, and without a clock.
-_NEVER_EXPIRED = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-Judge = Callable[[BundleMetadata | None], SignedBundle | None]
-
-
-def judge_by(anchor: TrustAnchor | None, clock: datetime, *, allow_downgrade: bool = False) -> Judge:
-    """A judge of bundles.
-
-    Args:
-        anchor: What is pinned. None takes unsigned bundles, and signed ones that agree with themselves; the
-            verdict then says ``pinned: False``.
-        clock: What the clock says.
-        allow_downgrade: Whether a bundle may be older than what was verified before.
-    """
-
-    def judge(metadata: BundleMetadata | None) -> SignedBundle | None:
-        if metadata is None:
-            if anchor is None:
-                return None
-            raise TrustError(
-                "The bundle is not signed, and this device takes only bundles signed by its pinned keys.",
-                "Build it with the keys: edgepose bundle MODEL --profile ID --sign -o FILE.epb",
-            )
-        # python-tuf takes longer to import than a command that verifies nothing may.
-        from edgepose.trust.metadata_verifier import MetadataVerifier
-
-        return MetadataVerifier(anchor, clock, allow_downgrade).verify(metadata)
-
-    return judge
-
-
-def judge_installed(root: str | None, metadata: BundleMetadata) -> SignedBundle:
-    """Who signed what is installed already: signatures, thresholds and the chain of roots, but no dates.
-
-    Args:
-        root: The pinned root. None checks that the metadata agrees with itself, for what was admitted under
-            another root.
-        metadata: As it was kept beside the files.
-
-    Raises:
-        TrustError: Anything about it is not as it must be.
-    """
-    from edgepose.trust.metadata_verifier import MetadataVerifier
-
-    anchor = TrustAnchor(root=root) if root is not None else None
-    return MetadataVerifier(anchor, _NEVER_EXPIRED).verify(metadata)
+# Decides by a bundle's metadata, before anything else is read, whether it is taken; raises where not.
+Verify = Callable[[BundleMetadata | None], SignedBundle | None]

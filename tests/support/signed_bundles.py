@@ -11,9 +11,9 @@ from edgepose.host.bundle.signing import home_signer, sign_bundle
 from edgepose.host.keys.key_home import KeyHome, read_roots
 from edgepose.host.keys.repository import init_keys, rotate_keys
 from edgepose.host.keys.role_documents import ROLES
-from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_reader import VerifiedBundle, read_bundle
-from edgepose.trust.signed_bundle import judge_by
+from edgepose.trust.signed_bundle import TrustAnchor
+from edgepose.trust.verification import verify_by
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -49,7 +49,7 @@ def judged(
     bundle: Path, anchor: TrustAnchor | None, clock: datetime = NOW, *, allow_downgrade: bool = False
 ) -> VerifiedBundle:
     """A bundle as a device with this anchor and clock takes it."""
-    return read_bundle(bundle, None, judge_by(anchor, clock, allow_downgrade=allow_downgrade))
+    return read_bundle(bundle, None, verify_by(anchor, clock, allow_downgrade=allow_downgrade))
 
 
 def next_anchor(bundle: Path, anchor: TrustAnchor, clock: datetime = NOW) -> TrustAnchor:

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from edgepose.errors import DeployError, TrustError
-from edgepose.trust.anchor import TrustAnchor
-from edgepose.trust.signed_bundle import BundleMetadata, Judge, OlderMetadataError, SignedBundle, judge_by
+from edgepose.trust.signed_bundle import BundleMetadata, OlderMetadataError, SignedBundle, TrustAnchor, Verify
+from edgepose.trust.verification import verify_by
 
 
 def bundle_judge(
     trust: TrustAnchor | None, enroll: bytes | None, clock: datetime, *, allow_downgrade: bool
-) -> Judge:
-    """The judge of a device root.
+) -> Verify:
+    """Who may sign for a device root.
 
     Args:
         trust: What is pinned, or None.
@@ -30,7 +30,7 @@ def bundle_judge(
 
         trust = TrustAnchor(root=check_root(enroll))
     if trust is not None:
-        return judge_by(trust, clock, allow_downgrade=allow_downgrade)
+        return verify_by(trust, clock, allow_downgrade=allow_downgrade)
     return _unsigned_only
 
 

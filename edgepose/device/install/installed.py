@@ -33,7 +33,7 @@ from edgepose.records.drift_record import DriftStatus
 from edgepose.records.files import READABLE, write_whole
 from edgepose.records.record import Record, from_json, to_json
 from edgepose.sandbox.python_child import find_program, run_words
-from edgepose.trust.anchor import TrustAnchor, root_fingerprint, root_version
+from edgepose.trust.signed_bundle import TrustAnchor, root_fingerprint, root_version
 
 _NAME = "running.json"
 

@@ -131,9 +131,9 @@ def install_bundle(
     """
     layout, hooks = Layout(root), hooks or Hooks()
     before = _state_before(layout)
-    judge = bundle_judge(before.trust, enroll, hooks.clock(), allow_downgrade=allow_downgrade)
+    verify = bundle_judge(before.trust, enroll, hooks.clock(), allow_downgrade=allow_downgrade)
     with older_is_a_downgrade():
-        verified = read_bundle(bundle, judge=judge)
+        verified = read_bundle(bundle, verify=verify)
     _check_machine(verified, report, hooks)
     with writing(root):
         refuse_foreign_root(layout)

@@ -21,7 +21,7 @@ from edgepose.device.install.state_file import (
 )
 from edgepose.device.install.transitions import enrolled
 from edgepose.errors import ConfigError, DeployError, TrustError
-from edgepose.trust.anchor import root_fingerprint
+from edgepose.trust.signed_bundle import root_fingerprint
 
 
 def check_root(root: Path, profile_id: str) -> int:

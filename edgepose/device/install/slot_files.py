@@ -15,7 +15,6 @@ from typing import BinaryIO
 from edgepose.device.install.state_file import FaultPoint, flush_and_forget, flush_folder, make_folder
 from edgepose.errors import TrustError
 from edgepose.records.bundle_manifest import MANIFEST_NAME, METADATA_FOLDER, BundleManifest
-from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_reader import MAX_MANIFEST_BYTES, VerifiedBundle, parse_manifest, read_bundle
 from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
 from edgepose.trust.signed_bundle import (
@@ -23,9 +22,10 @@ from edgepose.trust.signed_bundle import (
     MAX_METADATA_BYTES,
     MAX_ROOTS,
     BundleMetadata,
-    judge_installed,
+    TrustAnchor,
     root_name,
 )
+from edgepose.trust.verification import verify_installed
 
 # Names and a folder's own block cost space too, and a file system counts in blocks.
 _BLOCK_BYTES = 4096
@@ -126,7 +126,7 @@ def slot_signer(folder: Path, manifest_sha256: str, trust: TrustAnchor | None) -
         return trust.admitted[manifest_sha256] if trust is not None else None
     if trust is None:
         raise _damaged(folder, "it is signed, and the keys that this device had pinned are gone")
-    signed = judge_installed(None if admitted else trust.root, metadata)
+    signed = verify_installed(None if admitted else trust.root, metadata)
     if signed.manifest_sha256 != manifest_sha256:
         raise _damaged(folder, "its signatures are those of another manifest than the state names")
     return trust.admitted[manifest_sha256] if admitted else signed.fingerprint

@@ -28,7 +28,7 @@ from edgepose.device.install.transitions import DeviceState
 from edgepose.errors import DeployError, TrustError
 from edgepose.records.files import PRIVATE, READABLE, whole_file
 from edgepose.records.record import from_json, to_json
-from edgepose.trust.anchor import TrustAnchor
+from edgepose.trust.signed_bundle import TrustAnchor
 
 
 def make_folder(path: Path) -> None:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from edgepose.errors import ConfigError, DeployError, TrustError
 from edgepose.records.device_status import HealthReport, HistoryEvent, SlotName
 from edgepose.records.record import Record
-from edgepose.trust.anchor import TrustAnchor, root_fingerprint
+from edgepose.trust.signed_bundle import TrustAnchor, root_fingerprint
 
 MAX_HISTORY = 100
 # A new version whose health check takes the whole device down must not be tried for ever.

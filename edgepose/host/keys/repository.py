@@ -25,9 +25,8 @@ from edgepose.host.keys.role_documents import (
     timestamp_for,
 )
 from edgepose.records.files import write_whole
-from edgepose.trust.anchor import parse_moment
 from edgepose.trust.metadata_verifier import SIGNED_AT_FIELD
-from edgepose.trust.signed_bundle import MAX_ROOTS, BundleMetadata, SignedFile
+from edgepose.trust.signed_bundle import MAX_ROOTS, BundleMetadata, SignedFile, parse_moment
 
 MAX_KEYS_PER_ROLE = 10
 

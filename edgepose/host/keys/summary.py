@@ -11,7 +11,7 @@ from edgepose.errors import TrustError
 from edgepose.host.keys.key_home import KeyHome, read_file, read_roots
 from edgepose.host.keys.role_documents import ROLES
 from edgepose.records.record import Record
-from edgepose.trust.anchor import root_fingerprint
+from edgepose.trust.signed_bundle import root_fingerprint
 
 
 class KeyRoleSummary(Record, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from edgepose.device.install.readiness import enroll_device
 from edgepose.device.install.state_file import read_state
 from edgepose.errors import ConfigError, DeployError, TrustError
 from edgepose.host.keys.key_home import KeyHome
-from edgepose.trust.anchor import root_fingerprint
+from edgepose.trust.signed_bundle import root_fingerprint
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.cut_off import HEALTHY, SICK, always, killed_at, moments_of
 from tests.support.signed_bundles import EPOCH, NOW, Signer

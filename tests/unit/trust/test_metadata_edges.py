@@ -15,11 +15,19 @@ from tuf.api.serialization.json import JSONSerializer
 
 from edgepose.errors import TrustError
 from edgepose.host.keys.private_keys import PrivateKeys
-from edgepose.trust.anchor import TrustAnchor, parse_moment, reference_time, root_fingerprint, root_version
 from edgepose.trust.bundle_reader import read_bundle
 from edgepose.trust.digests import sha256_of_bytes
 from edgepose.trust.metadata_verifier import SIGNED_AT_FIELD, MetadataVerifier, _check_signature, check_root
-from edgepose.trust.signed_bundle import BundleMetadata, OlderMetadataError, SignedBundle
+from edgepose.trust.signed_bundle import (
+    BundleMetadata,
+    OlderMetadataError,
+    SignedBundle,
+    TrustAnchor,
+    parse_moment,
+    reference_time,
+    root_fingerprint,
+    root_version,
+)
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.signed_bundles import EPOCH, NOW, Signer, judged, next_anchor
 

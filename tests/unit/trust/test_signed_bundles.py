@@ -16,11 +16,10 @@ from tuf.api.serialization.json import JSONSerializer
 
 from edgepose.errors import TrustError
 from edgepose.host.keys.private_keys import PrivateKeys
-from edgepose.trust.anchor import TrustAnchor
 from edgepose.trust.bundle_reader import read_bundle
 from edgepose.trust.digests import sha256_of_bytes
 from edgepose.trust.metadata_verifier import check_root
-from edgepose.trust.signed_bundle import OlderMetadataError
+from edgepose.trust.signed_bundle import OlderMetadataError, TrustAnchor
 from tests.support.archives import Member, manifest_of, read_members, with_manifest, write_members
 from tests.support.bundle_fixtures import bundle_folder
 from tests.support.signed_bundles import EPOCH, NOW, Signer, judged, next_anchor
