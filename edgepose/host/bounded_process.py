@@ -88,9 +88,6 @@ class BoundedCall:
 def run_bounded(call: BoundedCall) -> Answer:
     """Runs a program to its end, or ends it where it breaks a limit.
 
-    Args:
-        call: What to start.
-
     Raises:
         EdgeposeError: Of the call's family: the answer is too long, takes too long or has stopped.
         OSError: The program cannot be started.

@@ -46,14 +46,7 @@ def oks_matrix(
 def oks_between(
     first_px: ArrayLike, second_px: ArrayLike, area_px2: float, sigmas: NDArray[np.floating]
 ) -> float:
-    """OKS of two poses of one person, all keypoints counted.
-
-    Args:
-        first_px: (K, 2).
-        second_px: (K, 2).
-        area_px2: Object area, square pixels.
-        sigmas: (K,).
-    """
+    """OKS of two poses of one person, all keypoints counted."""
     first, second = np.asarray(first_px)[None], np.asarray(second_px)[None]
     everything = np.ones(first.shape[:2], dtype=bool)
     return float(oks_matrix(first, second, everything, np.array([area_px2]), sigmas)[0, 0])

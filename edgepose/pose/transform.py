@@ -164,12 +164,7 @@ class RotatedCrop:
 
 
 def whole_picture(image_wh: tuple[int, int], input_px: int) -> RotatedCrop:
-    """The smallest square around the whole picture, about its centre: a letterbox.
-
-    Args:
-        image_wh: Size of the picture in pixels.
-        input_px: Side of the model's input.
-    """
+    """The smallest square around the whole picture, about its centre: a letterbox."""
     width, height = image_wh
     return RotatedCrop((width / 2, height / 2), float(max(width, height)), 0.0, input_px)
 

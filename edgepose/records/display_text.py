@@ -48,12 +48,7 @@ def visible_json(text: str) -> str:
 
 
 def shortened(text: str, characters: int) -> str:
-    """The beginning of what is too long to be read; what was left out is said.
-
-    Args:
-        text: Of any length.
-        characters: The most that stays.
-    """
+    """The beginning of what is too long to be read; what was left out is said."""
     return text if len(text) <= characters else f"{text[:characters]}... ({len(text)} characters)"
 
 
@@ -120,23 +115,14 @@ class UrlParts:
         return (found[1] if found else self.host).strip("[]")
 
     def encoded(self, login: str | None = None) -> str:
-        """The URL as programs want it: user name and password percent-encoded.
-
-        Args:
-            login: Another one than its own.
-        """
+        """The URL as programs want it: user name and password percent-encoded."""
         user, colon, password = (self.login if login is None else login).partition(":")
         head = f"{_quoted(user)}{colon}{_quoted(password)}@" if user or colon else ""
         return f"{self.scheme}://{head}{self.host}{self.rest}"
 
 
 def split_url(scheme: str, rest: str) -> UrlParts | None:
-    """Takes a URL apart; None where it has no host, or several texts in it could be the host.
-
-    Args:
-        scheme: Before ``://``.
-        rest: After it.
-    """
+    """Takes a URL apart; None where it has no host, or several texts in it could be the host."""
     starts = [0, *(found.end() for found in re.finditer("@", rest))]
     readings = [found for start in starts if (found := _reading(scheme, rest, start)) is not None]
     if len(readings) > 1:

@@ -85,9 +85,6 @@ def open_growing(path: Path) -> int:
     A file is a new one under its name at once; one that was there is no more, and a link is replaced, not
     followed. A pipe or a device (``/dev/stdout``) is opened as it is.
 
-    Returns:
-        A descriptor.
-
     Raises:
         OSError: It cannot be opened.
     """
@@ -112,9 +109,6 @@ def open_growing(path: Path) -> int:
 def open_appending(path: Path) -> int:
     """Opens a file to add to its end; one that is there keeps what it holds. A link is refused.
 
-    Returns:
-        A descriptor.
-
     Raises:
         OSError: It cannot be opened.
     """
@@ -127,10 +121,6 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     """Nothing that is there is replaced without being asked for, and nothing but a file ever.
 
     An empty file holds nothing that could be lost: it is how ``mktemp`` keeps a name.
-
-    Args:
-        path: What is to be written.
-        force: Whether the user said so.
 
     Raises:
         ConfigError: Something is there.

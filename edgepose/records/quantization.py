@@ -261,11 +261,6 @@ class ActivationRanges(Record, frozen=True, kw_only=True):
 def require_enough_crops(crops: int, distinct: int, where: str) -> None:
     """Refuses figures of too few pictures.
 
-    Args:
-        crops: Crops that were taken in.
-        distinct: How many of them differ.
-        where: What they come from, for the message.
-
     Raises:
         ConfigError: Fewer than ``FEWEST_CROPS`` differ.
     """

@@ -71,12 +71,6 @@ def decode_json(
 ) -> RecordType:
     """Parses JSON straight into a record: what is none ends it before it has taken memory.
 
-    Args:
-        text: From somebody who is not trusted.
-        record: The record type expected.
-        where: Names the source in the message.
-        error: The family of the error to raise.
-
     Raises:
         EdgeposeError: Of the family ``error``: not JSON, or not this record.
     """
@@ -95,11 +89,6 @@ def decode_json(
 
 def parse_json(text: str | bytes, where: str, error: ErrorType = ConfigError) -> Any:
     """Parses JSON, and nothing that Python takes beside it.
-
-    Args:
-        text: The text.
-        where: Names the source in the message.
-        error: The family of the error to raise.
 
     Raises:
         EdgeposeError: Of the family ``error``: not JSON, NaN or an infinity, nested or digits without end.

@@ -97,11 +97,7 @@ class ChannelStatistics:
 
 
 class StatisticsCollector:
-    """Statistics of every tensor, one crop after the other.
-
-    Args:
-        model: The float model.
-    """
+    """Statistics of every tensor, one crop after the other."""
 
     def __init__(self, model: RunsAndKeeps) -> None:
         self._model = model
@@ -129,10 +125,6 @@ class StatisticsCollector:
 
 def collect_statistics(model: RunsAndKeeps, inputs: Iterable[NDArray[Any]]) -> dict[str, ChannelStatistics]:
     """Runs a model on every input.
-
-    Args:
-        model: The float model.
-        inputs: Its input tensors; their order counts.
 
     Returns:
         Of the input and of every float tensor, by name.

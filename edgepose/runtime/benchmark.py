@@ -68,12 +68,6 @@ def open_subject(
 ) -> BenchmarkSubject:
     """Opens a pose model or a person detector.
 
-    Args:
-        model: The file.
-        spec: Its spec where somebody knows it already.
-        spec_file: Else the spec of a file that carries none.
-        options: How to run it.
-
     Raises:
         EdgeposeError: As ``load_spec``, ``open_backend`` and the stages raise.
     """

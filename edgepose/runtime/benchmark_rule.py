@@ -45,10 +45,6 @@ def length_asked(duration_s: float | None, samples: int | None) -> BenchmarkLeng
 
     Who asks for less time or fewer samples than the rule does gets just that; who asks for more gets the rest
     of the rule, too.
-
-    Args:
-        duration_s: Seconds asked for, or None.
-        samples: Samples asked for, or None.
     """
     if duration_s is None and samples is None:
         return RULE

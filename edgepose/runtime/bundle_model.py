@@ -78,11 +78,6 @@ BoxXyxy = tuple[float, float, float, float]
 def estimate_in_box(pipeline: PosePipeline, image: Image, box_xyxy_px: BoxXyxy | None) -> Poses:
     """Runs a model on a picture, in the box where there is one.
 
-    Args:
-        pipeline: The model, opened with ``GOLDEN_SCORE_THRESHOLD``.
-        image: uint8 (H, W, 3), RGB.
-        box_xyxy_px: Person box, or None for the whole picture.
-
     Raises:
         ModelError: The model failed.
     """
@@ -92,11 +87,6 @@ def estimate_in_box(pipeline: PosePipeline, image: Image, box_xyxy_px: BoxXyxy |
 
 def golden_oks(pipeline: PosePipeline, image: Image, expected: GoldenPose) -> float:
     """OKS between the expected pose and the found one that is nearest to it; 0 where nothing is found.
-
-    Args:
-        pipeline: The model, opened with ``GOLDEN_SCORE_THRESHOLD``.
-        image: uint8 (H, W, 3), RGB: the golden picture.
-        expected: What the float parent saw in it.
 
     Raises:
         ModelError: The model failed.

@@ -127,9 +127,6 @@ def picture_samples(image: NDArray[np.uint8]) -> dict[FeatureName, float]:
     Sharpness is the power of second differences, over the variance: a blur takes from the first and leaves
     the second. Only a few rows are looked at, each with its two neighbours: whole rows lie together in
     memory, and columns would cost ten times as much.
-
-    Args:
-        image: uint8 (H, W, 3), RGB.
     """
     height = image.shape[0]
     step = max(height // _LINES, 1)
@@ -174,13 +171,7 @@ class PoseSampler:
         self._before: dict[int, list[NDArray[np.float32]]] = {}
 
     def sample(self, poses: Poses, height_px: int, into: Samples) -> None:
-        """Adds the samples of one picture's persons.
-
-        Args:
-            poses: Unsmoothed.
-            height_px: Of the picture.
-            into: Takes them.
-        """
+        """Adds the samples of one picture's persons."""
         into["persons"].append(float(len(poses)))
         for person in range(len(poses)):
             keypoints, scores = poses.keypoints_px[person], poses.keypoint_scores[person]
@@ -263,10 +254,6 @@ def histogram(feature: FeatureName, samples: Sequence[float]) -> FeatureHistogra
 
     Hard bins would move a whole window at once when its values creep over an edge. This way the distance
     between two narrow windows grows evenly with their shift.
-
-    Args:
-        feature: Whose places.
-        samples: Finite values.
     """
     places = np.array(FEATURES[feature].places)
     weights = np.zeros(len(places))

@@ -37,20 +37,12 @@ class EnergyMeter(Protocol):
         ...
 
     def look(self, now_ns: int) -> None:
-        """Reads the sensor.
-
-        Args:
-            now_ns: ``time.monotonic_ns``.
-        """
+        """Reads the sensor."""
         ...
 
 
 def find_energy_meter(root: Path = Path("/")) -> EnergyMeter | None:
-    """The meter of this machine: its board's power monitors, else its processor's counters; or None.
-
-    Args:
-        root: Root of the file system.
-    """
+    """The meter of this machine: its board's power monitors, else its processor's counters; or None."""
     rails = _rails(root / "sys")
     if rails:
         return PowerMeter(rails)
@@ -67,11 +59,7 @@ def find_energy_meter(root: Path = Path("/")) -> EnergyMeter | None:
 
 
 class CounterMeter:
-    """Counters of microjoules, as RAPL has them; AMD's processors answer under the same name.
-
-    Args:
-        zones: Folders of powercap.
-    """
+    """Counters of microjoules, as RAPL has them; AMD's processors answer under the same name."""
 
     def __init__(self, zones: Sequence[Path]) -> None:
         self._zones = list(zones)
@@ -126,11 +114,7 @@ class Rail:
 
 
 class PowerMeter:
-    """Power of rails, added up over time by the trapezoidal rule.
-
-    Args:
-        rails: Which; none contains another.
-    """
+    """Power of rails, added up over time by the trapezoidal rule."""
 
     def __init__(self, rails: Sequence[Rail]) -> None:
         self._rails = list(rails)
@@ -206,14 +190,7 @@ class Watched:
 
 
 class MachineWatch:
-    """Watches for the time of a ``with`` block.
-
-    Args:
-        root: Root of the file system, where the sensors are.
-
-    Attributes:
-        seen: The readings; complete after the block.
-    """
+    """Watches for the time of a ``with`` block."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._sensors = Sensors(root)
@@ -237,11 +214,7 @@ class MachineWatch:
         self.seen.after = self._sensors.read(start_programs=True)
 
     def energy(self, samples: int) -> EnergyRecord | None:
-        """Energy of the block; None where no sensor tells.
-
-        Args:
-            samples: How many times the model ran in it.
-        """
+        """Energy of the block; None where no sensor tells."""
         meter, duration_s = self._meter, self._duration_s
         joules = None if meter is None else meter.joules
         if meter is None or joules is None:

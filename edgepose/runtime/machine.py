@@ -134,11 +134,7 @@ class SensorReading:
 
 
 class Sensors:
-    """Reads them; what there is was looked for once.
-
-    Args:
-        root: Root of the file system.
-    """
+    """Reads them; what there is was looked for once."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._sysfs = sysfs = root / "sys"

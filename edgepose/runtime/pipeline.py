@@ -243,15 +243,6 @@ def _stacked(parts: Sequence[Poses]) -> Poses:
 class PersonDetector:
     """Finds persons in a whole picture.
 
-    Args:
-        backend: The loaded detector.
-        spec: Its spec, of paradigm ``detector``.
-        score_threshold: Replaces the spec's threshold.
-
-    Attributes:
-        spec: Its spec.
-        timer: Time of its own stages since ``timer.reset()``.
-
     Raises:
         ConfigError: The spec is not a detector's.
         ModelError: Spec and model disagree.
@@ -271,9 +262,6 @@ class PersonDetector:
 
     def detect(self, image: Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Finds persons.
-
-        Args:
-            image: uint8 (H, W, 3), RGB.
 
         Returns:
             Boxes (N, 4) xyxy in image pixels, cut to the image, and scores (N,), best first.

@@ -206,9 +206,6 @@ def restrict_other_threads(ruleset: int) -> None:
 
     A thread that is made meanwhile is found, too. The caller restricts itself afterwards.
 
-    Args:
-        ruleset: Of :func:`edgepose.sandbox.landlock.make_ruleset`.
-
     Raises:
         OSError: Not every thread could be restricted; some may be.
     """

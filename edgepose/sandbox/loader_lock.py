@@ -51,13 +51,7 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 @dataclass(frozen=True)
 class LoaderLimits:
-    """How much a loader may use; a lower limit of the process that starts it stays.
-
-    Attributes:
-        memory_bytes: Private memory.
-        file_bytes: A file that it writes.
-        cpu_s: Processor time of all threads.
-    """
+    """How much a loader may use; a lower limit of the process that starts it stays."""
 
     memory_bytes: int
     file_bytes: int

@@ -38,13 +38,7 @@ def python_command(module: str, arguments: Iterable[str] = (), *, python: str | 
 
 
 def script_command(script: Path, arguments: Iterable[str] = (), *, python: str | None = None) -> list[str]:
-    """What starts a script in an isolated Python, which imports what that interpreter has.
-
-    Args:
-        script: Its path.
-        arguments: Its arguments.
-        python: Another interpreter; None takes this one.
-    """
+    """What starts a script in an isolated Python, which imports what that interpreter has."""
     # -I no longer takes this from the environment; it changes nothing of what is imported.
     flags = ["-B"] if sys.dont_write_bytecode else []
     return [python or sys.executable, "-I", *flags, str(script), *arguments]
@@ -67,9 +61,6 @@ def child_environment(changes: Mapping[str, str] | None = None) -> dict[str, str
 
     Variables of Python are dropped; from lists of folders, what is empty or relative, which means the working
     folder.
-
-    Args:
-        changes: What is set besides.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     for name in [name for name in kept if name.endswith(_LISTS)]:
@@ -176,15 +167,7 @@ def start_words(
     environment: Mapping[str, str] | None = None,
     **streams: Any,
 ) -> subprocess.Popen[bytes]:
-    """Starts a program of the system, or what ``python_command`` gave.
-
-    Args:
-        words: Program and arguments; paths among them are absolute.
-        cwd: Its working folder: the root, or a private one.
-        changes: Changes to the environment.
-        environment: The whole environment instead.
-        streams: Options of ``subprocess.Popen`` about streams, descriptors and sessions.
-    """
+    """Starts a program of the system, or what ``python_command`` gave."""
     whole = child_environment(changes) if environment is None else environment
     return subprocess.Popen([str(word) for word in words], cwd=cwd, env=whole, **streams)
 

@@ -78,10 +78,6 @@ class FilterPolicy:
 def filter_program(architecture: Architecture, policy: FilterPolicy) -> list[Instruction]:
     """Allows what the policy names and refuses everything else, in whatever calling convention.
 
-    Args:
-        architecture: Whose numbers.
-        policy: What is allowed.
-
     A refused call fails with EPERM. One that the tables do not know, which includes all numbers of x32, fails
     with ENOSYS, and so does ``clone3``, upon which C libraries use ``clone``, whose flags can be seen.
     Another architecture ends the process.
@@ -161,9 +157,6 @@ class _Program(ctypes.Structure):
 
 def load_filter(policy: FilterPolicy) -> None:
     """Loads the policy's filter. It holds in every thread, and in every process and program that follows.
-
-    Args:
-        policy: What is allowed.
 
     Raises:
         OSError: There is no table for this machine, or the kernel cannot enforce it; nothing was loaded.

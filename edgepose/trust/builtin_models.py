@@ -49,9 +49,6 @@ class BuiltinModels:
 def find_builtin_models(folder: Path | None = None) -> BuiltinModels:
     """Reads the manifest.
 
-    Args:
-        folder: Where to look instead of the installation.
-
     Raises:
         ConfigError: The folder or its manifest is not there or damaged.
     """

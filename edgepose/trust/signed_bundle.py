@@ -98,12 +98,7 @@ class SignedRole:
 
 @dataclass(frozen=True)
 class SignedFile:
-    """A file as the targets role names it.
-
-    Attributes:
-        size_bytes: Its exact size.
-        sha256: Digest of its content.
-    """
+    """A file as the targets role names it."""
 
     size_bytes: int
     sha256: str

@@ -101,13 +101,6 @@ def calibration_crops(
 
     Every picture gives one crop before any picture gives a second one.
 
-    Args:
-        folder: From ``open_data_folder``.
-        count: Most crops to calibrate with.
-        seed: The same seed draws the same crops.
-        detector: Finds the persons where there are no labels.
-        whole_images: The model sees whole pictures, so boxes are of no use.
-
     Raises:
         ConfigError: Fewer than two different pictures, or labels or detector give no person.
     """
@@ -194,11 +187,6 @@ def _shuffled_crops(image: DataImage, boxes: Sequence[Box | None], seed: int) ->
 
 class RepresentativeInputs:
     """Input tensors of crops, made one at a time and as often as asked.
-
-    Args:
-        spec: How the model wants its picture.
-        tensor: The model's input tensor.
-        samples: The crops.
 
     Raises:
         ModelError: Spec and tensor disagree.

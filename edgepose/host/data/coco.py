@@ -132,10 +132,6 @@ def read_coco(annotations: Path, images_dir: Path) -> CocoDataset:
 
     Only category ``person`` is read. Pictures are looked up under ``images_dir`` by ``file_name``.
 
-    Args:
-        annotations: JSON as COCO's ``person_keypoints_*.json``.
-        images_dir: Folder of the pictures.
-
     Raises:
         ConfigError: The file is not such JSON, a field is missing or wrong (the message names the place),
             an id is used twice, the folder is missing, or no labelled person with a picture is left.

@@ -89,15 +89,7 @@ def random_view(
     rng: np.random.Generator,
     skeleton: Skeleton,
 ) -> View:
-    """Draws a view. Always takes the same number of draws, so that settings do not shift later ones.
-
-    Args:
-        subject: The person.
-        input_wh: The student's input size.
-        settings: How strongly to vary.
-        rng: Source of randomness.
-        skeleton: Names tell the halves of the body.
-    """
+    """Draws a view. Always takes the same number of draws, so that settings do not shift later ones."""
     draws = rng.random(5)
     normals = rng.standard_normal(2)
     jitter = rng.uniform(-1, 1, 2)
@@ -188,13 +180,7 @@ def _half_body_box(
 
 
 def recolour(picture: Image, settings: AugmentationSettings, rng: np.random.Generator) -> Image:
-    """Light, colour, sharpness and occlusion; the picture may be changed in place.
-
-    Args:
-        picture: uint8 (H, W, 3).
-        settings: How strongly to vary.
-        rng: Source of randomness.
-    """
+    """Light, colour, sharpness and occlusion; the picture may be changed in place."""
     draws = rng.random(6)
     picture = _relit(picture, rng, grey=draws[0] < 0.08)
     if draws[1] < 0.15:

@@ -201,15 +201,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """What a batch is.
-
-    Attributes:
-        size: Samples.
-        seed: Of everything random.
-        augmentation: How views vary.
-        target: How teacher and labels share a target.
-        share: This process's part of every batch; all of it by default.
-    """
+    """What a batch is."""
 
     size: int
     seed: int
@@ -243,13 +235,7 @@ def made_ahead(make: Callable[[int], Batch], first_step: int) -> Iterator[Batch]
 
 
 class BatchSource:
-    """Makes batches from a cache.
-
-    Args:
-        cache: The samples.
-        design: The student.
-        settings: What a batch is.
-    """
+    """Makes batches from a cache."""
 
     def __init__(self, cache: SampleCache, design: StudentDesign, settings: BatchSettings) -> None:
         self._cache, self._design, self._settings = cache, design, settings

@@ -38,11 +38,7 @@ class Checkpoint:
 
 
 class CheckpointFolder:
-    """Where a run keeps its checkpoints.
-
-    Args:
-        folder: Made when the first one is written.
-    """
+    """Where a run keeps its checkpoints."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -73,9 +69,6 @@ class CheckpointFolder:
 
     def load_latest(self, fingerprint: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
         """The newest readable checkpoint, and what was found on the way to it.
-
-        Args:
-            fingerprint: What the run is now.
 
         Raises:
             ConfigError: The checkpoint is another run's, or all of them are damaged.

@@ -100,15 +100,7 @@ class PictureView:
 
 
 class DetectorBatches:
-    """Makes batches from a cache.
-
-    Args:
-        cache: The pictures.
-        data: Who is in them.
-        design: The student.
-        size: Pictures a step.
-        seed: Of everything random.
-    """
+    """Makes batches from a cache."""
 
     def __init__(
         self, cache: PictureCache, data: TeachingPictures, design: StudentDesign, size: int, seed: int
@@ -196,9 +188,6 @@ def center_loss(packed: Any, maps: Any) -> Any:
     Args:
         packed: (N, h * w, 7) from ``packed_target``.
         maps: (N, h, w, 5) of the student.
-
-    Returns:
-        A scalar.
     """
     from keras import ops
 

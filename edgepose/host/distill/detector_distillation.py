@@ -97,10 +97,6 @@ def distil_detector(
 
     The same command again goes on from the last checkpoint in the output folder.
 
-    Args:
-        request: What to distil; its teacher is a detector.
-        observers: Who is told.
-
     Raises:
         ConfigError: Data, options or an earlier checkpoint cannot be used, or the disk is full.
         ModelError: The teacher is damaged, training diverged, or the conversion damaged the student.

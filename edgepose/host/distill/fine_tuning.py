@@ -62,12 +62,7 @@ MEASURED_CROPS = 64
 
 @dataclass(frozen=True)
 class Distance:
-    """How far two models' outputs are apart, in steps of the int8 one.
-
-    Attributes:
-        mean: Over all values.
-        greatest: Over all values.
-    """
+    """How far two models' outputs are apart, in steps of the int8 one."""
 
     mean: float
     greatest: float

@@ -21,12 +21,7 @@ HEARTBEAT_TIMEOUT_S = 20
 
 @dataclass(frozen=True)
 class JaxPeers:
-    """The processes that ``join`` brought together.
-
-    Attributes:
-        rank: See ``Peers``.
-        count: See ``Peers``.
-    """
+    """The processes that ``join`` brought together."""
 
     rank: int
     count: int
@@ -86,11 +81,7 @@ def join(coordinator: str, count: int, rank: int, timeout_s: int) -> JaxPeers:
 
 
 def require_fitting_batch(batch_size: int) -> None:
-    """Checks that every device of all processes gets equally many samples.
-
-    Raises:
-        ConfigError: It does not.
-    """
+    """Checks that every device of all processes gets equally many samples."""
     devices = jax.device_count()
     if batch_size % devices:
         raise ConfigError(

@@ -12,12 +12,7 @@ from edgepose.runtime.backend import BackendInfo, Tensor, TensorInfo
 
 
 class KerasBackend:
-    """Runs a Keras model with one picture and one output.
-
-    Args:
-        model: A functional model.
-        output_name: What its output is called in the spec.
-    """
+    """Runs a Keras model with one picture and one output."""
 
     def __init__(self, model: Any, output_name: str = "heatmaps") -> None:
         self._model = model

@@ -87,12 +87,7 @@ def undistributed() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Share:
-    """One process's part of every batch.
-
-    Attributes:
-        rank: Which of the processes, from 0.
-        count: How many there are.
-    """
+    """One process's part of every batch."""
 
     rank: int = 0
     count: int = 1

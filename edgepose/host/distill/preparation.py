@@ -24,15 +24,7 @@ from edgepose.trust.digests import sha256_of_file
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Everything before the first step.
-
-    Attributes:
-        design: The student.
-        teacher: Who teaches, or None.
-        data: Who is learned from.
-        cache: The samples.
-        options: What decides the result.
-    """
+    """Everything before the first step."""
 
     design: StudentDesign
     teacher: AnyTeacher | None

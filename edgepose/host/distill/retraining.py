@@ -49,11 +49,6 @@ def student_for(request: RetrainingRequest) -> str:
 def answer_to(path: Path, persons: Sequence[TrainingPerson], skeleton: Skeleton) -> RetrainingAnswer:
     """Looks whether the training pictures show what the device sees.
 
-    Args:
-        path: The request.
-        persons: To learn from, sorted by picture.
-        skeleton: Of their labels.
-
     Raises:
         ConfigError: The request or a picture is not readable.
     """

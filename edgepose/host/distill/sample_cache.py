@@ -85,13 +85,6 @@ def open_cache(
 ) -> SampleCache:
     """Opens the cache of these data, this student size and this teacher; fills it on first use.
 
-    Args:
-        folder: Where caches live, each under its digest.
-        data: Who to learn from.
-        design: The student, for the size of the crops.
-        teacher: Gives the soft targets; None for labels alone.
-        progress: Called with (persons done, persons in all).
-
     Raises:
         ConfigError: A picture is not readable, or the disk is full.
         ModelError: The teacher failed.

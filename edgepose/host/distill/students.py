@@ -74,10 +74,6 @@ STUDENT_SKELETON: Skeleton = COCO17
 def student_named(name: str, input_wh: tuple[int, int] | None = None) -> StudentDesign:
     """Finds a size of the family.
 
-    Args:
-        name: Its name.
-        input_wh: Another input size than its own; the weights fit every size.
-
     Raises:
         ConfigError: There is none of that name, or the network cannot halve that input size often enough.
     """

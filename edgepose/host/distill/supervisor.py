@@ -73,11 +73,6 @@ def distil_together(
 ) -> DistillationReport | None:
     """Distils with several processes, here or on several hosts, as one process would.
 
-    Args:
-        request: What to distil; the same on every host.
-        team: Who takes part.
-        observers: Who is told.
-
     Returns:
         The record; None on a host that does not have rank 0, which alone writes.
 
@@ -110,12 +105,6 @@ def supervise(
     request: DistillationRequest, team: Team, observers: Observers, module: str = WORKER_MODULE
 ) -> None:
     """Runs the workers of this host to their end.
-
-    Args:
-        request: What they are to do.
-        team: Who takes part.
-        observers: Who is told.
-        module: The program of a worker.
 
     Raises:
         EdgeposeError: Of the family of the worker that failed; a ``DeviceError`` where one was lost.

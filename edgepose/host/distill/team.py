@@ -98,16 +98,7 @@ def _local_team(count: int) -> Team:
 
 
 class WorkerOrder(Record, frozen=True):
-    """What a worker is to do.
-
-    Attributes:
-        request: What to distil.
-        coordinator: HOST:PORT of rank 0.
-        count: Number of workers.
-        rank: Which one this is.
-        join_timeout_s: How long to wait for the others.
-        events_fd: Where to write events.
-    """
+    """What a worker is to do."""
 
     request: DistillationRequest
     coordinator: str

@@ -76,13 +76,7 @@ _SHARPNESS = 10.0
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW with a running average of the weights.
-
-    Attributes:
-        peak_rate: Highest learning rate.
-        weight_decay: On kernels only.
-        average: Momentum of the running average.
-    """
+    """AdamW with a running average of the weights."""
 
     peak_rate: float = 2e-3
     weight_decay: float = 0.01
@@ -193,9 +187,6 @@ class Trainer:
 
     def step(self, batch: Batch, rate: float) -> float:
         """One step of training.
-
-        Returns:
-            The loss.
 
         Raises:
             ModelError: The loss is not finite any more.

@@ -100,12 +100,7 @@ _LAST = 0.005
 
 
 def learning_rate(progress: float, peak: float) -> float:
-    """The rate at a point of the run (Loshchilov and Hutter 2017, with a linear warm-up).
-
-    Args:
-        progress: Done share of the run, 0 to 1.
-        peak: Highest rate.
-    """
+    """The rate at a point of the run (Loshchilov and Hutter 2017, with a linear warm-up)."""
     if progress < _WARM_UP:
         return peak * (0.01 + 0.99 * progress / _WARM_UP)
     done = min((progress - _WARM_UP) / (1 - _WARM_UP), 1.0)
@@ -163,12 +158,7 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class Watchers:
-    """Who is told what.
-
-    Attributes:
-        say: A line of text.
-        progress: (steps done, steps in all).
-    """
+    """Who is told what."""
 
     say: Say = field(default=lambda _line: None)
     progress: Progress = field(default=lambda _done, _total: None)

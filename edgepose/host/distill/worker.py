@@ -21,11 +21,7 @@ Work = Callable[[WorkerOrder], None]
 
 
 def main(work: Work | None = None) -> None:
-    """Does what the order says, and tells the supervisor when that fails.
-
-    Args:
-        work: What to do; distillation by default.
-    """
+    """Does what the order says, and tells the supervisor when that fails."""
     order = decoded_order(_first_line())
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     try:

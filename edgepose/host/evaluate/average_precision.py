@@ -83,9 +83,6 @@ def image_oks(
         detected_px: (N, K, 2).
         truth: M persons.
         sigmas: (K,).
-
-    Returns:
-        (N, M).
     """
     similarity = oks_matrix(detected_px, truth.keypoints_px, truth.labelled, truth.area_px2, sigmas)
     nameless = ~truth.labelled.any(axis=1)
@@ -161,10 +158,6 @@ def _best(
 
 def assign_persons(oks: NDArray[np.float64], truth: ImageTruth) -> NDArray[np.intp]:
     """Gives each labelled person the detection that resembles it most, each detection once.
-
-    Args:
-        oks: (N, M).
-        truth: The M persons.
 
     Returns:
         (M,) index of the detection; -1 for a person that nobody resembles at all, and for the ignored.

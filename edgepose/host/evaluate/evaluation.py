@@ -101,9 +101,6 @@ class _Measured:
 def evaluate_model(request: EvaluationRequest) -> EvaluationReport:
     """Measures a model through the pipeline that ships.
 
-    Args:
-        request: What to evaluate.
-
     Returns:
         The report, without a judgement.
 
@@ -134,11 +131,6 @@ def judge_evaluation(
     request: EvaluationRequest, report: EvaluationReport, profile: DeviceProfile
 ) -> EvaluationReport:
     """Adds the gate's judgement to a report on labelled pictures.
-
-    Args:
-        request: What was evaluated.
-        report: What was measured.
-        profile: The device whose budgets are judged.
 
     Raises:
         EdgeposeError: As ``inspect_model`` raises.

@@ -43,12 +43,7 @@ class Evidence:
 
 
 def judge(profile: DeviceProfile, evidence: Evidence) -> GateResult:
-    """Says whether a model may ship to a device.
-
-    Args:
-        profile: The device and its budgets.
-        evidence: What was measured.
-    """
+    """Says whether a model may ship to a device."""
     if evidence.evaluation is not None:
         accuracy = list(_judge_labels(profile, evidence.evaluation, evidence))
     else:

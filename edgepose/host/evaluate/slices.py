@@ -43,9 +43,6 @@ Measure = Callable[[LabelledImage, Image], NDArray[np.float64]]
 def slice_membership(dataset: CocoDataset) -> dict[str, list[NDArray[np.bool_]]]:
     """Says who belongs to which slice.
 
-    Args:
-        dataset: Labelled pictures; each is read once.
-
     Returns:
         Slice name, such as ``size_large``, to one mask (M,) per picture over all labelled persons.
 

@@ -163,14 +163,7 @@ class Canvas:
 
 
 def draw_solids(solids: Sequence[Solid], owners: Sequence[int], camera: Camera, light: Light) -> Canvas:
-    """Draws solids of the world as a camera sees them.
-
-    Args:
-        solids: In any order.
-        owners: A person's index or ``THING``, one a solid.
-        camera: The camera.
-        light: The light.
-    """
+    """Draws solids of the world as a camera sees them."""
     buffer = _Buffer(camera)
     turn, shift = camera.turn, -camera.turn @ camera.position
     seen = [solid.moved(turn, shift) for solid in solids]

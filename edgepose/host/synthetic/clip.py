@@ -236,10 +236,6 @@ def _sample_camera(rng: np.random.Generator, size_wh: tuple[int, int]) -> Camera
 def write_clip(folder: Path, request: ClipRequest) -> SyntheticClip:
     """Writes ``clip.mp4`` and ``clip.json``; both appear whole or not at all.
 
-    Args:
-        folder: Made where it is missing; must not hold a clip.
-        request: What to film.
-
     Raises:
         ConfigError: The request cannot be filmed, the folder holds a clip or cannot be written.
         MissingDependencyError: This OpenCV cannot write MPEG-4 video.

@@ -39,9 +39,6 @@ def draw_scene(seed: int, size_wh: tuple[int, int], persons: int = 1, style: Sty
         persons: Number of persons.
         style: ``clear``: everybody whole, apart from each other, in good light, no acrobatics. ``varied``:
             everything that cameras see.
-
-    Raises:
-        ConfigError: A size is too small or ``persons`` is below 0.
     """
     check_scene(size_wh, persons)
     rng = np.random.default_rng(seed)

@@ -81,10 +81,6 @@ def write_picture_set(folder: Path, request: PictureSetRequest) -> WrittenSet:
 
     The same request gives the same pictures and labels.
 
-    Args:
-        folder: A new folder, or one without pictures.
-        request: What to draw.
-
     Raises:
         ConfigError: The request cannot be drawn, or the folder holds pictures already or cannot be written.
     """
@@ -228,11 +224,6 @@ def synthesize(
     folder: Path, pictures: PictureSetRequest | None = None, clip: ClipRequest | None = None
 ) -> SynthesisReport:
     """Draws persons who do not exist.
-
-    Args:
-        folder: Data folder to make; an old one is never written over.
-        pictures: Pictures with COCO labels, or None.
-        clip: A video with labels of every frame, or None.
 
     Raises:
         ConfigError: Nothing was asked for, it cannot be drawn, or the folder is not free to write.

@@ -346,12 +346,7 @@ def sample_activity(rng: np.random.Generator, acrobatic_share: float, *, lying: 
 
 
 def sample_posture(rng: np.random.Generator, name: str) -> Vector:
-    """Draws a posture (27,), see ``joints.NAMES``, within the limits of every joint.
-
-    Args:
-        rng: Source of chance.
-        name: Key of ``ACTIVITIES``.
-    """
+    """Draws a posture (27,), see ``joints.NAMES``, within the limits of every joint."""
     low, high = _bounds({**REST, **ACTIVITIES[name].ranges})
     posture = rng.uniform(low, high)
     posture[: INDEX["pitch"]] += rng.normal(0, _SPREAD_DEGREES, INDEX["pitch"])

@@ -137,12 +137,7 @@ class Stage:
         return paint_surroundings(self.surroundings, self.camera)
 
     def render(self, figures: Sequence[Figure], rng: np.random.Generator) -> Scene:
-        """The picture of persons with its labels; ids count from 0 in the order given.
-
-        Args:
-            figures: The persons, world coordinates.
-            rng: Source of the sensor's noise.
-        """
+        """The picture of persons with its labels; ids count from 0 in the order given."""
         canvas = self._drawn(figures)
         picture = self._with_shadows(figures)
         width, height = self.camera.size_wh

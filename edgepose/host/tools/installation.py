@@ -94,10 +94,6 @@ _KEPT_LINES, _LINE_CHARACTERS = 1000, 1000
 def install_tool(name: str, progress: Progress = lambda _done, _total: None) -> Path:
     """Makes the environment; does nothing when it is current.
 
-    Args:
-        name: A tool of the registry.
-        progress: Called with (packages done, packages in all).
-
     Returns:
         The environment's folder.
 

@@ -50,9 +50,6 @@ class BlazePoseCodec:
 
         The score of a keypoint is its visibility times the person score, so that an empty picture, where
         visibility means nothing, gives low scores.
-
-        Raises:
-            ModelError: An output is missing, has a wrong shape or holds NaN.
         """
         rows = self._rows(outputs)
         presence = self._person_score(outputs)
@@ -137,23 +134,12 @@ class BlazePoseDetectorCodec:
     nms_iou: float = 0.3
 
     def check(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Refuses a model with other outputs.
-
-        Args:
-            shapes: Shape of each output, by name.
-
-        Raises:
-            ModelError: An output is missing or has a wrong shape.
-        """
+        """Refuses a model with other outputs."""
         for values in (_VALUES_PER_ANCHOR, 1):
             _name_of(shapes, (1, len(anchor_centres(self.input_px)), values))
 
     def decode_best(self, outputs: dict[str, Array]) -> PersonAlignment | None:
-        """The best person, or None.
-
-        Raises:
-            ModelError: An output is missing, has a wrong shape or holds NaN.
-        """
+        """The best person, or None."""
         anchors = anchor_centres(self.input_px)
         shapes = {name: value.shape for name, value in outputs.items()}
         rows = outputs[_name_of(shapes, (1, len(anchors), _VALUES_PER_ANCHOR))][0]
@@ -236,32 +222,17 @@ class BlazePosePoints:
 
 @dataclass(frozen=True)
 class BlazePoseTrackingCodec:
-    """Decodes (1, 195), a person score (1, 1) and a heatmap (1, h, w, 39).
-
-    Attributes:
-        input_px: Side of the square input in pixels.
-    """
+    """Decodes (1, 195), a person score (1, 1) and a heatmap (1, h, w, 39)."""
 
     input_px: int
 
     def check(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Refuses a model with other outputs.
-
-        Args:
-            shapes: Shape of each output, by name.
-
-        Raises:
-            ModelError: An output is missing or has a wrong shape.
-        """
+        """Refuses a model with other outputs."""
         for wanted in (_LANDMARKS, _PERSON, _HEATMAP):
             _blazepose_tracking_name_of(shapes, wanted)
 
     def decode(self, outputs: dict[str, Array], min_presence: float) -> BlazePosePoints | None:
-        """Decodes one person, or None where the model is less sure of one than ``min_presence``.
-
-        Raises:
-            ModelError: An output is missing, has a wrong shape or holds NaN.
-        """
+        """Decodes one person, or None where the model is less sure of one than ``min_presence``."""
         shapes = {name: value.shape for name, value in outputs.items()}
         person, rows, heatmap = (
             outputs[_blazepose_tracking_name_of(shapes, w)] for w in (_PERSON, _LANDMARKS, _HEATMAP)

@@ -137,11 +137,7 @@ class HeatmapCodec:
     output: str | None = None
 
     def decode(self, outputs: dict[str, Array]) -> DecodedPoses:
-        """Decodes (1, K, h, w) or (1, h, w, K) heatmaps into one person.
-
-        Raises:
-            ModelError: The output has another shape or holds NaN.
-        """
+        """Decodes (1, K, h, w) or (1, h, w, K) heatmaps into one person."""
         output = choose_output(outputs, self.output)
         # Before the axes move: a sum over memory in order costs a sixth.
         require_finite(output, "heatmaps")
@@ -201,10 +197,6 @@ class HeatmapCodec:
 
 def decode_heatmaps(heatmaps: Array, subpixel: Subpixel) -> tuple[NDArray[np.float64], NDArray[np.floating]]:
     """Finds the maximum of each heatmap.
-
-    Args:
-        heatmaps: (K, h, w).
-        subpixel: How to refine the maximum.
 
     Returns:
         Positions (K, 2) in cells, x then y, and the height of each maximum (K,).

@@ -31,11 +31,7 @@ class MovenetCodec:
     output: str | None = None
 
     def decode(self, outputs: dict[str, Array]) -> DecodedPoses:
-        """Decodes one person.
-
-        Raises:
-            ModelError: The output has another shape or holds NaN.
-        """
+        """Decodes one person."""
         output = choose_output(outputs, self.output)
         if output.shape != (1, 1, self.keypoint_count, 3):
             raise ModelError(

@@ -31,11 +31,7 @@ class PosenetCodec:
     offsets: str | None = None
 
     def decode(self, outputs: dict[str, Array]) -> DecodedPoses:
-        """Decodes one person; a keypoint's score is the sigmoid of its highest logit.
-
-        Raises:
-            ModelError: An output is missing, has a wrong shape or holds NaN.
-        """
+        """Decodes one person; a keypoint's score is the sigmoid of its highest logit."""
         count = self.keypoint_count
         logits = self._channels(outputs, self.heatmaps, count)
         offsets = self._channels(outputs, self.offsets, 2 * count)

@@ -38,9 +38,6 @@ class SimccCodec:
 
         The score of a keypoint is the smaller of the two maxima, clipped to [0, 1] (mmpose's
         ``get_simcc_maximum``).
-
-        Raises:
-            ModelError: An output is missing, has a wrong shape or holds NaN.
         """
         along_x, along_y = self._pick(outputs)
         require_finite(along_x, "x distributions")

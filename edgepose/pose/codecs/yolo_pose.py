@@ -35,11 +35,7 @@ class YoloPoseCodec:
         return 5 + 3 * self.keypoint_count
 
     def decode(self, outputs: dict[str, Array]) -> DecodedPoses:
-        """Decodes (1, 5 + 3K, N) or (1, N, 5 + 3K).
-
-        Raises:
-            ModelError: The output has another shape or holds NaN.
-        """
+        """Decodes (1, 5 + 3K, N) or (1, N, 5 + 3K)."""
         rows = self._rows(choose_output(outputs, self.output))
         require_finite(rows, "rows")
         rows = rows[rows[:, 4] >= self.score_threshold]

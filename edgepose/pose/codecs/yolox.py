@@ -39,9 +39,6 @@ class YoloxCodec:
 
         Returns:
             Boxes (N, 4) xyxy in input pixels and scores (N,), best first.
-
-        Raises:
-            ModelError: The output has another shape or holds NaN.
         """
         rows = self._rows(choose_output(outputs, self.output))
         require_finite(rows, "rows")

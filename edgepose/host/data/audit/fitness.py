@@ -21,10 +21,6 @@ def refuse_unfit(folder: DataFolder, minimum: int = DEFAULT_MINIMUM) -> None:
     Copies count once, also when they were saved again in another size or quality; black, white and
     one-coloured pictures do not count. At most 64 pictures are decoded where those are enough.
 
-    Args:
-        folder: From ``open_data_folder``.
-        minimum: Fewest different pictures.
-
     Raises:
         ConfigError: The folder is unfit; the message says in what way.
     """

@@ -28,9 +28,6 @@ _BITS_OF_UINT16 = np.array([value.bit_count() for value in range(1 << 16)], np.u
 def perceptual_hash(grey: NDArray[np.uint8]) -> np.uint64:
     """Hashes a picture.
 
-    Args:
-        grey: uint8 (H, W).
-
     Returns:
         63 bits; compare with ``hash_distances``.
     """
@@ -87,10 +84,6 @@ class PictureFacts:
 
 def picture_facts(path: Path, sha256: str) -> PictureFacts:
     """Reads and measures a picture.
-
-    Args:
-        path: The file.
-        sha256: Digest of its bytes, which the caller has already.
 
     Raises:
         ConfigError: The file is missing or is no picture.

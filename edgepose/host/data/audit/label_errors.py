@@ -90,11 +90,7 @@ def impossible_limb(person: AuditedPerson) -> LabelError | None:
 
 
 def labelled_twice(persons: list[AuditedPerson]) -> Iterator[LabelError]:
-    """Two annotations of one person.
-
-    Args:
-        persons: Everybody in one picture.
-    """
+    """Two annotations of one person."""
     for index, person in enumerate(persons):
         for other in persons[:index]:
             both = person.there & other.there

@@ -94,13 +94,6 @@ def range_stability(
 ) -> RangeStability | None:
     """Runs a float model on two random halves of the crops.
 
-    Args:
-        model: The file, TFLite or ONNX.
-        backend: The same model loaded, for its input tensor.
-        spec: How it wants its picture.
-        samples: Crops; each half takes at most ``MAX_CROPS_EACH``.
-        seed: Of the split.
-
     Returns:
         None with fewer than two crops.
 

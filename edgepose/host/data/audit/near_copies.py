@@ -114,10 +114,6 @@ def grouped(count: int, pairs: Sequence[NearPair]) -> list[list[int]]:
 def detail_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
     """Best correlation of the details of two thumbnails over shifts and scales.
 
-    Args:
-        first: uint8 (64, 64).
-        second: uint8 (64, 64).
-
     Returns:
         -1 to 1; 1 for the same picture. The search ends where the same picture is certain.
     """

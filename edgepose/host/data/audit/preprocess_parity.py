@@ -118,12 +118,6 @@ def check_parity(
 ) -> PreprocessParity:
     """Preprocesses a few crops both ways.
 
-    Args:
-        backend: The loaded model, for its input tensor.
-        spec: How the model wants its picture.
-        samples: At least one crop.
-        model_sha256: Of the model, for the record.
-
     Raises:
         ConfigError: A picture vanished.
         ModelError: Spec and model disagree.
