@@ -155,7 +155,7 @@ def install(device: LoopbackDevice, path: Path, profile: DeviceProfile) -> dict[
         done = target.install(path, allow_downgrade=False, say=lambda _line: None)
     seconds = (time.perf_counter_ns() - begun_ns) / 1e9
     return {
-        "seconds": round(seconds, 2), "bytes_sent": done["bytes_sent"], "bundle_bytes": path.stat().st_size,
+        "seconds": round(seconds, 2), "bytes_sent": done.bytes_sent, "bundle_bytes": path.stat().st_size,
     }  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from edgepose.accelerators import accelerator
 from edgepose.cli.options import (
     PATH,
     detector_option,
@@ -274,22 +273,18 @@ def _describe(report: DeploymentReport) -> str:
         steps = "\n".join(f"  {number}. {step}" for number, step in enumerate(report.plan, 1))
         head = f"Plan for {report.profile}, {report.precision}, recipe {report.recipe}:"
         return f"{head}\n{steps}\nNothing was changed."
-    health = report.installation["health"]
-    lines = [f"Installed version {report.installation['bundle_version']} in {report.root}."]
-    if health["verified_on"] == "host":
+    installed = report.installation
+    lines = [f"Installed version {installed.bundle_version} in {report.root}."]
+    if installed.health.verified_on == "host":
         lines += [
             f"This is a preview on this machine, not a {report.profile}: golden frames were replayed on this",
             "CPU, the accelerator and the budgets of latency and memory are not verified.",
         ]
-    signed_by = report.installation.get("signed_by")
+    signed_by = installed.signed_by
     lines.append(f"Signed by {signed_by}." if signed_by else "Not signed: edgepose keys init makes keys.")
-    compiled = (report.bundle or {}).get("accelerator")
-    if compiled is not None:
-        lines.append(f"{accelerator(compiled['name']).title}: {compiled['status']}.")
-    lines += [
-        *_next_steps(report),
-    ]
-    return "\n".join(lines)
+    if report.bundle is not None and report.bundle.accelerator:
+        lines.append(f"{report.bundle.accelerator.title}: {report.bundle.accelerator.status}.")
+    return "\n".join([*lines, *_next_steps(report)])
 
 
 def _place_of_project() -> tuple[str | None, Path | None, Path | None]:
@@ -308,8 +303,7 @@ def _place_of_project() -> tuple[str | None, Path | None, Path | None]:
 
 
 def _next_steps(report: DeploymentReport) -> list[str]:
-    host = (report.installation or {}).get("host")
-    if host is not None:
+    if report.installation is not None and isinstance(host := report.installation.host, str):
         return [f"Look: edgepose status --host {host}", f"Back: edgepose rollback --host {host}"]
     return [
         f"Look: edgepose status --root {report.root}",

@@ -9,12 +9,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from edgepose.cli.options import PATH, host_options, json_option, require_one_place, root_option
 from edgepose.errors import EdgeposeError
+
+if TYPE_CHECKING:
+    from edgepose.records.deployment_report import InstallationReport
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class InstallCall:
     ssh_config: Path | None
 
 
-def install_where_asked(call: InstallCall, say: Callable[[str], None]) -> dict[str, Any]:
+def install_where_asked(call: InstallCall, say: Callable[[str], None]) -> InstallationReport:
     """Installs the bundle; returns the record of the installation.
 
     Raises:
@@ -91,10 +95,9 @@ def command(
     except EdgeposeError as problem:
         _note_failure(problem, json_target)
         raise
-    record["bundle_sha256"] = sha256_of_path(bundle)
-    record["seconds"] = round((time.monotonic_ns() - begun_ns) / 1e9, 3)
-    where = host or record["root"]
-    write_report(record, json_target, f"{where}: version {record['bundle_version']} is active")
+    seconds = round((time.monotonic_ns() - begun_ns) / 1e9, 3)
+    record = replace(record, bundle_sha256=sha256_of_path(bundle), seconds=seconds)
+    write_report(record, json_target, f"{host or record.root}: version {record.bundle_version} is active")
 
 
 def _note_failure(problem: EdgeposeError, json_target: str | None) -> None:

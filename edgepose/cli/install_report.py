@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from edgepose.cli.output import table
 from edgepose.device.install.installer import InstallReport
+from edgepose.records.deployment_report import InstallationReport
 from edgepose.records.device_status import HealthReport, StatusReport
 from edgepose.records.drift_record import DriftStatus
-from edgepose.records.record import to_builtins
 
 _SHOWN_EVENTS = 10
 
@@ -61,25 +60,24 @@ def _drift_words(drift: DriftStatus) -> str:
     return f"{words}; retrain, something drifted before" if drift.retrain else words
 
 
-def describe_install(report: InstallReport) -> tuple[dict[str, Any], str]:
-    """A finished installation or rollback as JSON and as text."""
-    plain = {
-        "schema": "edgepose.installation/1",
-        "root": str(report.root),
-        "active_slot": report.slot,
-        "bundle_version": report.bundle_version,
-        "previous_version": report.previous_version,
-        "model_sha256": report.model_sha256,
-        "signed_by": report.signed_by,
-        "health": to_builtins(report.health),
-    }
+def describe_install(report: InstallReport) -> tuple[InstallationReport, str]:
+    """A finished installation or rollback as its record and as text."""
+    record = InstallationReport(
+        root=str(report.root),
+        active_slot=report.slot,
+        bundle_version=report.bundle_version,
+        previous_version=report.previous_version,
+        model_sha256=report.model_sha256,
+        signed_by=report.signed_by,
+        health=report.health,
+    )
     rows: dict[str, object] = {
         "root": report.root,
         "active": f"slot {report.slot}, version {report.bundle_version}",
         "signed": f"yes, by {report.signed_by}" if report.signed_by else "no",
         **_health_rows(report.health),
     }
-    return plain, "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+    return record, "\n".join(f"{name:<14}{value}" for name, value in rows.items())
 
 
 def _health_rows(health: HealthReport) -> dict[str, object]:

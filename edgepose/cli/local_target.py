@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from edgepose.cli.install_report import describe_install
 from edgepose.device.install.installer import install_bundle
 from edgepose.device.install.readiness import check_keys, check_root
+from edgepose.records.deployment_report import InstallationReport
 from edgepose.records.device_profile import DeviceProfile
 
 
@@ -39,7 +39,9 @@ class LocalTarget:
         """The bundle version that comes after everything installed so far."""
         return self._next_version
 
-    def install(self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    def install(
+        self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]
+    ) -> InstallationReport:
         """Installs a bundle.
 
         Raises:

@@ -71,8 +71,8 @@ def rollback_command(
         return
     place = root or default_preview_root()
     become_owner(place)
-    report, text = describe_install(rollback(place, say))
-    write_report(report, json_target, text)
+    installed, text = describe_install(rollback(place, say))
+    write_report(installed, json_target, text)
 
 
 if TYPE_CHECKING:

@@ -1,15 +1,15 @@
-"""The record of ``edgepose deploy``.
-
-What a rollout to many devices did.
-
-``edgepose.toml`` of a project: where its deployments go when the command line names no place.
-"""
+"""What deployments did, to one device or to many, and ``edgepose.toml``, which says where they go."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
+from edgepose.records.accelerator import AcceleratorCompilation, Compilation
+from edgepose.records.device_status import HealthReport, SlotName
+from edgepose.records.evaluation_report import GateResult
 from edgepose.records.record import Record, read_toml
 
 
@@ -27,6 +27,54 @@ class DeploymentStep(Record, frozen=True, kw_only=True):
     seconds: float
 
 
+class BundleReport(Record, frozen=True, kw_only=True):
+    """The bundle of a deployment.
+
+    Attributes:
+        accelerator: Whether its model is compiled for one; None for accelerators that need it not; left out
+            in records from before there was more than one.
+        edgetpu: The same as it was said then.
+    """
+
+    bundle_version: int
+    size_bytes: int
+    sha256: str
+    model_sha256: str
+    accelerator: AcceleratorCompilation | UnsetType | None = UNSET
+    edgetpu: Compilation | None = None
+
+
+class InstallationReport(Record, frozen=True, kw_only=True):
+    """``edgepose.installation/1``: what an installation or a rollback did.
+
+    Attributes:
+        root: The device root.
+        active_slot: The slot that is active now.
+        bundle_version: The version that is active now.
+        previous_version: The version that ``rollback`` returns to, or None.
+        model_sha256: Digest of the active pose model.
+        signed_by: Fingerprint of the root under which it was signed, or None for an unsigned bundle.
+        health: The health check that made it active.
+        host: The device behind ssh; left out here.
+        bytes_sent: Bytes that went there; left out here.
+        bundle_sha256: Digest of the file; said by ``edgepose install`` alone.
+        seconds: How long it took; said by ``edgepose install`` alone.
+    """
+
+    schema: Literal["edgepose.installation/1"] = "edgepose.installation/1"
+    root: str
+    active_slot: SlotName
+    bundle_version: int
+    previous_version: int | None = None
+    model_sha256: str | None = None
+    signed_by: str | None = None
+    health: HealthReport
+    host: str | UnsetType = UNSET
+    bytes_sent: int | UnsetType = UNSET
+    bundle_sha256: str | UnsetType = UNSET
+    seconds: float | UnsetType = UNSET
+
+
 class DeploymentReport(Record, frozen=True, kw_only=True):
     """``edgepose.deployment/1``.
 
@@ -39,7 +87,7 @@ class DeploymentReport(Record, frozen=True, kw_only=True):
         plan: The steps in words, in order.
         steps: What was done, with figures.
         gate: The gate's result, or None before it ran.
-        bundle: Version, size and digest of the bundle, or None.
+        bundle: What was built, or None.
         installation: What the installer says, or None.
         root: The device root, or None for a dry run.
     """
@@ -51,9 +99,9 @@ class DeploymentReport(Record, frozen=True, kw_only=True):
     dry_run: bool
     plan: tuple[str, ...]
     steps: tuple[DeploymentStep, ...] = ()
-    gate: dict[str, Any] | None = None
-    bundle: dict[str, Any] | None = None
-    installation: dict[str, Any] | None = None
+    gate: GateResult | None = None
+    bundle: BundleReport | None = None
+    installation: InstallationReport | None = None
     root: str | None = None
 
 

@@ -24,6 +24,7 @@ from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
 from edgepose.records.device_profile import DeviceProfile, read_profile
+from edgepose.records.record import to_builtins
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.archives import read_members
 from tests.support.arm64_device import arm64_device
@@ -89,7 +90,7 @@ def install(
     with connect(device.address(), device.known_hosts) as connection:
         target = replace(RemoteTarget(connection, (keys.root(1), keys.root())), **changes)  # type: ignore[arg-type]
         target.check(profile)
-        return target.install(bundle, allow_downgrade=False, say=lambda _line: None)
+        return to_builtins(target.install(bundle, allow_downgrade=False, say=lambda _line: None))
 
 
 def active_version(device: LoopbackDevice) -> object:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -20,7 +19,9 @@ from edgepose.host.deploy.judgement import (
 )
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest
 from edgepose.host.models.artifact import ModelArtifact, open_artifact
+from edgepose.records.deployment_report import InstallationReport
 from edgepose.records.device_profile import DeviceProfile, find_profile
+from edgepose.records.device_status import HealthReport
 from edgepose.records.evaluation_report import GateFailure, GateResult
 from edgepose.records.lineage import RECIPES
 from edgepose.records.quantization import TensorError
@@ -42,12 +43,15 @@ class Target:
         self.asked.append("next_version")
         return 7
 
-    def install(self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    def install(
+        self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]
+    ) -> InstallationReport:
         assert not allow_downgrade
         say("installing")
         self.asked.append("install")
         self.models.append(verify_bundle(bundle).model.sha256)
-        return {"bundle_version": 7, "active_slot": "a"}
+        health = HealthReport(passed=True, failures=(), verified_on="host", accelerator="not_verified")
+        return InstallationReport(root="/there", active_slot="a", bundle_version=7, health=health)
 
 
 @pytest.fixture(name="said")
@@ -105,7 +109,7 @@ def test_a_model_that_passes_is_said_to_have_passed_and_is_what_is_installed(
     assert "passed; left to the device: latency_p95_ms, peak_memory_mib" in gate
     assert target.asked == ["check", "next_version", "install"]
     assert report.bundle is not None
-    assert target.models == [report.bundle["model_sha256"]]
+    assert target.models == [report.bundle.model_sha256]
 
 
 def test_a_refused_model_is_never_said_to_have_passed_and_nothing_follows(

@@ -27,6 +27,7 @@ from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
 from edgepose.records.device_profile import DeviceProfile, read_profile
+from edgepose.records.record import to_builtins
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.arm64_vm import Machine, RunningMachine, build_machine, running
 from tests.support.machine_profiles import profile_of_this_machine
@@ -105,7 +106,7 @@ def install(vm: RunningMachine, bundle: Path, profile: DeviceProfile) -> dict[st
     with connect(vm.address(), vm.known_hosts) as connection:
         target = RemoteTarget(connection)
         target.check(profile)
-        return target.install(bundle, allow_downgrade=False, say=lambda _line: None)
+        return to_builtins(target.install(bundle, allow_downgrade=False, say=lambda _line: None))
 
 
 def service(vm: RunningMachine) -> dict[str, str]:

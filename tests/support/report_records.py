@@ -7,7 +7,12 @@ from typing import Any
 import msgspec
 
 from edgepose.records.benchmark_report import BenchmarkReport
-from edgepose.records.deployment_report import DeploymentReport, DeploymentStep
+from edgepose.records.deployment_report import (
+    BundleReport,
+    DeploymentReport,
+    DeploymentStep,
+    InstallationReport,
+)
 from edgepose.records.device_status import (
     BackendReport,
     HealthLatency,
@@ -113,9 +118,11 @@ def deployment(**changes: Any) -> DeploymentReport:
             DeploymentStep(name="evaluate", detail="AP 0.519", seconds=12.5),
             DeploymentStep(name="install", detail="version 7 in slot b", seconds=0.5),
         ),
-        gate=to_builtins(gate()),
-        bundle={"bundle_version": 7, "model_sha256": INT8},
-        installation={"bundle_version": 7, "active_slot": "b", "health": to_builtins(health())},
+        gate=gate(),
+        bundle=BundleReport(bundle_version=7, size_bytes=2_000_000, sha256="b" * 64, model_sha256=INT8),
+        installation=InstallationReport(
+            root="/somewhere", active_slot="b", bundle_version=7, model_sha256=INT8, health=health()
+        ),
         root="/somewhere",
     )
     return msgspec.structs.replace(report, **changes)

@@ -14,6 +14,7 @@ from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
 from edgepose.records.device_profile import DeviceProfile, read_profile
+from edgepose.records.record import to_builtins
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.loopback_device import LoopbackDevice
 from tests.support.machine_profiles import profile_of_this_machine
@@ -65,4 +66,4 @@ def install_over_ssh(
     with connect(device.address(), device.known_hosts) as connection:
         target = replace(RemoteTarget(connection), **changes)  # type: ignore[arg-type]
         target.check(profile)
-        return target.install(bundle, allow_downgrade=False, say=lambda _line: None)
+        return to_builtins(target.install(bundle, allow_downgrade=False, say=lambda _line: None))

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Protocol
+
+import msgspec
 
 from edgepose.errors import ModelError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
@@ -35,10 +37,15 @@ from edgepose.host.evaluate.predictions import EVALUATION_SCORE_THRESHOLD
 from edgepose.host.models.artifact import ModelArtifact, open_artifact
 from edgepose.host.quantize.quantization import quantize_model
 from edgepose.host.quantize.recipe_choice import QuantizationRequest
-from edgepose.records.deployment_report import DeploymentReport, DeploymentStep
+from edgepose.records.deployment_report import (
+    BundleReport,
+    DeploymentReport,
+    DeploymentStep,
+    InstallationReport,
+    RolloutReport,
+)
 from edgepose.records.device_profile import DeviceProfile
 from edgepose.records.drift_record import DriftReference
-from edgepose.records.evaluation_report import GateResult
 from edgepose.records.lineage import RECIPES
 from edgepose.records.quantization import TensorError
 from edgepose.records.record import to_builtins
@@ -96,8 +103,10 @@ class InstallTarget(Protocol):
         """The bundle version that comes after everything installed so far."""
         ...
 
-    def install(self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]) -> dict[str, Any]:
-        """Installs a bundle; returns the record of the installation.
+    def install(
+        self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]
+    ) -> InstallationReport | RolloutReport:
+        """Installs a bundle; returns the record of the installation, or that of a rollout to many.
 
         Raises:
             EdgeposeError: It failed; the version before is active.
@@ -174,9 +183,16 @@ def deploy(request: DeployRequest, target: InstallTarget) -> DeploymentReport:
             installation = target.install(
                 bundle.output, allow_downgrade=request.allow_downgrade, say=request.say
             )
-            note(f"version {installation['bundle_version']} in slot {installation['active_slot']}")
-    report = _report(request, plan, dry_run=False)
-    return _with_results(report, log, gate, summary, installation)
+            one = installation if isinstance(installation, InstallationReport) else None
+            slot = "of each device" if one is None else one.active_slot
+            note(f"version {installation.bundle_version} in slot {slot}")
+    return msgspec.structs.replace(
+        _report(request, plan, dry_run=False),
+        steps=tuple(log.steps),
+        gate=gate,
+        bundle=summary,
+        installation=one,
+    )
 
 
 def _prepare(
@@ -279,7 +295,7 @@ def _judge_detector(request: DeployRequest, parent: ModelArtifact, shipped: Mode
     return f"box AP {loss.shipped_ap:.4f} on {loss.persons} persons, its parent {loss.parent_ap:.4f}"
 
 
-def _bundle(request: DeployRequest, bundle: BundleRequest, log: StepLog) -> dict[str, object]:
+def _bundle(request: DeployRequest, bundle: BundleRequest, log: StepLog) -> BundleReport:
     with log.step("bundle") as note:
         bundle = replace(bundle, drift_reference=_drift_reference(request, bundle))
         build_bundle(bundle)
@@ -289,14 +305,14 @@ def _bundle(request: DeployRequest, bundle: BundleRequest, log: StepLog) -> dict
         compiled = manifest.accelerator
         said = f"; {compiled.title}: {compiled.describe()}" if compiled else ""
         note(f"version {manifest.bundle_version}, {size / 2**20:.2f} MiB, {files} files, verified{said}")
-    return {
-        "bundle_version": manifest.bundle_version,
-        "size_bytes": size,
-        "sha256": sha256_of_file(bundle.output),
-        "model_sha256": manifest.model.sha256,
-        "accelerator": to_builtins(compiled) if compiled else None,
-        "edgetpu": to_builtins(compiled.without_name()) if compiled and compiled.name == "edgetpu" else None,
-    }
+    return BundleReport(
+        bundle_version=manifest.bundle_version,
+        size_bytes=size,
+        sha256=sha256_of_file(bundle.output),
+        model_sha256=manifest.model.sha256,
+        accelerator=compiled,
+        edgetpu=compiled.without_name() if compiled and compiled.name == "edgetpu" else None,
+    )
 
 
 def _drift_reference(request: DeployRequest, bundle: BundleRequest) -> DriftReference | None:
@@ -319,18 +335,4 @@ def _report(request: DeployRequest, plan: DeployPlan, *, dry_run: bool) -> Deplo
         dry_run=dry_run,
         plan=plan.steps,
         root=None if dry_run else str(request.root),
-    )
-
-
-def _with_results(
-    report: DeploymentReport,
-    log: StepLog,
-    gate: GateResult,
-    bundle: dict[str, object],
-    installation: dict[str, object],
-) -> DeploymentReport:
-    import msgspec
-
-    return msgspec.structs.replace(
-        report, steps=tuple(log.steps), gate=to_builtins(gate), bundle=bundle, installation=installation
     )

@@ -9,14 +9,9 @@ from typing import Generic, TypeVar
 
 from edgepose.records.benchmark_report import BenchmarkReport
 from edgepose.records.deployment_report import DeploymentReport
-from edgepose.records.device_status import HealthReport, StatusReport
+from edgepose.records.device_status import StatusReport
 from edgepose.records.distillation_report import DetectorDistillationReport, DistillationReport
-from edgepose.records.evaluation_report import (
-    DetectorEvaluationReport,
-    EvaluatedData,
-    EvaluationReport,
-    GateResult,
-)
+from edgepose.records.evaluation_report import DetectorEvaluationReport, EvaluatedData, EvaluationReport
 from edgepose.records.lineage import ModelInspection
 from edgepose.records.model_card_notes import ModelCardNotes
 from edgepose.records.quantization import QuantizationReport
@@ -39,23 +34,6 @@ class ReportRecord(Generic[ReportType]):
     file_name: str
     sha256: str
     report: ReportType
-
-
-@dataclass(frozen=True)
-class DeploymentDetails:
-    """What a deployment's record holds as plain values.
-
-    Attributes:
-        gate: The judgement; None before it ran.
-        health: The health check after the installation; None where nothing was installed.
-        bundle_version: Version of what was installed.
-        model_sha256: Digest of the model that ships.
-    """
-
-    gate: GateResult | None
-    health: HealthReport | None
-    bundle_version: int | None
-    model_sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -121,7 +99,6 @@ class ReportInputs:
         quantizations: How models were quantized.
         distillations: Trainings.
         statuses: What devices say about themselves.
-        details: Of the deployments, by digest of the record.
         curves: Of the trainings, by digest of the record; without those that have no log.
         drawn: Frames of a video; None where none were asked for.
         data_names: Name of the data by its whole digest, where one was given.
@@ -134,7 +111,6 @@ class ReportInputs:
     quantizations: tuple[ReportRecord[QuantizationReport], ...] = ()
     distillations: tuple[ReportRecord[DistillationReport], ...] = ()
     statuses: tuple[ReportRecord[StatusReport], ...] = ()
-    details: Mapping[str, DeploymentDetails] = field(default_factory=dict)
     curves: Mapping[str, TrainingCurve] = field(default_factory=dict)
     drawn: DrawnFrames | None = None
     data_names: Mapping[str, str] = field(default_factory=dict)

@@ -67,9 +67,9 @@ def _rows(inputs: ReportInputs) -> Iterator[tuple[str, ...]]:
         backend = bench.report.backend
         yield _row(bench, "benchmark", bench.report.model.sha256, f"{backend.runtime} {backend.version}")
     for deployed in inputs.deployments:
-        details = inputs.details[deployed.sha256]
-        version = _NONE if details.bundle_version is None else f"bundle version {details.bundle_version}"
-        yield _row(deployed, "deployment", details.model_sha256, version)
+        installed, bundle = deployed.report.installation, deployed.report.bundle
+        version = _NONE if installed is None else f"bundle version {installed.bundle_version}"
+        yield _row(deployed, "deployment", None if bundle is None else bundle.model_sha256, version)
     for made in inputs.quantizations:
         yield _row(made, "quantization", made.report.model.sha256, _NONE)
     for trained in inputs.distillations:

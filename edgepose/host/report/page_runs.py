@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgepose.host.report.inputs import DeploymentDetails, ReportInputs, ReportRecord, TrainingCurve, short
+from edgepose.host.report.inputs import ReportInputs, ReportRecord, TrainingCurve, short
 from edgepose.host.report.markup import Markup, bullets, element, joined, paragraph, table
 from edgepose.host.report.page_accuracy import gate_in_words, health_in_words
 from edgepose.host.report.plot_bars import Stack, stacked_bars
@@ -202,28 +202,29 @@ _DATA_NOTE = (
 
 def deployment_section(inputs: ReportInputs) -> Markup | None:
     """The part; None without deployments and statuses."""
-    parts = [_deployment(record.report, inputs.details[record.sha256]) for record in inputs.deployments]
+    parts = [_deployment(record.report) for record in inputs.deployments]
     parts += [_status(record) for record in inputs.statuses]
     return joined(*parts) if parts else None
 
 
-def _deployment(report: DeploymentReport, details: DeploymentDetails) -> Markup:
-    version = "" if details.bundle_version is None else f", version {details.bundle_version}"
+def _deployment(report: DeploymentReport) -> Markup:
+    installed = report.installation
+    health = None if installed is None else installed.health
+    version = "" if installed is None else f", version {installed.bundle_version}"
     title = element(
         "h3", f"Deployment for {report.profile}: {report.precision}, recipe {report.recipe}{version}"
     )
     if report.dry_run:
         return joined(title, paragraph("Only planned; nothing was done."), bullets(report.plan))
     rows = [(step.name, step.detail, number(step.seconds, 1)) for step in report.steps]
-    model = details.model_sha256
-    shipped = NOT_MEASURED if model is None else short(model)
+    shipped = NOT_MEASURED if report.bundle is None else short(report.bundle.model_sha256)
     return joined(
         title,
         table("Steps", ("step", "result", "seconds"), rows) if rows else paragraph("No step was recorded."),
-        gate_in_words(details.gate),
+        gate_in_words(report.gate),
         paragraph(_DATA_NOTE, class_="note"),
-        health_in_words(details.health),
-        _verified(details.health),
+        health_in_words(health),
+        _verified(health),
         paragraph(f"sha256 of the model that ships: {shipped}."),
     )
 

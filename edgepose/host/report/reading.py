@@ -14,7 +14,6 @@ from edgepose.host.models.inspect import inspect_model
 from edgepose.host.report.inputs import (
     CardInputs,
     CardModel,
-    DeploymentDetails,
     DrawnFrames,
     ReportInputs,
     ReportRecord,
@@ -27,7 +26,7 @@ from edgepose.host.report.plot_frame import drawable
 from edgepose.records.benchmark_report import BenchmarkReport
 from edgepose.records.deployment_report import DeploymentReport
 from edgepose.records.device_profile import load_profiles
-from edgepose.records.device_status import HealthReport, StatusReport
+from edgepose.records.device_status import StatusReport
 from edgepose.records.distillation_report import DetectorDistillationReport, DistillationReport
 from edgepose.records.evaluation_report import DetectorEvaluationReport, EvaluationReport, GateResult
 from edgepose.records.lineage import LINEAGE_METADATA_KEY, lineage_from_json
@@ -262,7 +261,6 @@ def read_report_inputs(request: ReportRequest, drawn: DrawnFrames | None = None)
             data that nothing was measured on.
     """
     found: dict[type[Record], list[ReportRecord[Any]]] = defaultdict(list)
-    details: dict[str, DeploymentDetails] = {}
     curves: dict[str, TrainingCurve] = {}
     for path in request.records:
         record = _read_record(path)
@@ -270,8 +268,6 @@ def read_report_inputs(request: ReportRequest, drawn: DrawnFrames | None = None)
         if any(record.sha256 == other.sha256 for other in found[kind]):
             continue
         found[kind].append(record)
-        if isinstance(record.report, DeploymentReport):
-            details[record.sha256] = _details(record.report, path)
         if isinstance(record.report, DistillationReport):
             log = path.with_name(_METRICS_LOG)
             if log.is_file():
@@ -284,7 +280,6 @@ def read_report_inputs(request: ReportRequest, drawn: DrawnFrames | None = None)
         quantizations=tuple(found[QuantizationReport]),
         distillations=tuple(found[DistillationReport]),
         statuses=tuple(found[StatusReport]),
-        details=details,
         curves=curves,
         drawn=drawn,
     )
@@ -305,19 +300,10 @@ def _read_record(path: Path) -> ReportRecord[Record]:
             "Give what evaluate, benchmark, deploy, quantize or status wrote with --json, or the "
             "distillation.json beside a student.",
         )
+    if kind is DeploymentReport and data.get("gate") is not None:
+        # Names the part that is damaged before the whole is read.
+        from_builtins(data["gate"], GateResult, f"{path}, gate")
     return ReportRecord(path.name, sha256_of_bytes(text.encode()), from_builtins(data, kind, str(path)))
-
-
-def _details(report: DeploymentReport, path: Path) -> DeploymentDetails:
-    installed = report.installation or {}
-    gate, health = report.gate, installed.get("health")
-    version, digest = installed.get("bundle_version"), (report.bundle or {}).get("model_sha256")
-    return DeploymentDetails(
-        gate=None if gate is None else from_builtins(gate, GateResult, f"{path}, gate"),
-        health=None if health is None else from_builtins(health, HealthReport, f"{path}, health"),
-        bundle_version=version if isinstance(version, int) else None,
-        model_sha256=digest if isinstance(digest, str) else None,
-    )
 
 
 def _with_names(inputs: ReportInputs, given: Sequence[tuple[str, str]]) -> ReportInputs:

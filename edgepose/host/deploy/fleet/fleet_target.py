@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgepose.errors import DeployError, EdgeposeError
 from edgepose.host.deploy.fleet.inventory import FleetHost
@@ -16,7 +15,6 @@ from edgepose.host.deploy.ssh.remote_target import RemoteTarget
 from edgepose.records.deployment_report import RolloutReport
 from edgepose.records.device_profile import DeviceProfile
 from edgepose.records.files import write_whole
-from edgepose.records.record import to_builtins
 
 _AT_ONCE = 10
 
@@ -63,7 +61,7 @@ class FleetTarget:
         """The bundle version that is new to every device."""
         return self._next_version
 
-    def install(self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    def install(self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]) -> RolloutReport:
         """Rolls the bundle out.
 
         Raises:
@@ -72,8 +70,7 @@ class FleetTarget:
         del allow_downgrade
         write_whole(self.plan.bundle, [bundle.read_bytes()])
         self.report = roll_out(self.plan, self.hosts, say)
-        found: dict[str, Any] = to_builtins(self.report)
-        return {**found, "active_slot": "of each device"}
+        return self.report
 
     def _ask(self, host: FleetHost, profile: DeviceProfile) -> int | str:
         try:

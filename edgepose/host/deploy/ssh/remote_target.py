@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from edgepose.errors import DeployError
 from edgepose.host.bundle.sbom import with_bill
 from edgepose.host.deploy.device_lock import DeviceLock, find_lock
@@ -35,8 +37,9 @@ from edgepose.host.deploy.ssh.runtime_wheels import (
     fetch_wheels,
 )
 from edgepose.host.deploy.ssh.shipment import Shipment, device_code
+from edgepose.records.deployment_report import InstallationReport
 from edgepose.records.device_profile import DeviceProfile
-from edgepose.records.device_status import DevicePython, HealthReport
+from edgepose.records.device_status import DevicePython
 from edgepose.records.record import from_builtins
 
 # A launcher takes its place only when what it installed is active: a version that fails its health check
@@ -92,7 +95,9 @@ class RemoteTarget:
         """The bundle version that comes after everything installed so far."""
         return self._next_version
 
-    def install(self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    def install(
+        self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]
+    ) -> InstallationReport:
         """Sends what the device lacks and has it installed there.
 
         Raises:
@@ -114,14 +119,14 @@ class RemoteTarget:
         words += ["--enroll", "-"] if enroll else []
         say(f"Installing on {self.connection.host.name}, with a health check there")
         new = ("sh", "-c", _INSTALL_AND_SWITCH, f"{base}/{shipment.new_launcher}")
-        report = DeviceProgram(self.connection.host, new).ask(words, enroll, LONG)
-        _require_record(report, self.connection.host.name)
+        answer = DeviceProgram(self.connection.host, new).ask(words, enroll, LONG)
+        report = _checked(answer, self.connection.host.name)
         if self.connection.probe.systemd and self.connection.program.ask(["units", "restart"]).get(
             "restarted"
         ):
             say("The service was restarted with it")
         self._tidy(store, shipment, say)
-        return {**report, "host": self.connection.host.name, "bytes_sent": store.bytes_sent}
+        return replace(report, host=self.connection.host.name, bytes_sent=store.bytes_sent)
 
     def _python(self) -> DevicePython:
         python = None if self._profile is None else chosen_python(self._profile, self.connection.probe)
@@ -174,13 +179,9 @@ class RemoteTarget:
         )
 
 
-def _require_record(report: dict[str, Any], host: str) -> None:
-    """Refuses an answer without what is read of it later."""
-    where = f"{host}'s record of the installation"
-    from_builtins(report.get("health"), HealthReport, where, DeployError)
-    _version(report.get("bundle_version"), host)
-    if report.get("active_slot") not in ("a", "b"):
-        raise DeployError(f"{where} names no slot.", f"Look with: edgepose status --host {host}")
+def _checked(answer: dict[str, Any], host: str) -> InstallationReport:
+    _version(answer.get("bundle_version"), host)
+    return from_builtins(answer, InstallationReport, f"{host}'s record of the installation", DeployError)
 
 
 def _version(found: object, host: str) -> int:

@@ -306,7 +306,9 @@ def test_a_preview_is_never_told_as_a_device(folder: Folder) -> None:
         in words
     )
     on_device = report_records.health(verified_on="device", accelerator="verified")
-    record = report_records.deployment(installation={"health": to_builtins(on_device)})
+    installed = report_records.deployment().installation
+    assert installed is not None
+    record = report_records.deployment(installation=msgspec.structs.replace(installed, health=on_device))
     words = folder.page(folder.write("d.json", record)).words
     assert "passed on the device. Accelerator: verified." in words
     assert "preview" not in words
