@@ -182,7 +182,7 @@ def deploy(
         >>> plan.profile, plan.dry_run
         ('raspberrypi5', True)
     """
-    from edgepose.cli.local_target import LocalTarget
+    from edgepose.cli.install import LocalTarget
     from edgepose.host.deploy.deployment import deploy as deploy_model
     from edgepose.host.deploy.deployment import plan_deployment
     from edgepose.host.deploy.plan import DeployRequest, with_builtin_models

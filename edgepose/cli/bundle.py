@@ -1,11 +1,16 @@
-"""``edgepose bundle``."""
+"""``edgepose bundle`` and ``edgepose verify``, and what both programs say about a bundle."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import click
 
+from edgepose.cli.keys import open_signing, signing_options
 from edgepose.cli.options import (
     PATH,
     detector_option,
@@ -15,7 +20,237 @@ from edgepose.cli.options import (
     profile_option,
     spec_option,
 )
-from edgepose.cli.signing import open_signing, signing_options
+from edgepose.errors import ConfigError, TrustError
+from edgepose.records.bundle_manifest import SBOM_NAME, EvaluationSummary, Provenance
+from edgepose.records.record import to_builtins
+from edgepose.trust.bundle_reader import VerifiedBundle, read_bundle
+from edgepose.trust.signed_bundle import SignedBundle, TrustAnchor
+from edgepose.trust.verification import verify_by
+
+_MAX_SBOM_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class CheckedBundle:
+    """A bundle whose bytes and signatures were checked.
+
+    Attributes:
+        bundle: The bundle.
+        sbom: What its bill of materials lists, or None where it has none.
+    """
+
+    bundle: VerifiedBundle
+    sbom: dict[str, Any] | None
+
+
+def read_root_file(path: Path) -> bytes:
+    """Reads a root's file; whether it is one is checked by who uses it.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise ConfigError(f"Cannot read {path}: {problem.strerror}.") from problem
+
+
+def verified_by_root(bundle: Path, root: bytes | None) -> CheckedBundle:
+    """Checks a bundle's bytes and signatures.
+
+    Args:
+        bundle: The bundle.
+        root: Root that must have led to its signatures, and then it must be signed; None checks that the
+            signatures agree with themselves.
+
+    Raises:
+        ConfigError: The bundle cannot be read.
+        TrustError: It is not as it must be.
+    """
+    anchor = None
+    if root is not None:
+        from edgepose.trust.metadata_verifier import check_root
+
+        anchor = TrustAnchor(root=check_root(root))
+    return verified_by_anchor(bundle, anchor)
+
+
+def verified_by_anchor(bundle: Path, anchor: TrustAnchor | None) -> CheckedBundle:
+    """The same by what a device remembers; what is only older than that is no fault here.
+
+    Raises:
+        ConfigError: The bundle cannot be read.
+        TrustError: It is not as it must be.
+    """
+    verify = verify_by(anchor, datetime.now(timezone.utc), allow_downgrade=True)
+    sbom = bytearray()
+
+    def keep(path: str, piece: bytes) -> None:
+        if path == SBOM_NAME and len(sbom) + len(piece) <= _MAX_SBOM_BYTES:
+            sbom.extend(piece)
+
+    verified = read_bundle(bundle, keep, verify)
+    return CheckedBundle(verified, _summary(bytes(sbom)) if sbom else None)
+
+
+def _summary(content: bytes) -> dict[str, Any]:
+    """What a bill of materials lists; it was verified as a file, and is read with care all the same."""
+    try:
+        document = json.loads(content)
+        parts = document["components"]
+        delivered = [one for part in parts for one in (part, *part.get("components", ()))]
+        packages = {
+            f"{one['name']} {one['version']}"
+            for one in delivered
+            if one["type"] == "library" and one.get("scope") != "excluded"
+        }
+        form = f"{document['bomFormat']} {document['specVersion']}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        raise TrustError(f"The bill of materials in the bundle cannot be read: {problem!r}.") from problem
+    return {"file": SBOM_NAME, "format": form, "components": len(delivered), "packages": sorted(packages)}
+
+
+def verified_by_home(bundle: Path, roots: tuple[bytes, ...]) -> CheckedBundle:
+    """The same by a key home's roots, which may be another's than the bundle's: then nothing is compared.
+
+    Raises:
+        ConfigError: The bundle cannot be read.
+        TrustError: It is not as it must be.
+    """
+    metadata = read_bundle(bundle).metadata
+    ours = metadata is not None and bool(roots) and metadata.roots[0] == roots[0]
+    return verified_by_root(bundle, roots[-1] if ours else None)
+
+
+def describe_bundle(path: Path, checked: CheckedBundle) -> tuple[dict[str, Any], str]:
+    """The report of a verified bundle as JSON and as text.
+
+    Args:
+        path: The bundle file.
+        checked: What was read from it.
+    """
+    bundle = checked.bundle
+    manifest = bundle.manifest
+    compiled = manifest.accelerator
+    report = {
+        "schema": "edgepose.verification/1",
+        "path": str(path),
+        "sha256": bundle.sha256,
+        "size_bytes": bundle.size_bytes,
+        "verified": True,
+        "signed": bundle.signed is not None,
+        "signature": _signature(bundle.signed),
+        "sbom": checked.sbom,
+        "manifest": to_builtins(manifest),
+    }
+    model, provenance = manifest.model, manifest.provenance
+    parents = provenance.model.parents if provenance.model else ()
+    history = " -> ".join([*(f"{parent.file_name} ({parent.step})" for parent in parents), model.file])
+    detector = manifest.detector.spec.name if manifest.detector else "none"
+    rows = {
+        "bundle": f"{path} (version {manifest.bundle_version}, {bundle.size_bytes / (1 << 20):.2f} MiB)",
+        "sha256": bundle.sha256,
+        "profile": manifest.profile.id,
+        "model": f"{model.spec.name} {model.spec.version}, {model.precision} {model.format}",
+        "model sha256": model.sha256,
+        "made from": history,
+        **_lineage_rows(provenance),
+        "detector": detector,
+        "licences": ", ".join(provenance.licences),
+        **({compiled.title.lower(): compiled.describe()} if compiled else {}),
+        "golden": f"{len(manifest.golden.frames)} frames, OKS at least {manifest.golden.tolerance_oks}",
+        "accuracy": provenance.accuracy,
+        "files": f"{len(manifest.files)}, digests and sizes right",
+        "sbom": _sbom_in_words(checked.sbom),
+        "signed": _signed_in_words(bundle.signed),
+        "created by": provenance.created_by,
+    }
+    if bundle.signed is not None:
+        rows |= _signers(bundle.signed)
+    return report, "\n".join(f"{name:<13} {value}" for name, value in rows.items())
+
+
+def _signature(signed: SignedBundle | None) -> dict[str, Any] | None:
+    if signed is None:
+        return None
+    return {
+        "pinned": signed.pinned,
+        "root_fingerprint": signed.fingerprint,
+        "signed_at": signed.signed_at,
+        "roles": [asdict(role) for role in signed.roles],
+    }
+
+
+def _signed_in_words(signed: SignedBundle | None) -> str:
+    if signed is None:
+        return "no"
+    compared = "the pinned keys" if signed.pinned else "keys that NOTHING was compared with (give --root-key)"
+    return f"yes, at {signed.signed_at}, by {compared}"
+
+
+def _signers(signed: SignedBundle) -> dict[str, str]:
+    rows = {"root": signed.fingerprint}
+    for role in signed.roles:
+        keys = ", ".join(key_id[:16] for key_id in role.key_ids)
+        rows[f"  {role.role}"] = (
+            f"version {role.version}, {role.threshold} needed, keys {keys}, until {role.expires[:10]}"
+        )
+    return rows
+
+
+def _lineage_rows(provenance: Provenance) -> dict[str, str]:
+    """What the pose model was made from, with digests."""
+    lineage, rows = provenance.model, {}
+    for parent in lineage.parents if lineage else ():
+        rows[f"  {parent.file_name}"] = f"sha256 {parent.sha256}"
+    if lineage is not None and lineage.recipe is not None:
+        rows["recipe"] = lineage.recipe.name
+    if lineage is not None and lineage.calibration is not None:
+        data = lineage.calibration
+        rows["calibration"] = f"{data.images} images, {data.crops} crops, digest {data.digest}"
+    if lineage is not None and lineage.agreement_oks is not None:
+        rows["agreement"] = f"OKS {lineage.agreement_oks:.4f} with the float parent"
+    if provenance.gate is not None:
+        rows["gate"] = "passed" if provenance.gate.get("passed") is True else "failed"
+    if provenance.evaluation is not None:
+        rows["judged on"] = _judged_in_words(provenance.evaluation)
+    return rows
+
+
+def _judged_in_words(judged: EvaluationSummary) -> str:
+    value = "unknown" if judged.value is None else f"{judged.value:.4f}"
+    if judged.method == "agreement":
+        return f"OKS {value} with the float parent over {judged.samples} poses, no labels"
+    delta = "" if judged.delta is None else f", {judged.delta:+.4f} to the float parent"
+    return f"AP {value}{delta} on {judged.samples} persons, data digest {judged.dataset_digest}"
+
+
+def _sbom_in_words(sbom: dict[str, Any] | None) -> str:
+    if sbom is None:
+        return "none"
+    return f"{sbom['file']}, {sbom['format']}, {sbom['components']} parts: {', '.join(sbom['packages'])}"
+
+
+@click.command(name="verify", epilog="Example: edgepose verify pose.epb --root-key 1.root.json")
+@click.argument("bundle", type=PATH, metavar="FILE.epb")
+@click.option("--root-key", type=PATH, metavar="ROOT.json", help="Root that must have led to the signatures.")
+@json_option
+def verify_command(bundle: Path, root_key: Path | None, json_target: str | None) -> None:
+    """Check every byte of a bundle and show who signed what, made from what.
+
+    With --root-key the bundle must be signed by these keys. Without, its signatures are compared with this
+    user's keys; those of others must agree with themselves, which shows damage, not a forger.
+    """
+    from edgepose.cli.output import write_report
+    from edgepose.host.keys.key_home import default_key_home, read_roots
+
+    if root_key is not None:
+        verified = verified_by_root(bundle, read_root_file(root_key))
+    else:
+        home = default_key_home()
+        verified = verified_by_home(bundle, tuple(read_roots(home)) if home.has_keys() else ())
+    report, text = describe_bundle(bundle, verified)
+    write_report(report, json_target, text)
 
 
 @click.command(
@@ -54,7 +289,6 @@ def command(  # noqa: PLR0917 (one argument an option)
     """  # noqa: D205
     # OpenCV and the runtime take longer to import than `--help` may.
     from edgepose.cli.output import write_report
-    from edgepose.cli.verification import describe_bundle, verified_by_root
     from edgepose.host.bundle.builder import BundleRequest, build_bundle
     from edgepose.records.device_profile import find_profile
 

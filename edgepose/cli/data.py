@@ -1,7 +1,4 @@
-"""``edgepose data``.
-
-What ``edgepose data audit`` prints for people.
-"""
+"""``edgepose data``: audit a folder of images; draw one."""
 
 from __future__ import annotations
 
@@ -26,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edgepose.records.data_audit import DataAuditReport, Spread
+    from edgepose.records.synthetic_clip import SynthesisReport
+
 
 _SHOWN_LABELS = 10
 
@@ -144,10 +143,6 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
         return ""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f": {', '.join(names[:most])}{more}"
-
-
-if TYPE_CHECKING:
-    from edgepose.records.synthetic_clip import SynthesisReport
 
 
 @click.group(name="data", epilog="Example: edgepose data audit images/ --against val/")

@@ -1,9 +1,4 @@
-"""``edgepose deploy``.
-
-A deployment to the devices of an inventory, with a table at its end.
-
-A deployment to a device behind ssh, with a bar for what is sent.
-"""
+"""``edgepose deploy``: to a root here, a device behind ssh, or the devices of an inventory."""
 
 from __future__ import annotations
 
@@ -14,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from edgepose.cli.keys import open_signing, signing_options
 from edgepose.cli.options import (
     PATH,
     detector_option,
@@ -27,7 +23,6 @@ from edgepose.cli.options import (
     spec_option,
 )
 from edgepose.cli.output import progress_bar, say, table, write_report
-from edgepose.cli.signing import open_signing, signing_options
 from edgepose.host.deploy.deployment import deploy, plan_deployment
 from edgepose.host.deploy.fleet.fleet_target import FleetTarget
 from edgepose.host.deploy.fleet.inventory import read_inventory
@@ -38,6 +33,10 @@ from edgepose.host.deploy.ssh.remote_host import SshAddress
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
 from edgepose.records.deployment_report import DeploymentReport, RolloutReport
 from edgepose.records.device_status import DeviceProbe
+
+if TYPE_CHECKING:
+    from edgepose.records.deployment_report import DeploymentReport
+    from edgepose.records.device_profile import Precision
 
 
 @dataclass(frozen=True)
@@ -145,11 +144,6 @@ def describe_probe(name: str, probe: DeviceProbe) -> str:
     return f"{name}: {'; '.join(parts)}"
 
 
-if TYPE_CHECKING:
-    from edgepose.records.deployment_report import DeploymentReport
-    from edgepose.records.device_profile import Precision
-
-
 @click.command(
     name="deploy",
     epilog="Example: edgepose deploy --profile raspberrypi; with a model of your own: edgepose deploy "
@@ -213,7 +207,7 @@ def command(  # noqa: PLR0917 - one argument an option
     model, without by OKS agreement on pictures that did not calibrate. With --host a device behind ssh is the
     target, with --inventory many; else the target of ./edgepose.toml, or a preview root on this machine.
     """
-    from edgepose.cli.local_target import LocalTarget
+    from edgepose.cli.install import LocalTarget
     from edgepose.device.install.layout import default_preview_root
     from edgepose.host.deploy.deployment import deploy, plan_deployment
     from edgepose.host.deploy.plan import DeployRequest, with_builtin_models

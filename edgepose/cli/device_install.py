@@ -1,15 +1,4 @@
-"""``edgepose-device install``: what ``edgepose deploy --host`` calls on the device.
-
-``edgepose-device enroll``.
-
-``edgepose-device readiness``: whether a device root can take a bundle.
-
-``edgepose-device verify``.
-
-``edgepose-device health``.
-
-What ``edgepose-device health`` and ``verify`` print.
-"""
+"""``edgepose-device`` on what is installed: install, enroll, readiness, verify, health, privacy-check."""
 
 from __future__ import annotations
 
@@ -45,9 +34,9 @@ def command(
     bundle: Path, *, allow_downgrade: bool, enroll: str | None, root: Path | None, json_target: str | None
 ) -> None:
     """Verify a bundle, install it into the slot that does not run, check its health, make it active."""
-    from edgepose.cli.install_report import describe_install
+    from edgepose.cli.bundle import read_root_file
     from edgepose.cli.output import say, write_report
-    from edgepose.cli.verification import read_root_file
+    from edgepose.cli.status import describe_install
     from edgepose.device.install.installer import install_bundle
     from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import become_owner
@@ -75,8 +64,8 @@ def enroll_command(
     root_file: Path, fingerprint: str | None, root: Path | None, json_target: str | None
 ) -> None:
     """Pin the keys of whoever signs for this device, once: from then on it takes only their bundles."""
+    from edgepose.cli.bundle import read_root_file
     from edgepose.cli.output import write_report
-    from edgepose.cli.verification import read_root_file
     from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import become_owner
     from edgepose.device.install.readiness import enroll_device
@@ -176,11 +165,11 @@ def verify_command(
         raise click.UsageError("Give FILE.epb or --root, not both.")
     if bundle is None and root_key is not None:
         raise click.UsageError("--root-key goes with FILE.epb.")
+    from edgepose.cli.bundle import describe_bundle
     from edgepose.cli.output import write_report
-    from edgepose.cli.verification import describe_bundle
 
     if bundle is not None:
-        from edgepose.cli.verification import read_root_file, verified_by_anchor, verified_by_root
+        from edgepose.cli.bundle import read_root_file, verified_by_anchor, verified_by_root
         from edgepose.device.install.installed import pinned_keys
 
         if root_key is not None:
@@ -207,3 +196,38 @@ def health_command(root: Path | None, json_target: str | None) -> None:
     report, text = describe_health(health)
     write_report(report, json_target, text)
     require_healthy(health)
+
+
+@click.command(name="privacy-check", epilog="Example: edgepose-device privacy-check --json privacy.json")
+@click.option(
+    "--without-sandbox",
+    is_flag=True,
+    help="Negative control: the same ways from a process that is not locked; ends with exit code 9.",
+)
+@json_option
+def privacy_check_command(*, without_sandbox: bool, json_target: str | None) -> None:
+    """Try every known way out of a process that is locked in, and fail unless all are refused."""
+    from edgepose.cli.output import table, write_report
+    from edgepose.device.sandbox.privacy_check import check_privacy, require_private
+
+    report = check_privacy(sandbox=not without_sandbox)
+    rows = [
+        (
+            row.way,
+            "refused" if row.refused else "OPEN",
+            row.control,
+            row.how,
+            row.control_how if report.sandbox else "",
+        )
+        for row in report.ways
+    ]
+    text = table(("way out", "outcome", "without the lock", "how", "how without the lock"), rows)
+    refused = sum(row.refused for row in report.ways)
+    lines = [
+        f"{refused} of {len(report.ways)} ways are refused; {report.proven} of them are open without it.",
+        f"The planted secret arrived {report.arrived} times.",
+        *([f"The lock: {', '.join(report.mechanisms)}."] if report.mechanisms else []),
+        *(f"Not guaranteed: {words}" for words in report.not_guaranteed),
+    ]
+    write_report(report, json_target, text + "\n\n" + "\n".join(lines))
+    require_private(report)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from edgepose import __version__
-from edgepose.cli.entry import LazyGroup, run_program
-from edgepose.cli.signing import take_passphrase
+from edgepose.cli.entry import LazyGroup, run_program, take_passphrase
 
 _COMMANDS = {
     "run": ("edgepose.cli.run", "Estimate poses on a video, a folder of images or a camera."),
@@ -27,9 +26,15 @@ _COMMANDS = {
     ),
     "status": ("edgepose.cli.status", "Show what is installed in this device root."),
     "logs": ("edgepose.cli.status:logs_command", "Show what happened here."),
-    "drift": ("edgepose.cli.drift", "Show what drifted and what is asked for, or begin to learn anew."),
+    "drift": (
+        "edgepose.cli.telemetry:drift_command",
+        "Show what drifted and what is asked for, or begin to learn anew.",
+    ),
     "telemetry": ("edgepose.cli.telemetry", "Show, export or delete what this device counted about itself."),
-    "page": ("edgepose.cli.page", "Show a running service in a browser: skeletons, never a picture."),
+    "page": (
+        "edgepose.cli.run:page_command",
+        "Show a running service in a browser: skeletons, never a picture.",
+    ),
     "verify": (
         "edgepose.cli.device_install:verify_command",
         "Check the installed files, or a bundle, against the manifest.",
@@ -40,11 +45,14 @@ _COMMANDS = {
     ),
     "rollback": ("edgepose.cli.status:rollback_command", "Return to the model installed before."),
     "privacy-check": (
-        "edgepose.cli.device_privacy_check",
+        "edgepose.cli.device_install:privacy_check_command",
         "Prove that frames cannot leave: try every way.",
     ),
     "calibrate": ("edgepose.cli.device_calibrate", "Set a float model's ranges here; export no picture."),
-    "benchmark": ("edgepose.cli.benchmark_options", "Measure speed, heat and energy of the installed model."),
+    "benchmark": (
+        "edgepose.cli.benchmark:device_benchmark_command",
+        "Measure speed, heat and energy of the installed model.",
+    ),
     "health": (
         "edgepose.cli.device_install:health_command",
         "Replay the golden frames through the installed model.",

@@ -1,11 +1,4 @@
-"""``edgepose-device service``: what the systemd unit runs.
-
-``edgepose-device service-begin``: the step of root that the unit takes before the service.
-
-``edgepose-device units``: the service of systemd.
-
-``edgepose-device camera``: the unit of a network camera.
-"""
+"""``edgepose-device`` as a service: service, service-begin, units, camera."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-"""How a program of edgepose ends: expected errors in plain words, each family with its exit code.
-
-A click group that imports a command only when it is called, so that ``--help`` stays instant.
-"""
+"""How the programs begin and end: commands are imported when called, expected errors have exit codes."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from types import TracebackType
 from typing import Any
@@ -15,6 +13,7 @@ import click
 from edgepose.errors import EdgeposeError
 
 _INTERRUPTED = 130
+PASSPHRASE_VARIABLE = "EDGEPOSE_KEYS_PASSPHRASE"  # noqa: S105 - the name of a variable
 
 
 def run_program(command: click.Command, name: str) -> None:
@@ -85,3 +84,14 @@ class LazyGroup(click.Group):
         rows = [(name, self._lazy[name][1]) for name in self._lazy]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def take_passphrase(context: click.Context) -> None:
+    """Moves the passphrase from the environment, which every program that is started gets, into this command.
+
+    Args:
+        context: Of the command that begins.
+    """
+    found = os.environ.pop(PASSPHRASE_VARIABLE, None)
+    if found is not None:
+        context.find_root().meta[PASSPHRASE_VARIABLE] = found

@@ -1,9 +1,4 @@
-"""``edgepose profiles``.
-
-``edgepose doctor``.
-
-``edgepose tools``.
-"""
+"""``edgepose profiles``, ``doctor`` and ``tools``: what works here."""
 
 from __future__ import annotations
 

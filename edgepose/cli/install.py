@@ -1,6 +1,6 @@
-"""``edgepose install``.
+"""``edgepose install`` and ``edgepose phone``: where a finished bundle goes.
 
-A ready bundle onto a device or into a root on this machine.
+The one place where host meets device: a root on this machine as the target of a deployment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,56 @@ import click
 from msgspec.structs import replace
 
 from edgepose.cli.options import PATH, host_options, json_option, require_one_place, root_option
+from edgepose.cli.status import describe_install
+from edgepose.device.install.installer import install_bundle
+from edgepose.device.install.readiness import check_keys, check_root
 from edgepose.errors import EdgeposeError
+from edgepose.records.deployment_report import InstallationReport
+from edgepose.records.device_profile import DeviceProfile
+
+
+class LocalTarget:
+    """A folder on this machine.
+
+    Args:
+        root: The device root.
+        roots: Roots of the keys that sign for it, from version 1 on; empty for unsigned bundles. The newest
+            is pinned where nothing is pinned yet.
+    """
+
+    def __init__(self, root: Path, roots: tuple[bytes, ...] = ()) -> None:
+        self._root = root
+        self._roots = roots
+        self._next_version = 1
+
+    def check(self, profile: DeviceProfile) -> None:
+        """Refuses a root of no use before any work.
+
+        Raises:
+            EdgeposeError: As ``check_root`` raises.
+        """
+        self._next_version = check_root(self._root, profile.id)
+        check_keys(self._root, self._roots)
+
+    def next_version(self) -> int:
+        """The bundle version that comes after everything installed so far."""
+        return self._next_version
+
+    def install(
+        self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]
+    ) -> InstallationReport:
+        """Installs a bundle.
+
+        Raises:
+            EdgeposeError: As ``install_bundle`` raises.
+        """
+        enroll = self._roots[-1] if self._roots else None
+        installed = install_bundle(
+            bundle, self._root, allow_downgrade=allow_downgrade, enroll=enroll, report=say
+        )
+        record, _ = describe_install(installed)
+        return record
+
 
 if TYPE_CHECKING:
     from edgepose.records.deployment_report import InstallationReport
@@ -40,8 +89,7 @@ def install_where_asked(call: InstallCall, say: Callable[[str], None]) -> Instal
     Raises:
         EdgeposeError: As the targets raise.
     """
-    from edgepose.cli.local_target import LocalTarget
-    from edgepose.cli.signing import key_home
+    from edgepose.cli.keys import key_home
     from edgepose.device.install.layout import default_preview_root
     from edgepose.host.deploy.ssh.connection import connect
     from edgepose.host.deploy.ssh.remote_host import SshAddress
@@ -113,3 +161,61 @@ def _note_failure(problem: EdgeposeError, json_target: str | None) -> None:
         "unreachable": "cannot be reached" in problem.message,
     }
     write_report(record, json_target)
+
+
+@click.command(
+    name="phone",
+    epilog="Example: edgepose bundle int8.tflite --profile phone -o pose.epb; "
+    "edgepose phone pose.epb -o app/ --push",
+)
+@click.argument("bundle", type=PATH, metavar="BUNDLE")
+@click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="Folder to make.")
+@click.option("--push", is_flag=True, help="Copy the folder to a phone with adb.")
+@click.option("--serial", metavar="SERIAL", help="Which phone, as `adb devices` names it.")
+@click.option(
+    "--benchmark-model",
+    type=PATH,
+    metavar="FILE",
+    help="LiteRT's benchmark_model: time the model on the phone.",
+)
+@click.option("--threads", type=click.IntRange(1, 16), default=4, show_default=True, help="For the timing.")
+@json_option
+def phone_command(
+    *,
+    bundle: Path,
+    output: Path,
+    push: bool,
+    serial: str | None,
+    benchmark_model: Path | None,
+    threads: int,
+    json_target: str | None,
+) -> None:
+    """Write a verified bundle as a folder for an app: model, spec, golden frames, guide in Kotlin, Swift."""
+    from dataclasses import asdict
+
+    from edgepose.cli.output import write_report
+    from edgepose.host.deploy.phone.app_folder import Phone, write_app_folder
+
+    if benchmark_model is not None and not push:
+        raise click.UsageError("--benchmark-model needs --push.")
+    app = write_app_folder(bundle, output)
+    report: dict[str, object] = {
+        "schema": "edgepose.app_folder/1",
+        "folder": str(app.folder),
+        "files": list(app.files),
+        "size_bytes": app.size_bytes,
+        "model_sha256": app.model_sha256,
+    }
+    lines = [f"{app.folder}: {len(app.files)} files, {app.size_bytes / 2**20:.2f} MiB; read its README.md"]
+    if push:
+        phone = Phone(serial)
+        report["pushed_to"] = phone.push(app.folder)
+        lines.append(f"Pushed to {report['pushed_to']}")
+        if benchmark_model is not None:
+            timings = phone.benchmark(benchmark_model, threads)
+            report["timings"] = asdict(timings)
+            lines.append(
+                f"On the phone: {timings.mean_ms:.2f} ms mean, first {timings.first_inference_ms:.2f} ms, "
+                f"load {timings.init_ms:.2f} ms; delegate: {timings.delegate or 'none named'}"
+            )
+    write_report(report, json_target, "\n".join(lines))

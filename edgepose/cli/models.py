@@ -1,7 +1,4 @@
-"""``edgepose models``.
-
-``edgepose convert``.
-"""
+"""``edgepose models`` and ``edgepose convert``."""
 
 from __future__ import annotations
 

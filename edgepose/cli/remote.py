@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgepose.cli.install_report import describe_status
+from edgepose.cli.status import describe_status
 from edgepose.errors import DeployError, MissingDependencyError
 from edgepose.records.benchmark_report import BenchmarkReport
 from edgepose.records.device_status import DeviceLogs, StatusReport

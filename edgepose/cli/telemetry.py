@@ -1,7 +1,4 @@
-"""``edgepose telemetry`` and ``edgepose-device telemetry``: what a device counted about itself.
-
-Telemetry as text: small charts that a terminal can show.
-"""
+"""``telemetry`` and ``drift`` of both programs: what a device counted about itself and its model."""
 
 from __future__ import annotations
 
@@ -24,6 +21,10 @@ from edgepose.cli.options import (
 )
 from edgepose.cli.output import coloured, table
 from edgepose.records.telemetry_record import MANY_PERSONS, TelemetryReport, TelemetryTotals, TelemetryWindow
+
+if TYPE_CHECKING:
+    from edgepose.records.telemetry_record import TelemetryReport
+
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _LABEL_WIDTH = 22
@@ -154,9 +155,6 @@ def _events(report: TelemetryReport) -> str:
     return "\n".join(lines)
 
 
-if TYPE_CHECKING:
-    from edgepose.records.telemetry_record import TelemetryReport
-
 _minutes_option = click.option(
     "--minutes",
     type=click.IntRange(min=1),
@@ -178,7 +176,7 @@ def command() -> None:
 @root_option
 @host_options
 @json_option
-def show(
+def show_telemetry(
     *,
     minutes: int | None,
     root: Path | None,
@@ -201,7 +199,7 @@ def show(
 @_minutes_option
 @root_option
 @host_options
-def export(
+def export_telemetry_file(
     *,
     file: Path,
     kind: str,
@@ -271,3 +269,82 @@ def _read(
     from edgepose.cli.remote import remote_telemetry
 
     return remote_telemetry((host, fingerprint, ssh_config), minutes)
+
+
+@click.group(name="drift", epilog="Example: edgepose drift show --host pi@camera-3")
+def drift_command() -> None:
+    """Whether what the camera shows still is what the model was judged on."""
+
+
+@drift_command.command(name="show", epilog="Example: edgepose-device drift show --json -")
+@root_option
+@host_options
+@json_option
+def show_drift(
+    *,
+    root: Path | None,
+    host: str | None,
+    host_fingerprint: str | None,
+    ssh_config: Path | None,
+    json_target: str | None,
+) -> None:
+    """Show what drifts, by how much and since when."""
+    from edgepose.cli.output import write_report
+    from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.monitor.drift_files import describe_drift, known_drift
+
+    require_one_place(host, root)
+    if host is not None:
+        from edgepose.cli.remote import remote_drift
+
+        status = remote_drift((host, host_fingerprint, ssh_config))
+    else:
+        status = known_drift(root or default_preview_root())
+    write_report(status, json_target, describe_drift(status))
+
+
+@drift_command.command(
+    name="request", epilog="Example: edgepose drift request --host pi@camera-3 --json request.json"
+)
+@root_option
+@host_options
+@json_option
+def show_request(
+    *,
+    root: Path | None,
+    host: str | None,
+    host_fingerprint: str | None,
+    ssh_config: Path | None,
+    json_target: str | None,
+) -> None:
+    """Show what a device asks for; its JSON is what edgepose distill --request takes."""
+    from edgepose.cli.output import write_report
+    from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.monitor.drift_files import asked_for, describe_request
+
+    require_one_place(host, root)
+    if host is not None:
+        from edgepose.cli.remote import remote_request
+
+        found = remote_request((host, host_fingerprint, ssh_config))
+    else:
+        found = asked_for(root or default_preview_root())
+    write_report(found, json_target, describe_request(found))
+
+
+@drift_command.command(name="reset", epilog="Example: edgepose-device drift reset")
+@root_option
+def reset_drift(root: Path | None) -> None:
+    """Learn anew what is usual here: after the camera was moved, or once drift was answered.
+
+    A running service goes on with what it knows; restart it.
+    """
+    from edgepose.cli.output import say
+    from edgepose.device.install.layout import default_preview_root
+    from edgepose.device.install.owner import as_service
+    from edgepose.device.monitor.drift_files import DriftFiles
+
+    place = root or default_preview_root()
+    with as_service(place):
+        forgotten = DriftFiles(place).forget()
+    say("Forgotten; restart the service." if forgotten else "There was nothing to forget.")

@@ -20,8 +20,6 @@ _LONG: dict[str, str] = {}
 _SMALL = {
     "edgepose.accelerators.": "a file an accelerator, found by lying there",
     "edgepose.__main__": "python -m edgepose",
-    "edgepose.cli.device_privacy_check": "a command, loaded by its name",
-    "edgepose.cli.page": "a command, loaded by its name",
     "edgepose.host.convert.fold_worker": "a process",
     "edgepose.sandbox.python_start": "a process, run by its path",
 }

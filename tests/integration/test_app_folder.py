@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from edgepose.cli.phone import command
+from edgepose.cli.install import phone_command as command
 from edgepose.errors import ConfigError, DeployError, MissingDependencyError, TrustError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.deploy.phone.app_folder import parse_timings, write_app_folder

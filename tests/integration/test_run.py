@@ -214,7 +214,7 @@ def test_the_device_program_reaches_no_host_code_and_no_framework() -> None:
         "for module, _ in main._COMMANDS.values(): __import__(module.partition(':')[0])\n"
         "import edgepose.device.run.loop, edgepose.device.install.health\n"
         "import edgepose.device.install.installer\n"
-        "import edgepose.cli.device_install, edgepose.cli.install_report, edgepose.cli.verification\n"
+        "import edgepose.cli.device_install, edgepose.cli.status, edgepose.cli.bundle\n"
         "heavy = ('tensorflow', 'torch', 'onnx', 'keras', 'onnxruntime', 'ai_edge_quantizer', 'rich')\n"
         "bad = [m for m in sys.modules if m.startswith('edgepose.host') or m.split('.')[0] in heavy]\n"
         "print(bad)"

@@ -13,7 +13,7 @@ from unittest.mock import ANY
 import pytest
 from msgspec.structs import replace as with_fields
 
-from edgepose.cli.verification import verified_by_root
+from edgepose.cli.bundle import verified_by_root
 from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.bundle.sbom import bundle_sbom, runtime_part, with_bill
 from edgepose.host.deploy.device_lock import locks_of
