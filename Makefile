@@ -78,7 +78,7 @@ dist-check: $(STAMP)  ## Build wheel and sdist, look into them, run the wheel in
 bench: setup  ## List the benchmarks; NAME=tracking DATA=folder makes its record, and the page's figures, again
 	@$(BIN)/python benchmarks/bench.py $(NAME) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-mutants: setup  ## Would the tests notice small wrong changes in what is promised? About 40 minutes
+mutants: setup  ## Would the tests notice small wrong changes in what is promised? About 15 minutes
 	@$(BIN)/python benchmarks/bench.py mutants $(ARGS)
 
 lock: $(STAMP)  ## Renew all locks: UPGRADE=all, UPGRADE=numpy,tuf; one device: TARGET=aarch64-3.14

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
 from edgepose.pose.codecs import blazepose
-from edgepose.pose.codecs.blazepose import BlazePoseCodec
+from edgepose.pose.codecs.blazepose import BlazePoseCodec, BlazePoseDetectorCodec
 from edgepose.pose.codecs.center import CenterCodec
 from edgepose.pose.codecs.heatmap import HeatmapCodec, _newton_step, dark_offsets, decode_heatmaps
 from edgepose.pose.codecs.simcc import SimccCodec
@@ -218,3 +218,13 @@ def test_blazeposes_outputs_may_be_named() -> None:
 
 def test_blazeposes_tracking_takes_33_points_of_the_body_and_two_of_its_own() -> None:
     assert (blazepose.BODY_POINTS, blazepose.TRACKING_POINTS) == (33, 35)
+
+
+@pytest.mark.parametrize(("logit", "seen"), [(0.0, True), (-1e-6, False), (-200.0, False), (200.0, True)])
+def test_blazeposes_detector_sees_from_exactly_its_threshold_on(logit: float, seen: bool) -> None:
+    codec = BlazePoseDetectorCodec(32)
+    count = len(blazepose.anchor_centres(32))
+    logits = np.full((1, count, 1), -50.0, np.float32)
+    logits[0, 3, 0] = logit
+    found = codec.decode_best({"rows": np.ones((1, count, 12), np.float32), "logits": logits})
+    assert (found is not None) == seen

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from edgepose.errors import ConfigError
+from edgepose.errors import ConfigError, MissingDependencyError
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import BLAZEPOSE33, COCO17, MPII16, Skeleton
 from edgepose.pose.transform import letterbox_transform, stretch_transform
@@ -162,3 +164,29 @@ def test_a_stretched_picture_fills_the_input() -> None:
     transform = stretch_transform((640, 480), (192, 256))
     np.testing.assert_allclose(transform.to_input([[0, 0], [640, 480]]), [[0, 0], [192, 256]])
     np.testing.assert_allclose(transform.boxes_to_image([[0, 0, 96, 64]]), [[0, 0, 320, 120]])
+
+
+class PlayedSupervision(ModuleType):
+    """Takes what the real package takes; it is no dependency of the tests."""
+
+    KeyPoints = staticmethod(lambda **given: given)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_supervision_gets_every_column_under_its_own_name(
+    monkeypatch: pytest.MonkeyPatch, tracked: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", PlayedSupervision("supervision"))
+    poses = three() if tracked else replace(three(), track_ids=None)
+    given = poses.to_supervision()
+    assert given["xy"] is poses.keypoints_px
+    assert given["keypoint_confidence"] is poses.keypoint_scores
+    assert given["detection_confidence"] is poses.scores
+    assert given["class_id"].tolist() == [0, 0, 0]
+    assert set(given["data"]) == ({"tracker_id"} if tracked else set())
+
+
+def test_without_supervision_its_installation_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(MissingDependencyError, match="supervision is not installed"):
+        three().to_supervision()
