@@ -105,7 +105,7 @@ def calibration_crops(
         ConfigError: Fewer than two different pictures, or labels or detector give no person.
     """
     boxes_of, boxes_from = _box_source(folder, detector, whole_images=whole_images)
-    candidates = [image for image in folder.images if not _known_to_be_empty(image, boxes_from)]
+    candidates = [image for image in folder.images if boxes_from != "labels" or image.person_boxes_xyxy_px]
     held_out, calibrating = split_images(candidates, seed)
     drawn = _draw(calibrating, count + MAX_SELECTION, seed, boxes_of)
     samples, spare = drawn[:count], drawn[count:]
@@ -153,10 +153,6 @@ def _box_source(
 
 def _whole_image(_image: DataImage) -> Sequence[Box | None]:
     return (None,)
-
-
-def _known_to_be_empty(image: DataImage, boxes_from: str) -> bool:
-    return boxes_from == "labels" and not image.person_boxes_xyxy_px
 
 
 def _draw(images: Sequence[DataImage], count: int, seed: int, boxes_of: BoxesOf) -> tuple[CropSample, ...]:

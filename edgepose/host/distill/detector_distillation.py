@@ -70,7 +70,7 @@ class BoxValidation:
 
     def figures(self, student: Any) -> dict[str, float | None]:
         """See ``Validates``."""
-        from edgepose.host.distill.keras_backend import KerasBackend
+        from edgepose.host.distill.trainer import KerasBackend
 
         found = measured(KerasBackend(student, "maps"), self.spec, self.dataset)
         return {"box_ap": found.box_ap, "box_ap50": found.box_ap50, "recall": found.recall}

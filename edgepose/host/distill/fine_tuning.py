@@ -20,10 +20,9 @@ from edgepose.host.data.calibration_set import CropSample, RepresentativeInputs
 from edgepose.host.data.coco import CocoDataset
 from edgepose.host.distill.batches import BatchSource
 from edgepose.host.distill.folded_network import FoldedNetwork, fold, moved_input
-from edgepose.host.distill.keras_backend import KerasBackend
 from edgepose.host.distill.rounded_student import int8_bytes, rounded_student, steps_of
 from edgepose.host.distill.students import INPUT_OFFSET, StudentDesign
-from edgepose.host.distill.trainer import OptimizerSettings, Trainer
+from edgepose.host.distill.trainer import KerasBackend, OptimizerSettings, Trainer
 from edgepose.host.distill.training import (
     LoopSettings,
     TrainingLoop,

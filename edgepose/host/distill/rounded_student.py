@@ -328,11 +328,11 @@ def _same_weights(step: FoldedStep, other: Weighted, file: Network) -> bool:
         (_tflite_kernel(step), file.constants[other.weights]),
         (_bias(step), file.constants[other.bias]),
     )
-    return all(one.shape == two.shape and _close(one, two) for one, two in pairs)
-
-
-def _close(one: NDArray[np.float32], two: NDArray[np.float32]) -> bool:
-    return bool(np.abs(one - two).max() <= _RELATIVE_ERROR * max(float(np.abs(one).max()), 1e-6))
+    return all(
+        one.shape == two.shape
+        and np.abs(one - two).max() <= _RELATIVE_ERROR * max(float(np.abs(one).max()), 1e-6)
+        for one, two in pairs
+    )
 
 
 def _take(step: FoldedStep, other: Step, found: TensorMap) -> None:

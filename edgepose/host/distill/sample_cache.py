@@ -23,7 +23,7 @@ from edgepose.errors import ConfigError
 from edgepose.host.distill.persons import TrainingPerson, TrainingPersons
 from edgepose.host.distill.students import StudentDesign
 from edgepose.host.distill.teacher import Teacher
-from edgepose.pose.transform import ImageTransform, crop_transform
+from edgepose.pose.transform import crop_transform
 from edgepose.records.files import write_whole
 from edgepose.runtime.image_file import read_image_rgb
 from edgepose.runtime.preprocess import Image
@@ -135,7 +135,7 @@ def _fill(
         image = read_image_rgb(path)
         for index, person in persons:
             transform = crop_transform(person.box_xyxy_px, crop_wh, CROP_BOX_SCALE)
-            crops[index] = _crop(image, transform)
+            crops[index] = cv2.warpAffine(image, transform.sampling_matrix, crop_wh, flags=cv2.INTER_LINEAR)
             arrays["crop_maps"][index] = (*transform.scale_xy, *transform.offset_xy)
             if teacher is not None:
                 _ask(teacher, image, person, index, (arrays, maps))
@@ -202,9 +202,3 @@ def _ask(
 def _crop_wh(design: StudentDesign) -> tuple[int, int]:
     width, height = design.input_wh
     return round(width * _CROP_PIXELS), round(height * _CROP_PIXELS)
-
-
-def _crop(image: Image, transform: ImageTransform) -> Image:
-    return np.asarray(
-        cv2.warpAffine(image, transform.sampling_matrix, transform.input_wh, flags=cv2.INTER_LINEAR)
-    )

@@ -1,6 +1,7 @@
 """The network, its loss, its optimizer and the weights that it starts from, in Keras 3.
 
-Nothing here names TensorFlow or JAX but ``configure_backend``; the batches come as numpy arrays.
+Nothing here names TensorFlow or JAX but ``configure_backend``; the batches come as numpy arrays. Behind the
+``Backend`` interface the network is watched on the shipping pipeline.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from edgepose.host.distill.batches import Batch
 from edgepose.host.distill.peers import undistributed
 from edgepose.host.distill.students import INPUT_OFFSET, STUDENT_SKELETON, StudentDesign, build_student
 from edgepose.host.models.keras_intake import read_arrays, run_keras
+from edgepose.runtime.backend import BackendInfo, Tensor, TensorInfo
 from edgepose.runtime.model_file import detect_format
 
 
@@ -239,3 +241,42 @@ def _with_raw_pictures(student: Any, design: StudentDesign, zero_level: float) -
     offset = -zero_level / INPUT_OFFSET
     normalized = keras.layers.Rescaling(1 / INPUT_OFFSET, offset=offset, dtype="float32")(raw)
     return keras.Model(raw, student(normalized))
+
+
+class KerasBackend:
+    """Runs a Keras model with one picture and one output."""
+
+    def __init__(self, model: Any, output_name: str = "heatmaps") -> None:
+        self._model = model
+        float32 = np.dtype(np.float32)
+        self._input = TensorInfo("image", (1, *model.input_shape[1:]), float32)
+        self._output = TensorInfo(output_name, (1, *model.output_shape[1:]), float32)
+        self._values = np.zeros(self._input.shape, np.float32)
+        self._result: Tensor = np.zeros(self._output.shape, np.float32)
+
+    @property
+    def info(self) -> BackendInfo:
+        """See ``Backend``."""
+        return BackendInfo(f"keras-{keras.backend.backend()}", keras.__version__, "none", 0, 0, 0)
+
+    @property
+    def input(self) -> TensorInfo:
+        """See ``Backend``."""
+        return self._input
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """See ``Backend``."""
+        return (self._output,)
+
+    def load_input(self, write: Callable[[Tensor], None]) -> None:
+        """See ``Backend``."""
+        write(self._values)
+
+    def invoke(self) -> None:
+        """See ``Backend``."""
+        self._result = np.array(self._model.predict_on_batch(self._values), dtype=np.float32)
+
+    def read_outputs(self) -> tuple[Tensor, ...]:
+        """See ``Backend``."""
+        return (self._result.copy(),)

@@ -20,9 +20,8 @@ from edgepose.errors import ConfigError
 from edgepose.host.data.coco import CocoDataset
 from edgepose.host.distill.batches import Batches
 from edgepose.host.distill.checkpoints import Checkpoint, CheckpointFolder
-from edgepose.host.distill.keras_backend import KerasBackend
 from edgepose.host.distill.peers import Alone, Peers, undistributed
-from edgepose.host.distill.trainer import Trainer
+from edgepose.host.distill.trainer import KerasBackend, Trainer
 from edgepose.host.evaluate.figures import PCK_NAME, evaluation_weights, overall_figures
 from edgepose.host.evaluate.predictions import predict
 from edgepose.host.evaluate.scoring import score

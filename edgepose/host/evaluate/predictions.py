@@ -74,7 +74,9 @@ def predict(
     cut_from: list[NDArray[np.intp] | None] = []
     for done, labelled in enumerate(dataset.images, start=1):
         picture = read_labelled_image(labelled)
-        owners = _scored_persons(labelled) if boxes_from == "labels" else None
+        owners = None
+        if boxes_from == "labels":
+            owners = np.array([i for i, p in enumerate(labelled.persons) if p.is_scored], dtype=np.intp)
         found = _estimate(pipeline, picture, labelled, detector, owners)
         _require_finite(found, labelled)
         poses.append(found)
@@ -109,10 +111,6 @@ def _boxes_from(pipeline: PosePipeline, detector: PersonDetector | None) -> Boxe
             "Leave --detector out.",
         )
     return "whole_image"
-
-
-def _scored_persons(labelled: LabelledImage) -> NDArray[np.intp]:
-    return np.array([i for i, person in enumerate(labelled.persons) if person.is_scored], dtype=np.intp)
 
 
 def _estimate(

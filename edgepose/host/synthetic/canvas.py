@@ -192,7 +192,10 @@ class _Buffer:
         """Rows and columns that hold each solid, None where it is not to be seen."""
         if not solids:
             return []
-        corners = np.stack([_corners(solid) for solid in solids])
+        # A cone has two ends, which are repeated, where a box has eight corners.
+        corners = np.stack(
+            [s.corners if isinstance(s, Box) else np.repeat(s.ends, 4, axis=0) for s in solids]
+        )
         reach = np.array([solid.reach for solid in solids])[:, None]
         nearest = corners[..., 2].min(axis=1) - reach[:, 0]
         drawn = nearest > _NEAREST_M
@@ -226,11 +229,6 @@ class _Buffer:
         np.copyto(self.depth_m[window], depth, where=nearer)
         np.copyto(self.place[window], place, where=nearer)
         np.copyto(self.number[window], np.int16(number), where=nearer)
-
-
-def _corners(solid: Solid) -> Vector:
-    """(8, 3): a cone's ends, repeated, or a box's corners."""
-    return solid.corners if isinstance(solid, Box) else np.repeat(solid.ends, 4, axis=0)
 
 
 def _lit(

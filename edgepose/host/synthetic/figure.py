@@ -1,17 +1,273 @@
-"""A person in the world: metres, standing on the ground."""
+"""A person: posture, looks, and a body of rounded cones of skin, cloth and hair around them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgepose.host.synthetic.body import body_cones
 from edgepose.host.synthetic.camera import Camera
 from edgepose.host.synthetic.repertoire import ACTIVITIES
-from edgepose.host.synthetic.skeleton import INDEX, Build, Vector, body_pose, rotation
+from edgepose.host.synthetic.skeleton import INDEX, BodyPose, Build, Matrix, Vector, body_pose, rotation
 from edgepose.host.synthetic.style import Outfit
-from edgepose.host.synthetic.surfaces import Box, RoundedCone
+from edgepose.host.synthetic.surfaces import Box, Color, Pattern, RoundedCone
+
+_Point = tuple[float, float, float]
+
+
+class _Sculptor:
+    """Places parts in the head's frame, at the head's size."""
+
+    def __init__(self, pose: BodyPose) -> None:
+        self._pose = pose
+        self._size = float(np.linalg.norm(pose.head[:, 1]))
+        self._frame = pose.head / self._size
+
+    def part(
+        self,
+        first: _Point,
+        second: _Point,
+        radii: tuple[float, float],
+        color: Color,
+        stretch: _Point = (1, 1, 1),
+    ) -> RoundedCone:
+        ends: Vector = self._pose.neck + np.array([first, second]) @ self._pose.head.T
+        size = self._size
+        return RoundedCone(ends, (size * radii[0], size * radii[1]), color, self._frame, stretch)
+
+
+def head_cones(pose: BodyPose, outfit: Outfit) -> list[RoundedCone]:
+    """Neck, skull, face and hair, units of body height."""
+    sculptor = _Sculptor(pose)
+    return [*_skull(sculptor, outfit.skin), *_face(sculptor, outfit), *_hair(sculptor, outfit)]
+
+
+def _skull(sculptor: _Sculptor, skin: Color) -> Iterator[RoundedCone]:
+    narrow = (0.94, 1, 1)
+    yield sculptor.part((0, -0.045, -0.012), (0, 0.06, -0.004), (0.034, 0.03), skin)
+    yield sculptor.part((0, 0.074, 0.013), (0, 0.118, 0), (0.0345, 0.0495), skin, narrow)
+    yield sculptor.part((0, 0.118, -0.012), (0, 0.112, 0.004), (0.052, 0.048), skin, narrow)
+    yield sculptor.part((0, 0.05, 0.03), (0, 0.056, 0.026), (0.0135, 0.02), skin)
+    for sign in (1, -1):
+        yield sculptor.part(
+            (sign * 0.047, 0.103, -0.001), (sign * 0.0455, 0.089, 0.002), (0.0115, 0.0085), skin, (0.6, 1, 1)
+        )
+
+
+def _face(sculptor: _Sculptor, outfit: Outfit) -> Iterator[RoundedCone]:
+    skin = outfit.skin
+    red, green, blue = skin
+    shaded: Color = (0.82 * red, 0.74 * green, 0.7 * blue)
+    yield sculptor.part((0, 0.1, 0.0475), (0, 0.086, 0.0555), (0.0045, 0.0078), skin)
+    yield sculptor.part((-0.0035, 0.0795, 0.0545), (0.0035, 0.0795, 0.0545), (0.0036, 0.0036), shaded)
+    yield sculptor.part(
+        (-0.0125, 0.0655, 0.0445),
+        (0.0125, 0.0655, 0.0445),
+        (0.0046, 0.0046),
+        (0.74 * red, 0.5 * green, 0.5 * blue),
+    )
+    for sign in (1, -1):
+        yield sculptor.part(
+            (sign * 0.018, 0.1065, 0.0372),
+            (sign * 0.018, 0.1065, 0.0372),
+            (0.0115, 0.0115),
+            shaded,
+            (1.1, 0.75, 1),
+        )
+        yield sculptor.part(
+            (sign * 0.018, 0.1065, 0.0393),
+            (sign * 0.018, 0.1065, 0.0393),
+            (0.0095, 0.0095),
+            (236, 234, 230),
+            (1.1, 0.65, 1),
+        )
+        yield sculptor.part(
+            (sign * 0.018, 0.1068, 0.0443), (sign * 0.018, 0.1068, 0.0443), (0.0058, 0.0058), (38, 28, 24)
+        )
+        yield sculptor.part(
+            (sign * 0.009, 0.1205, 0.0442), (sign * 0.0275, 0.121, 0.0405), (0.0038, 0.0028), outfit.hair
+        )
+        if outfit.glasses:
+            yield sculptor.part(
+                (sign * 0.0085, 0.1135, 0.051), (sign * 0.0285, 0.1135, 0.047), (0.0018, 0.0018), (20, 20, 22)
+            )
+            yield sculptor.part(
+                (sign * 0.0285, 0.1135, 0.047), (sign * 0.048, 0.11, 0.006), (0.0018, 0.0018), (20, 20, 22)
+            )
+
+
+def _hair(sculptor: _Sculptor, outfit: Outfit) -> Iterator[RoundedCone]:
+    hair, style = outfit.hair, outfit.hair_style
+    if style == "bald":
+        return
+    if style == "cap":
+        yield sculptor.part(
+            (0, 0.128, -0.006), (0, 0.133, -0.004), (0.053, 0.05), outfit.hat, (1, 0.85, 1.02)
+        )
+        yield sculptor.part((0, 0.134, 0.03), (0, 0.129, 0.072), (0.03, 0.027), outfit.hat, (1, 0.2, 1))
+        yield sculptor.part((0, 0.11, -0.022), (0, 0.075, -0.026), (0.0525, 0.038), hair)
+        return
+    yield sculptor.part((0, 0.128, -0.014), (0, 0.128, -0.004), (0.053, 0.0515), hair, (0.99, 0.92, 1))
+    yield sculptor.part((0, 0.112, -0.023), (0, 0.075, -0.026), (0.052, 0.037), hair)
+    yield sculptor.part((-0.02, 0.152, 0.032), (0.024, 0.15, 0.03), (0.017, 0.014), hair)
+    if style == "long":
+        yield sculptor.part((0, 0.115, -0.022), (0, 0.0, -0.045), (0.054, 0.042), hair, (1, 1, 0.75))
+        for sign in (1, -1):
+            yield sculptor.part(
+                (sign * 0.042, 0.12, -0.01), (sign * 0.046, 0.03, -0.012), (0.018, 0.016), hair
+            )
+    if style == "bun":
+        yield sculptor.part((0, 0.16, -0.05), (0, 0.164, -0.052), (0.026, 0.026), hair)
+    if style == "curly":
+        for turn in np.arange(0, 360, 40):
+            x, z = 0.038 * np.sin(np.radians(turn)), 0.034 * np.cos(np.radians(turn)) - 0.012
+            yield sculptor.part((x, 0.142, z), (1.1 * x, 0.13, 1.1 * z), (0.026, 0.024), hair)
+
+
+_SOLE: Color = (205, 205, 200)
+
+
+def body_cones(pose: BodyPose, build: Build, outfit: Outfit) -> list[RoundedCone]:
+    """The whole figure, units of body height, the pose's space."""
+    parts = [*head_cones(pose, outfit), *_torso(pose, build, outfit)]
+    for side in range(2):
+        parts += [
+            *_arm(pose, build, outfit, side),
+            *_leg(pose, build, outfit, side),
+            *_foot(pose, outfit, side),
+        ]
+    if outfit.legwear == "skirt":
+        parts += _skirt(pose, build, outfit)
+    return parts
+
+
+def _limb(
+    start: Vector, end: Vector, radii: tuple[float, float], color: Color, pattern: Pattern | None = None
+) -> RoundedCone:
+    return RoundedCone(np.stack([start, end]), radii, color, pattern=pattern)
+
+
+def _torso(pose: BodyPose, build: Build, outfit: Outfit) -> Iterator[RoundedCone]:
+    girth, chest, pelvis = build.girth, pose.chest, pose.pelvis
+    wide, hips = build.shoulder_half / 0.112, build.hip_half / 0.076
+    shirt, pattern = outfit.shirt, outfit.shirt_pattern
+    upper = pose.neck + np.array([[0, -0.075, 0.004], [0, -0.17, 0.006]]) @ chest.T
+    yield RoundedCone(upper, (0.104 * wide, 0.09 * girth), shirt, chest, (1, 0.55, 0.66), pattern)
+    low = np.stack([upper[1], 0.055 * pelvis[:, 1]])
+    yield RoundedCone(low, (0.09 * girth, 0.09 * girth), shirt, chest, (1, 0.6, 0.7), pattern)
+    yield RoundedCone(
+        np.array([[0, 0.045, 0], [0, -0.005, -0.008]]) @ pelvis.T,
+        (0.088 * girth, 0.098 * hips * girth),
+        outfit.trousers,
+        pelvis,
+        (1, 0.6, 0.74),
+        outfit.trousers_pattern,
+    )
+    for side, sign in enumerate((1, -1)):
+        shoulder = pose.keypoints[5 + side]
+        root = pose.neck + np.array([sign * 0.028, 0.004, -0.012]) @ chest.T
+        yield _limb(root, shoulder, (0.032, 0.039), shirt)
+    if outfit.jacket_lining is not None:
+        front = np.stack(
+            [pose.neck + chest @ [0, -0.03, 0.038], pose.neck + chest @ [0, -0.2, 0.048 * girth]]
+        )
+        yield RoundedCone(front, (0.03, 0.02), outfit.jacket_lining, chest, (1, 1, 0.75))
+
+
+def _arm(pose: BodyPose, build: Build, outfit: Outfit, side: int) -> Iterator[RoundedCone]:
+    skin, shirt, girth = outfit.skin, outfit.shirt, 0.5 + 0.5 * build.girth
+    shoulder, elbow, wrist = pose.keypoints[[5 + side, 7 + side, 9 + side]]
+    belly = elbow + 0.3 * (wrist - elbow)
+    yield _limb(shoulder, elbow, (0.035 * girth, 0.025), skin)
+    yield _limb(elbow, belly, (0.025, 0.0265 * girth), skin)
+    yield _limb(belly, wrist, (0.0265 * girth, 0.0165), skin)
+    yield from _hand(pose, skin, side)
+    # A sleeve covers that share of the whole arm, shoulder to wrist.
+    if outfit.sleeve >= 1:
+        yield _limb(shoulder, elbow, (0.041 * girth, 0.032), shirt, outfit.shirt_pattern)
+        yield _limb(elbow, elbow + 0.95 * (wrist - elbow), (0.032, 0.0245), shirt, outfit.shirt_pattern)
+    elif outfit.sleeve > 0:
+        yield _limb(
+            shoulder, shoulder + 2 * outfit.sleeve * (elbow - shoulder), (0.041 * girth, 0.038), shirt
+        )
+
+
+def _hand(pose: BodyPose, skin: Color, side: int) -> Iterator[RoundedCone]:
+    wrist, tip, frame = pose.keypoints[9 + side], pose.hands[side], pose.forearms[side]
+    inward = -1.0 if side == 0 else 1.0
+    palm = wrist + 0.5 * (tip - wrist)
+    flat = (0.6, 1.0, 1.1)
+    yield RoundedCone(np.stack([wrist, palm]), (0.016, 0.0215), skin, frame, flat)
+    yield RoundedCone(np.stack([palm, tip - 0.1 * (tip - wrist)]), (0.0205, 0.011), skin, frame, flat)
+    thumb = palm + frame @ np.array([0.004 * inward, 0.004, 0.026])
+    yield _limb(wrist + 0.2 * (tip - wrist), thumb, (0.01, 0.0075), skin)
+
+
+def _leg(pose: BodyPose, build: Build, outfit: Outfit, side: int) -> Iterator[RoundedCone]:
+    skin, cloth, girth = outfit.skin, outfit.trousers, build.girth
+    hip, knee, ankle = pose.keypoints[[11 + side, 13 + side, 15 + side]]
+    hip = 0.86 * hip
+    calf = knee + 0.28 * (ankle - knee)
+    calf_back = calf - 0.008 * pose.thighs[side][:, 2]
+    yield _limb(hip, knee, (0.056 * girth, 0.036), skin)
+    yield _limb(knee, calf_back, (0.034, 0.0365 * girth), skin)
+    yield _limb(calf_back, ankle, (0.0365 * girth, 0.0215), skin)
+    yield _limb(knee, ankle, (0.034, 0.021), skin)
+    if outfit.legwear == "skirt":
+        return
+    if outfit.leg >= 1:
+        pattern = outfit.trousers_pattern
+        yield _limb(hip, knee, (0.066 * girth, 0.045), cloth, pattern)
+        yield _limb(knee, calf_back, (0.0455, 0.044 * girth), cloth, pattern)
+        yield _limb(calf_back, knee + 0.95 * (ankle - knee), (0.044 * girth, 0.035), cloth, pattern)
+    else:
+        yield _limb(hip, hip + 2 * outfit.leg * (knee - hip), (0.066 * girth, 0.055), cloth)
+
+
+def _foot(pose: BodyPose, outfit: Outfit, side: int) -> Iterator[RoundedCone]:
+    ankle, frame = pose.keypoints[15 + side], pose.feet[side]
+
+    def place(*points: tuple[float, float, float]) -> Vector:
+        return ankle + np.array(points) @ frame.T
+
+    yield RoundedCone(place((0, 0.01, 0), (0, -0.014, -0.006)), (0.025, 0.027), outfit.shoes)
+    yield RoundedCone(
+        place((0, -0.018, -0.02), (0, -0.023, 0.078)), (0.0245, 0.0205), outfit.shoes, frame, (1, 0.85, 1)
+    )
+    yield RoundedCone(
+        place((0, -0.034, -0.022), (0, -0.034, 0.08)), (0.0245, 0.022), _SOLE, frame, (1, 0.3, 1.05)
+    )
+
+
+def _skirt(pose: BodyPose, build: Build, outfit: Outfit) -> list[RoundedCone]:
+    """A cone from the waist to between the thighs, one around each thigh under it."""
+    cloth, girth, pelvis = outfit.trousers, build.girth, pose.pelvis
+    hips, knees = 0.6 * pose.keypoints[11:13], pose.keypoints[13:15]
+    hems = hips + 2 * outfit.leg * (knees - hips)
+    frame = _along(pelvis, np.asarray(hems.mean(axis=0)))
+    top = 0.03 * pelvis[:, 1]
+    parts = [
+        RoundedCone(np.stack([hip, hem]), (0.08 * girth, 0.078), cloth, pattern=outfit.trousers_pattern)
+        for hip, hem in zip(hips, hems, strict=True)
+    ]
+    around = RoundedCone(
+        np.stack([top, 0.9 * hems.mean(axis=0)]),
+        (0.085 * girth, 0.115),
+        cloth,
+        frame,
+        (1, 0.5, 0.75),
+        outfit.trousers_pattern,
+    )
+    return [*parts, around]
+
+
+def _along(pelvis: Matrix, downwards: Vector) -> Matrix:
+    """A frame whose y axis runs against a direction, as much like the pelvis' as can be."""
+    up = -downwards / max(float(np.linalg.norm(downwards)), 1e-9)
+    right = pelvis[:, 0] - (pelvis[:, 0] @ up) * up
+    right /= max(float(np.linalg.norm(right)), 1e-9)
+    return np.stack([right, up, np.cross(right, up)], axis=1)
 
 
 @dataclass(frozen=True)

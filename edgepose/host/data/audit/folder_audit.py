@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -250,7 +249,9 @@ def _look(request: AuditRequest) -> _Evidence:
         folder=folder,
         pictures=pictures,
         pairs=list(pairs_within(pictures)),
-        leaks=_leaks(request.against, pictures),
+        leaks=()
+        if request.against is None
+        else leaks_between(pictures, facts_of(open_data_folder(request.against))),
         manifest=make_manifest(folder),
         labelled=labelled,
         labelled_pictures=tuple(image.path.name for image in dataset.images) if dataset is not None else (),
@@ -280,10 +281,6 @@ def _teacher(
     return ask_teacher(labelled, paths, request.teacher, request.teacher_spec, request.progress)
 
 
-def _leaks(against: Path | None, pictures: Sequence[PictureFacts]) -> tuple[Leak, ...]:
-    return () if against is None else leaks_between(pictures, facts_of(open_data_folder(against)))
-
-
 def _report(request: AuditRequest, seen: _Evidence) -> DataAuditReport:
     poses_from, persons, looked_at = seen.persons
     slices, balance = coverage(seen.pictures, persons, looked_at)
@@ -292,7 +289,12 @@ def _report(request: AuditRequest, seen: _Evidence) -> DataAuditReport:
     licences = licences_of(seen.manifest)
     ranges = seen.model.ranges if seen.model is not None else None
     teacher = seen.teacher.agreement if seen.teacher is not None else None
-    problems = _problems(request, seen)
+    problems = [
+        *unfit_because(seen.pictures, seen.pairs, request.minimum, unreadable=len(seen.folder.unreadable)),
+        *leak_problems(seen.leaks, str(request.against)),
+        *label_problems(seen.errors),
+        *parity_problems(seen.model.parity if seen.model is not None else None),
+    ]
     missing = [
         *missing_slices(slices, balance),
         *missing_persons(figures, len(looked_at)),
@@ -330,15 +332,6 @@ def _report(request: AuditRequest, seen: _Evidence) -> DataAuditReport:
         parity=seen.model.parity if seen.model is not None else None,
         ranges=ranges,
     )
-
-
-def _problems(request: AuditRequest, seen: _Evidence) -> list[str]:
-    return [
-        *unfit_because(seen.pictures, seen.pairs, request.minimum, unreadable=len(seen.folder.unreadable)),
-        *leak_problems(seen.leaks, str(request.against)),
-        *label_problems(seen.errors),
-        *parity_problems(seen.model.parity if seen.model is not None else None),
-    ]
 
 
 def _exact_copies(folder: DataFolder) -> tuple[tuple[str, ...], ...]:

@@ -130,15 +130,13 @@ def check_parity(
         image = read_image_rgb(sample.image_path)
         tensor = np.zeros(info.shape, info.dtype)
         preprocessor.write(image, preprocessor.transform_for(image, sample.box_xyxy_px), tensor)
-        real = _channels_last(info.dequantize(tensor)[0].astype(np.float64), spec)
+        real = info.dequantize(tensor)[0].astype(np.float64)
+        if spec.layout == "NCHW":
+            real = real.transpose(1, 2, 0)
         levels = real * np.asarray(spec.std) + np.asarray(spec.mean)
         errors.append(np.abs(levels - expected_levels(image, spec, sample.box_xyxy_px)).ravel())
         inputs.append(real.reshape(-1, 3))
     return _verdict(np.concatenate(errors), np.concatenate(inputs), spec, info, (len(inputs), model_sha256))
-
-
-def _channels_last(values: NDArray[np.float64], spec: InputSpec) -> NDArray[np.float64]:
-    return values.transpose(1, 2, 0) if spec.layout == "NCHW" else values
 
 
 def _verdict(
