@@ -1,7 +1,7 @@
 """Makes and renews all locks: ``make lock``.
 
 - ``host-3.11.txt`` and so on: what ``make setup`` installs, for Linux on x86_64 and aarch64.
-- ``device/aarch64-3.11.txt`` and so on: what a device gets, see ``edgepose/host/deploy/device_lock.py``.
+- ``device/aarch64-3.11.txt`` and so on: what a device gets, see ``edgepose/host/bundle/device_lock.py``.
 
 pip resolves, for the lock's platform and Python, whatever this machine is. It judges markers of dependencies
 (``python_version < "3.11"``) by the Python that runs it, so the result is held against the markers of the
@@ -27,7 +27,7 @@ import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from edgepose.host.deploy.device_lock import LockedWheel, format_lock, lock_name
+from edgepose.host.bundle.device_lock import LockedWheel, format_lock, lock_name
 from edgepose.sandbox.python_child import run_python
 
 HERE = Path(__file__).resolve().parent

@@ -21,9 +21,9 @@ from packaging.utils import canonicalize_name
 
 import edgepose
 from edgepose.errors import DeployError, EdgeposeError, TrustError
+from edgepose.host.bundle import device_lock
+from edgepose.host.bundle.device_lock import find_lock
 from edgepose.host.bundle.sbom import with_bill
-from edgepose.host.deploy import device_lock
-from edgepose.host.deploy.device_lock import find_lock
 from edgepose.host.deploy.ssh import remote_target
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.device.install.layout import (
+    UNIT_NAME,
     Layout,
     default_preview_root,
     make_var,
@@ -24,7 +25,6 @@ from edgepose.device.install.slot_files import (
 )
 from edgepose.device.install.state_file import read_state
 from edgepose.device.install.transitions import DeviceState, SlotContent
-from edgepose.device.units.service_unit import UNIT_NAME
 from edgepose.errors import ConfigError, EdgeposeError, TrustError
 from edgepose.records.bundle_manifest import SBOM_NAME, BundleManifest
 from edgepose.records.device_profile import DeviceProfile

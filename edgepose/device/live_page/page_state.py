@@ -16,7 +16,9 @@ from http import HTTPStatus
 from math import isfinite
 from typing import Any
 
-POSES, PAGE, EVENT = "edgepose.poses/1", "edgepose.page/1", "edgepose.page_event/1"
+from edgepose.device.output.line_splitter import EVENT, PAGE
+
+POSES = "edgepose.poses/1"
 _RECENT_S = 3.0
 # A source that gives nothing for so long is said to be waited for.
 _QUIET_S = 3.0

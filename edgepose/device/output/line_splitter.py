@@ -1,7 +1,8 @@
-"""Whole lines out of a stream of bytes."""
+"""Whole lines out of a stream of bytes, and the schemas of those that tell more than poses."""
 
 from __future__ import annotations
 
+PAGE, EVENT = "edgepose.page/1", "edgepose.page_event/1"
 # Longer than any frame's line: a crowd of 200 persons with 33 keypoints takes 200 KiB.
 LONGEST_LINE_BYTES = 4 << 20
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edgepose.device.live_page.page_state import EVENT, PAGE
+from edgepose.device.output.line_splitter import EVENT, PAGE
 from edgepose.device.output.pose_sink import FrameResult
 from edgepose.errors import ConfigError, DeviceError
 from edgepose.pose.skeletons import Skeleton

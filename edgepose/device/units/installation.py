@@ -7,8 +7,8 @@ import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepose.device.install.layout import UNIT_NAME
 from edgepose.device.install.owner import hand_over, require_safe_way
-from edgepose.device.units.service_unit import UNIT_NAME
 from edgepose.errors import DeployError
 from edgepose.records.files import PRIVATE, READABLE, whole_file
 from edgepose.sandbox.python_child import find_program, run_words

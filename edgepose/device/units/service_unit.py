@@ -15,10 +15,10 @@ from pathlib import Path
 from edgepose.accelerators import accelerator, device_kinds_of
 from edgepose.accelerators.cuda import JETSON_DEVICES
 from edgepose.device.capture.source_address import SourceAddress, SourceKind, camera_host, parse_source
+from edgepose.device.install.layout import UNIT_NAME
 from edgepose.errors import ConfigError
 from edgepose.records.device_profile import DeviceProfile
 
-UNIT_NAME = "edgepose.service"
 CAMERA_UNIT = "edgepose-camera.service"
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]-]+")
 

@@ -15,9 +15,9 @@ import numpy as np
 from edgepose import __version__
 from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.bundle.admission import AdmittedModel, admit_detector, admit_model, is_quantized
+from edgepose.host.bundle.device_lock import locks_of
 from edgepose.host.bundle.sbom import bundle_sbom
 from edgepose.host.bundle.signing import Sign, archive_pieces, files_to_sign
-from edgepose.host.deploy.device_lock import locks_of
 from edgepose.host.models.golden import (
     DEFAULT_TOLERANCE_OKS,
     GOLDEN_FRAMES,

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import msgspec
 
 from edgepose import __version__
-from edgepose.host.deploy.device_lock import DeviceLock, LockedWheel
+from edgepose.host.bundle.device_lock import DeviceLock, LockedWheel
 from edgepose.records.bundle_manifest import (
     SBOM_NAME,
     BundledFile,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from edgepose.host.deploy.device_lock import LockedWheel, parse_lock
+from edgepose.host.bundle.device_lock import LockedWheel, parse_lock
 from requirements import renew_locks
 from requirements.renew_locks import LockError, Resolved, Target, closure, difference, licence_of
 from tests.support.tiny_wheels import use_index, write_wheel

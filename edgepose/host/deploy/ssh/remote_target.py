@@ -24,8 +24,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from edgepose.errors import DeployError
+from edgepose.host.bundle.device_lock import DeviceLock, find_lock
 from edgepose.host.bundle.sbom import with_bill
-from edgepose.host.deploy.device_lock import DeviceLock, find_lock
 from edgepose.host.deploy.ssh.connection import LAUNCHER, Connection
 from edgepose.host.deploy.ssh.device_store import DeviceProgram, DeviceStore, Sent
 from edgepose.host.deploy.ssh.fit import check_fits, chosen_python

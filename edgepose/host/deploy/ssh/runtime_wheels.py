@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from edgepose.errors import ConfigError, DeployError, MissingDependencyError, TrustError
 from edgepose.host.bounded_process import AnswerLimits, BoundedCall, run_bounded
-from edgepose.host.deploy.device_lock import DeviceLock, LockedWheel
+from edgepose.host.bundle.device_lock import DeviceLock, LockedWheel
 from edgepose.host.deploy.ssh.fit import glibc_minor
 from edgepose.records.files import write_whole
 from edgepose.sandbox.python_child import python_command

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from edgepose.host.deploy.device_lock import DeviceLock
+from edgepose.host.bundle.device_lock import DeviceLock
 from edgepose.host.deploy.ssh.connection import LAUNCHER
 from edgepose.host.deploy.ssh.device_store import Blob
 from edgepose.records.files import packaged_folder

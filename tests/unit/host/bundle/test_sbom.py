@@ -15,8 +15,8 @@ from msgspec.structs import replace as with_fields
 
 from edgepose.cli.bundle import verified_by_root
 from edgepose.host.bundle.builder import build_bundle
+from edgepose.host.bundle.device_lock import locks_of
 from edgepose.host.bundle.sbom import bundle_sbom, runtime_part, with_bill
-from edgepose.host.deploy.device_lock import locks_of
 from edgepose.host.deploy.ssh.shipment import device_code
 from edgepose.host.models.golden import golden_for_child
 from edgepose.records.bundle_manifest import BundleManifest, EvaluationSummary

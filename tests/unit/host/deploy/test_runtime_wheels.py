@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgepose.errors import DeployError, TrustError
-from edgepose.host.deploy.device_lock import DeviceLock, LockedWheel
+from edgepose.host.bundle.device_lock import DeviceLock, LockedWheel
 from edgepose.host.deploy.ssh import runtime_wheels
 from edgepose.host.deploy.ssh.runtime_wheels import WheelTarget, fetch_wheels
 from edgepose.trust.digests import sha256_of_file

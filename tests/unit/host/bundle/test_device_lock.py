@@ -15,8 +15,8 @@ from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from edgepose.errors import ConfigError, DeployError
-from edgepose.host.deploy import device_lock
-from edgepose.host.deploy.device_lock import (
+from edgepose.host.bundle import device_lock
+from edgepose.host.bundle.device_lock import (
     DeviceLock,
     carries_onnxruntime,
     find_lock,
