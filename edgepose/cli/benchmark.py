@@ -11,6 +11,7 @@ import click
 from edgepose.cli.camera import camera_file_option, camera_of
 from edgepose.cli.options import (
     PATH,
+    Device,
     detector_option,
     detector_spec_option,
     free_file,
@@ -265,9 +266,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     source: str | None,
     camera_file: Path | None,
     unlocked: bool,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    device: Device | None,
     markdown: Path | None,
     plot: Path | None,
     json_target: str | None,
@@ -275,19 +274,26 @@ def command(  # noqa: PLR0917 (one argument an option)
     """Measure latency, memory, load time, heat and energy of MODEL on this machine: a pose model, a person
     detector or a bundle. With --host, of what is installed there, which must be MODEL where that is given.
     """  # noqa: D205
-    if model is None and host is None:
+    if model is None and device is None:
         raise click.UsageError("Give MODEL, or --host for what is installed on a device.")
     address = source_of(source, camera_file)
     from edgepose.cli.output import say, write_report
 
-    if host is not None:
+    if device is not None:
         if (profile_name, spec_file, detector, detector_spec) != (None,) * 4:
             raise click.UsageError("What is installed behind --host has its own profile, spec and detector.")
-        from edgepose.cli.remote import remote_benchmark
+        there = device.address()
+        from edgepose.host.deploy.ssh.questions import ask_benchmark
 
-        report = remote_benchmark(
-            (host, host_fingerprint, ssh_config), model, threads, (duration_s, samples), address
-        )
+        given = {"--threads": threads, "--duration-s": duration_s, "--samples": samples}
+        options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+        hidden: list[bytes] = []
+        if address is not None and address.kind == "rtsp":
+            # A command line on the device would show its password there.
+            options, hidden = [*options, "--camera-file", "-"], [address.reveal().encode()]
+        elif address is not None:
+            options = [*options, "--source", address.typed]
+        report = ask_benchmark(there, model, options, hidden, duration_s or 0.0)
     else:
         from edgepose.device.run.estimator_choice import EstimatorChoice
         from edgepose.records.device_profile import find_profile

@@ -12,13 +12,13 @@ import msgspec
 from edgepose.cli.keys import open_signing, signing_options
 from edgepose.cli.options import (
     PATH,
+    Device,
     detector_option,
     detector_spec_option,
     fleet_options,
     host_options,
     profile_option,
     record_option,
-    require_one_place,
     root_option,
     spec_option,
 )
@@ -192,9 +192,7 @@ def command(  # noqa: PLR0917 - one argument an option
     keys: Path | None,
     unsigned: bool,
     root: Path | None,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    device: Device | None,
     inventory: Path | None,
     rollout: Path | None,
     stages: str,
@@ -217,9 +215,8 @@ def command(  # noqa: PLR0917 - one argument an option
 
     if (annotations is None) != (images is None):
         raise click.UsageError("--annotations and --images belong together.")
-    require_one_place(host, root, inventory)
-    if host is None and root is None and inventory is None:
-        host, root, inventory = _place_of_project()
+    if (device, root, inventory) == (None,) * 3:
+        device, root, inventory = _place_of_project()
     if recipe is not None and precision is not None:
         raise click.UsageError("--recipe and --precision exclude each other.")
     request = DeployRequest(
@@ -249,12 +246,8 @@ def command(  # noqa: PLR0917 - one argument an option
         fleet = FleetCall(inventory, rollout, tuple(stages.split(",")), failure_limit, keys)
         deploy_to_fleet(request, fleet, roots, json_target, dry_run=dry_run)
         return
-    if host is not None:
-        from edgepose.host.deploy.ssh.remote_host import SshAddress
-
-        report = deploy_to_host(
-            request, SshAddress(host, host_fingerprint, ssh_config), roots, dry_run=dry_run
-        )
+    if device is not None:
+        report = deploy_to_host(request, device.address(), roots, dry_run=dry_run)
     elif dry_run:
         report = plan_deployment(request)
     else:
@@ -281,7 +274,7 @@ def _describe(report: DeploymentReport) -> str:
     return "\n".join([*lines, *_next_steps(report)])
 
 
-def _place_of_project() -> tuple[str | None, Path | None, Path | None]:
+def _place_of_project() -> tuple[Device | None, Path | None, Path | None]:
     from edgepose.records.deployment_report import PROJECT_FILE, project_target
 
     target = project_target()
@@ -290,7 +283,7 @@ def _place_of_project() -> tuple[str | None, Path | None, Path | None]:
     say(f"The target is that of {PROJECT_FILE}: {target.host or target.root or target.inventory}")
     folder = PROJECT_FILE.parent
     return (
-        target.host,
+        None if target.host is None else Device(target.host, None, None),
         None if target.root is None else folder / target.root,
         None if target.inventory is None else folder / target.inventory,
     )

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from msgspec.structs import replace
 
-from edgepose.cli.options import PATH, host_options, json_option, require_one_place, root_option
+from edgepose.cli.options import PATH, Place, json_option, place_options
 from edgepose.cli.status import describe_install
 from edgepose.device.install.installer import install_bundle
 from edgepose.device.install.readiness import check_keys, check_root
@@ -66,66 +64,45 @@ class LocalTarget:
         return record
 
 
-if TYPE_CHECKING:
-    from edgepose.records.deployment_report import InstallationReport
-
-
-@dataclass(frozen=True)
-class InstallCall:
-    """What ``edgepose install`` was asked for; the options by their names."""
-
-    bundle: Path
-    allow_downgrade: bool
-    keys: Path | None
-    root: Path | None
-    host: str | None
-    host_fingerprint: str | None
-    ssh_config: Path | None
-
-
-def install_where_asked(call: InstallCall, say: Callable[[str], None]) -> InstallationReport:
-    """Installs the bundle; returns the record of the installation.
+def install_where_asked(
+    bundle: Path, place: Place, keys: Path | None, say: Callable[[str], None], *, allow_downgrade: bool
+) -> InstallationReport:
+    """Installs a bundle behind ssh or here; returns the record of the installation.
 
     Raises:
         EdgeposeError: As the targets raise.
     """
     from edgepose.cli.keys import key_home
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.host.deploy.ssh.connection import connect
-    from edgepose.host.deploy.ssh.remote_host import SshAddress
     from edgepose.host.deploy.ssh.remote_target import RemoteTarget
     from edgepose.host.keys.key_home import read_roots
     from edgepose.trust.bundle_reader import verify_bundle
 
-    profile = verify_bundle(call.bundle).profile
-    home = key_home(call.keys)
+    profile = verify_bundle(bundle).profile
+    home = key_home(keys)
     roots = tuple(read_roots(home)) if home.has_keys() else ()
-    if call.host is None:
-        local = LocalTarget(call.root or default_preview_root(), roots)
+    if place.device is None:
+        local = LocalTarget(place.root, roots)
         local.check(profile)
-        return local.install(call.bundle, allow_downgrade=call.allow_downgrade, say=say)
-    with connect(SshAddress(call.host, call.host_fingerprint, call.ssh_config)) as connection:
+        return local.install(bundle, allow_downgrade=allow_downgrade, say=say)
+    with connect(place.device.address()) as connection:
         remote = RemoteTarget(connection, roots, say=say)
         remote.check(profile)
-        return remote.install(call.bundle, allow_downgrade=call.allow_downgrade, say=say)
+        return remote.install(bundle, allow_downgrade=allow_downgrade, say=say)
 
 
 @click.command(name="install", epilog="Example: edgepose install pose.epb --host pi@camera-3")
 @click.argument("bundle", type=PATH, metavar="BUNDLE")
 @click.option("--allow-downgrade", is_flag=True, help="Let an older bundle replace a newer one.")
 @click.option("--keys", type=PATH, metavar="DIR", help="Key home whose root a device without any pins.")
-@root_option
-@host_options
+@place_options
 @json_option
 def command(
     *,
     bundle: Path,
     allow_downgrade: bool,
     keys: Path | None,
-    root: Path | None,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    place: Place,
     json_target: str | None,
 ) -> None:
     """Install a BUNDLE that was built and judged before, on a device or into a preview root.
@@ -135,17 +112,16 @@ def command(
     from edgepose.cli.output import say, write_report
     from edgepose.trust.digests import sha256_of_path
 
-    require_one_place(host, root)
-    call = InstallCall(bundle, allow_downgrade, keys, root, host, host_fingerprint, ssh_config)
     begun_ns = time.monotonic_ns()
     try:
-        record = install_where_asked(call, say)
+        record = install_where_asked(bundle, place, keys, say, allow_downgrade=allow_downgrade)
     except EdgeposeError as problem:
         _note_failure(problem, json_target)
         raise
     seconds = round((time.monotonic_ns() - begun_ns) / 1e9, 3)
     record = replace(record, bundle_sha256=sha256_of_path(bundle), seconds=seconds)
-    write_report(record, json_target, f"{host or record.root}: version {record.bundle_version} is active")
+    where = record.root if place.device is None else place.device.host
+    write_report(record, json_target, f"{where}: version {record.bundle_version} is active")
 
 
 def _note_failure(problem: EdgeposeError, json_target: str | None) -> None:

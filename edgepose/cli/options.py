@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from edgepose.errors import MissingDependencyError
 from edgepose.records.files import is_pipe_or_device, refuse_existing, refuse_other_record
+
+if TYPE_CHECKING:
+    from edgepose.host.deploy.ssh.remote_host import SshAddress
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Decorated], Decorated]
@@ -163,9 +168,64 @@ _ssh_config_option: Option[Any] = click.option(
 )
 
 
+class Device(NamedTuple):
+    """What ``--host``, ``--host-fingerprint`` and ``--ssh-config`` say."""
+
+    host: str
+    fingerprint: str | None
+    ssh_config: Path | None
+
+    def address(self) -> SshAddress:
+        """How to reach it.
+
+        Raises:
+            ConfigError: The name or the fingerprint is none.
+            MissingDependencyError: This is a device, which has no host code.
+        """
+        try:
+            from edgepose.host.deploy.ssh.remote_host import SshAddress
+        except ImportError as problem:
+            raise MissingDependencyError(
+                "This is a device; --host is an option of edgepose on the host.", "Leave it out here."
+            ) from problem
+        return SshAddress(*self)
+
+
+class Place(NamedTuple):
+    """Where a command looks: a device behind ssh, or else a root on this machine."""
+
+    device: Device | None
+    root: Path
+
+
 def host_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--host``, ``--host-fingerprint`` and ``--ssh-config``."""
-    decorated: Callable[..., Any] = _host_option(_fingerprint_option(_ssh_config_option(command)))
+    """``--host``, ``--host-fingerprint`` and ``--ssh-config``: the command takes ``device``, or None.
+
+    A call that names two places is refused.
+    """
+
+    @functools.wraps(command)
+    def with_device(
+        *, host: str | None, host_fingerprint: str | None, ssh_config: Path | None, **options: Any
+    ) -> None:
+        if sum(place is not None for place in (host, options.get("root"), options.get("inventory"))) > 1:
+            raise click.UsageError("--host, --root and --inventory exclude each other.")
+        command(device=None if host is None else Device(host, host_fingerprint, ssh_config), **options)
+
+    decorated: Callable[..., Any] = _host_option(_fingerprint_option(_ssh_config_option(with_device)))
+    return decorated
+
+
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--root`` and those of ``host_options``: the command takes ``place``."""
+
+    @functools.wraps(command)
+    def with_place(*, device: Device | None, root: Path | None, **options: Any) -> None:
+        from edgepose.device.install.layout import default_preview_root
+
+        command(place=Place(device, root or default_preview_root()), **options)
+
+    decorated: Callable[..., Any] = root_option(host_options(with_place))
     return decorated
 
 
@@ -197,13 +257,3 @@ def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (_failure_limit_option, _stages_option, _rollout_option, _inventory_option):
         command = option(command)
     return command
-
-
-def require_one_place(host: str | None, root: Path | None, inventory: Path | None = None) -> None:
-    """Refuses a call that names two places.
-
-    Raises:
-        UsageError: More than one of ``--host``, ``--root`` and ``--inventory`` were given.
-    """
-    if sum(place is not None for place in (host, root, inventory)) > 1:
-        raise click.UsageError("--host, --root and --inventory exclude each other.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepose.cli.options import host_options, json_option, require_one_place, root_option
+from edgepose.cli.options import Place, json_option, place_options
 from edgepose.cli.output import table
 from edgepose.records.deployment_report import InstallationReport
 from edgepose.records.device_status import HealthReport, StatusReport
@@ -108,60 +108,49 @@ def _health_rows(health: HealthReport) -> dict[str, object]:
 
 
 @click.command(name="status", epilog="Example: edgepose status --json -")
-@root_option
-@host_options
+@place_options
 @json_option
 def command(
-    root: Path | None,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    place: Place,
     json_target: str | None,
 ) -> None:
     """Show what is installed in a device root, how it was verified, and what happened there."""
-    require_one_place(host, root)
     from edgepose.cli.output import write_report
     from edgepose.device.install.installed import read_status
-    from edgepose.device.install.layout import default_preview_root
 
-    if host is not None:
-        from edgepose.cli.remote import remote_status
+    root = place.root
+    if place.device is not None:
+        address = place.device.address()
+        from edgepose.host.deploy.ssh.questions import ask_status
 
-        report, text = remote_status(host, host_fingerprint, ssh_config)
-        write_report(report, json_target, text)
-        return
-    place = root or default_preview_root()
-    status = read_status(place)
-    write_report(status, json_target, describe_status(place, status))
+        root, status = ask_status(address)
+    else:
+        status = read_status(root)
+    write_report(status, json_target, describe_status(root, status))
 
 
 @click.command(name="rollback", epilog="Example: edgepose rollback --root /srv/edgepose")
-@root_option
-@host_options
+@place_options
 @json_option
 def rollback_command(
-    root: Path | None,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    place: Place,
     json_target: str | None,
 ) -> None:
     """Return to the version installed before; it needs no download and passes its health check first."""
-    require_one_place(host, root)
     from edgepose.cli.output import say, write_report
     from edgepose.device.install.installer import rollback
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import become_owner
 
-    if host is not None:
-        from edgepose.cli.remote import remote_rollback
+    if place.device is not None:
+        address = place.device.address()
+        from edgepose.host.deploy.ssh.questions import roll_back
 
-        report, text = remote_rollback(host, host_fingerprint, ssh_config)
-        write_report(report, json_target, text)
+        root, answer = roll_back(address)
+        version = answer["bundle_version"]
+        write_report(answer, json_target, f"{address.host}: version {version} is active again in {root}")
         return
-    place = root or default_preview_root()
-    become_owner(place)
-    installed, text = describe_install(rollback(place, say))
+    become_owner(place.root)
+    installed, text = describe_install(rollback(place.root, say))
     write_report(installed, json_target, text)
 
 
@@ -169,38 +158,26 @@ def rollback_command(
 @click.option(
     "--lines", type=click.IntRange(0, 10_000), default=50, show_default=True, help="Of the service's journal."
 )
-@root_option
-@host_options
+@place_options
 @json_option
 def logs_command(
     *,
     lines: int,
-    root: Path | None,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    place: Place,
     json_target: str | None,
 ) -> None:
     """Show what happened to a device root, and what its service wrote; no pose and no picture is in there."""
     from edgepose.cli.output import write_report
 
-    require_one_place(host, root)
-    if host is not None:
-        from edgepose.cli.remote import remote_logs
+    if place.device is not None:
+        address = place.device.address()
+        from edgepose.host.deploy.ssh.questions import ask_logs
 
-        logs = remote_logs(host, host_fingerprint, ssh_config, lines)
+        logs = ask_logs(address, lines)
     else:
-        from edgepose.device.install.installed import read_status, service_lines
-        from edgepose.device.install.layout import default_preview_root
-        from edgepose.records.device_status import DeviceLogs
+        from edgepose.device.install.installed import read_logs
 
-        place = root or default_preview_root()
-        logs = DeviceLogs(
-            schema="edgepose.logs/1",
-            root=str(place),
-            history=read_status(place).history,
-            service=service_lines(lines),
-        )
+        logs = read_logs(place.root, lines)
     write_report(logs, json_target, _describe(logs))
 
 

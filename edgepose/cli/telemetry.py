@@ -12,11 +12,11 @@ import click
 
 from edgepose.cli.options import (
     PATH,
+    Place,
     free_file,
-    host_options,
     json_option,
+    place_options,
     replaces,
-    require_one_place,
     root_option,
 )
 from edgepose.cli.output import coloured, table
@@ -173,22 +173,18 @@ def command() -> None:
 
 @command.command(name="show", epilog="Example: edgepose telemetry show --minutes 60 --json -")
 @_minutes_option
-@root_option
-@host_options
+@place_options
 @json_option
 def show_telemetry(
     *,
     minutes: int | None,
-    root: Path | None,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    place: Place,
     json_target: str | None,
 ) -> None:
     """Show telemetry as charts in the terminal."""
     from edgepose.cli.output import write_report
 
-    report = _read(minutes, root, host, host_fingerprint, ssh_config)
+    report = _read(place, minutes)
     # In a file or a pipe click leaves the colours out.
     write_report(report, json_target, describe_telemetry(report))
 
@@ -197,78 +193,66 @@ def show_telemetry(
 @replaces(click.argument("file", type=PATH, callback=free_file))
 @click.option("--format", "kind", type=click.Choice(["json", "csv"]), default="json", show_default=True)
 @_minutes_option
-@root_option
-@host_options
+@place_options
 def export_telemetry_file(
     *,
     file: Path,
     kind: str,
     minutes: int | None,
-    root: Path | None,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    place: Place,
 ) -> None:
     """Write telemetry to FILE: everything as JSON, or a row a minute as CSV."""
     from edgepose.cli.output import say
     from edgepose.device.monitor.reading import export_telemetry
 
-    report = _read(minutes, root, host, host_fingerprint, ssh_config)
+    report = _read(place, minutes)
     export_telemetry(report, file, kind)
     say(f"{file}: {len(report.windows)} minutes, {len(report.events)} events.")
 
 
 @command.command(name="purge", epilog="Example: edgepose telemetry purge --yes")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@root_option
-@host_options
+@place_options
 @json_option
 def purge(
     *,
     yes: bool,
-    root: Path | None,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    place: Place,
     json_target: str | None,
 ) -> None:
     """Delete all telemetry: rows, the bytes they left behind, the log and the Prometheus file."""
     from edgepose.cli.output import write_report
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import as_service
     from edgepose.device.monitor.reading import purge_telemetry
     from edgepose.records.display_text import visible
 
-    require_one_place(host, root)
-    place = root or default_preview_root()
+    device, root = place
     if not yes:
-        click.confirm(visible(f"Delete all telemetry of {host or place}?"), abort=True, err=True)
-    if host is not None:
-        from edgepose.cli.remote import remote_purge
+        whose = root if device is None else device.host
+        click.confirm(visible(f"Delete all telemetry of {whose}?"), abort=True, err=True)
+    if device is not None:
+        address = device.address()
+        from edgepose.host.deploy.ssh.questions import purge_there
 
-        freed = remote_purge((host, host_fingerprint, ssh_config))
+        freed = purge_there(address)
     else:
-        with as_service(place):
-            freed = purge_telemetry(place)
-    record = {"schema": "edgepose.telemetry_purge/1", "root": str(place), "freed_bytes": freed}
+        with as_service(root):
+            freed = purge_telemetry(root)
+    record = {"schema": "edgepose.telemetry_purge/1", "root": str(root), "freed_bytes": freed}
     write_report(record, json_target, f"Deleted; {freed} bytes are free again.")
 
 
-def _read(
-    minutes: int | None, root: Path | None, host: str | None, fingerprint: str | None, ssh_config: Path | None
-) -> TelemetryReport:
-    from edgepose.device.install.layout import default_preview_root
+def _read(place: Place, minutes: int | None) -> TelemetryReport:
     from edgepose.device.install.owner import as_service
     from edgepose.device.monitor.reading import read_telemetry
 
-    require_one_place(host, root)
-    if host is None:
-        place = root or default_preview_root()
-        with as_service(place):
-            return read_telemetry(place, minutes)
-    from edgepose.cli.remote import remote_telemetry
+    if place.device is None:
+        with as_service(place.root):
+            return read_telemetry(place.root, minutes)
+    address = place.device.address()
+    from edgepose.host.deploy.ssh.questions import ask_telemetry
 
-    return remote_telemetry((host, fingerprint, ssh_config), minutes)
+    return ask_telemetry(address, minutes)
 
 
 @click.group(name="drift", epilog="Example: edgepose drift show --host pi@camera-3")
@@ -277,58 +261,48 @@ def drift_command() -> None:
 
 
 @drift_command.command(name="show", epilog="Example: edgepose-device drift show --json -")
-@root_option
-@host_options
+@place_options
 @json_option
 def show_drift(
     *,
-    root: Path | None,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    place: Place,
     json_target: str | None,
 ) -> None:
     """Show what drifts, by how much and since when."""
     from edgepose.cli.output import write_report
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.device.monitor.drift_files import describe_drift, known_drift
 
-    require_one_place(host, root)
-    if host is not None:
-        from edgepose.cli.remote import remote_drift
+    if place.device is not None:
+        address = place.device.address()
+        from edgepose.host.deploy.ssh.questions import ask_drift
 
-        status = remote_drift((host, host_fingerprint, ssh_config))
+        status = ask_drift(address)
     else:
-        status = known_drift(root or default_preview_root())
+        status = known_drift(place.root)
     write_report(status, json_target, describe_drift(status))
 
 
 @drift_command.command(
     name="request", epilog="Example: edgepose drift request --host pi@camera-3 --json request.json"
 )
-@root_option
-@host_options
+@place_options
 @json_option
 def show_request(
     *,
-    root: Path | None,
-    host: str | None,
-    host_fingerprint: str | None,
-    ssh_config: Path | None,
+    place: Place,
     json_target: str | None,
 ) -> None:
     """Show what a device asks for; its JSON is what edgepose distill --request takes."""
     from edgepose.cli.output import write_report
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.device.monitor.drift_files import asked_for, describe_request
 
-    require_one_place(host, root)
-    if host is not None:
-        from edgepose.cli.remote import remote_request
+    if place.device is not None:
+        address = place.device.address()
+        from edgepose.host.deploy.ssh.questions import ask_request
 
-        found = remote_request((host, host_fingerprint, ssh_config))
+        found = ask_request(address)
     else:
-        found = asked_for(root or default_preview_root())
+        found = asked_for(place.root)
     write_report(found, json_target, describe_request(found))
 
 

@@ -28,7 +28,14 @@ from edgepose.device.install.transitions import DeviceState, SlotContent
 from edgepose.errors import ConfigError, EdgeposeError, TrustError
 from edgepose.records.bundle_manifest import SBOM_NAME, BundleManifest
 from edgepose.records.device_profile import DeviceProfile
-from edgepose.records.device_status import HealthReport, SandboxReport, SlotName, StatusReport, TrustReport
+from edgepose.records.device_status import (
+    DeviceLogs,
+    HealthReport,
+    SandboxReport,
+    SlotName,
+    StatusReport,
+    TrustReport,
+)
 from edgepose.records.drift_record import DriftStatus
 from edgepose.records.files import READABLE, write_whole
 from edgepose.records.record import Record, from_json, to_json
@@ -286,3 +293,17 @@ def service_lines(count: int) -> tuple[str, ...] | None:
     if done.returncode:
         return None
     return tuple(line for line in done.stdout.splitlines() if not line.startswith("-- "))
+
+
+def read_logs(root: Path, lines: int) -> DeviceLogs:
+    """What happened to a device root, with so many lines of its service.
+
+    Raises:
+        EdgeposeError: As ``read_status`` raises.
+    """
+    return DeviceLogs(
+        schema="edgepose.logs/1",
+        root=str(root),
+        history=read_status(root).history,
+        service=service_lines(lines),
+    )
