@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.data.coco import CocoDataset, LabelledImage
-from edgepose.host.evaluate.agreement import AgreementReport
+from edgepose.host.evaluate.agreement import best_oks
 from edgepose.host.evaluate.average_precision import (
     OKS_THRESHOLDS,
     ImageTruth,
@@ -36,12 +36,10 @@ from edgepose.host.evaluate.figures import (
     overall_figures,
     resample_weights,
 )
-from edgepose.host.evaluate.gate import Evidence, judge
 from edgepose.host.evaluate.predictions import EVALUATION_SCORE_THRESHOLD, predict
 from edgepose.host.evaluate.scoring import keypoint_sums, keypoints_in_common, score
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import COCO17, Skeleton
-from edgepose.records.device_profile import find_profile
 from tests.support.labelled_sets import (
     coco_detections,
     coco_ground_truth,
@@ -405,8 +403,10 @@ def test_false_persons_are_counted_a_picture_from_the_score_of_a_run_on(tmp_path
     assert math.isnan(false_persons(answer, []))  # type: ignore[arg-type]
 
 
-def test_one_pose_is_enough_to_agree_on() -> None:
-    profile = find_profile("raspberrypi4")
-    for poses, passed in ((1, True), (0, False)):
-        evidence = Evidence(agreement=AgreementReport(1.0, 1.0, poses, 1))
-        assert judge(profile, evidence).passed == passed
+@pytest.mark.parametrize("broken", [0, 1])
+def test_two_models_do_not_agree_on_keypoints_that_are_not_finite(broken: int) -> None:
+    points = [np.full((17, 2), 5.0), np.full((17, 2), 5.0)]
+    points[broken][3, 1] = np.nan
+    expected, shipped = (poses_of([each], [1.0]) for each in points)
+    with pytest.raises(ModelError, match="not finite"):
+        best_oks(expected, shipped, np.array([0.0, 0, 50, 50]), 0.2)

@@ -216,3 +216,8 @@ def test_a_result_without_reasons_that_did_not_pass_is_still_refused() -> None:
     result = GateResult(passed=False, failures=(), not_measured=(), accuracy="measured", profile="x")
     with pytest.raises(GateFailedError):
         require_pass(result)
+
+
+@pytest.mark.parametrize(("poses", "passed"), [(1, True), (0, False)])
+def test_one_pose_is_enough_to_agree_on(profile: DeviceProfile, poses: int, passed: bool) -> None:
+    assert judge(profile, Evidence(agreement=AgreementReport(1.0, 1.0, poses, 1))).passed == passed

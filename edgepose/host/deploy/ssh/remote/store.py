@@ -6,6 +6,7 @@ next call overwrites or removes; a name without that ending is always whole.
 """
 
 import base64
+import contextlib
 import datetime as dt
 import errno
 import fcntl
@@ -49,7 +50,7 @@ class Store:
 
     def prepare(self):
         """Makes the folders and removes what a call that was cut off left behind."""
-        os.makedirs(self.blobs, mode=0o700, exist_ok=True)
+        make_folder(self.blobs, 0o700)
         for folder in (
             self.base,
             self.blobs,
@@ -87,7 +88,7 @@ class Store:
             return
         part = target + PART
         remove(part)
-        os.makedirs(part)
+        make_folder(part)
         for sha256 in request["blobs"]:
             unzip(self.checked(sha256), part)
         for folder, _, files in os.walk(part):
@@ -101,7 +102,7 @@ class Store:
     def assemble(self, request):
         """Joins inline bytes and files; the whole must have its digest."""
         target, digest = self.place(request["to"]), hashlib.sha256()
-        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        make_folder(os.path.dirname(target))
         # The installer reads it as the user of the device root, who is another one than root.
         with new_file(target + PART, 0o644) as stream:
             for segment in request["segments"]:
@@ -146,7 +147,7 @@ class Store:
     def write(self, request):
         """Writes a small file whole."""
         target = self.place(request["to"])
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        make_folder(os.path.dirname(target))
         with new_file(target + PART) as stream:
             stream.write(request["text"].encode("utf-8"))
             os.fchmod(stream.fileno(), request["mode"])
@@ -217,6 +218,18 @@ def sync_folder(folder):
         os.close(descriptor)
 
 
+def make_folder(path, mode=0o755):
+    """Makes a folder with its parents; each new name is brought to the disk."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path) or os.curdir
+    make_folder(parent)
+    # Another call may make it just now; a file there is told by the next step.
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, mode)
+    sync_folder(parent)
+
+
 def remove(path):
     """Removes a file or a folder, or nothing."""
     if os.path.isdir(path) and not os.path.islink(path):
@@ -228,7 +241,7 @@ def remove(path):
 def locked(base):
     """Keeps a second deployment waiting."""
     # The service runs as another user than the one who deploys as root, and reads runtime and code.
-    os.makedirs(base, mode=0o755, exist_ok=True)
+    make_folder(base)
     place = os.path.join(base, "deploy.lock")
     stream = os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w")
     until = time.monotonic() + LOCK_WAIT_S
