@@ -221,3 +221,33 @@ def test_a_result_without_reasons_that_did_not_pass_is_still_refused() -> None:
 @pytest.mark.parametrize(("poses", "passed"), [(1, True), (0, False)])
 def test_one_pose_is_enough_to_agree_on(profile: DeviceProfile, poses: int, passed: bool) -> None:
     assert judge(profile, Evidence(agreement=AgreementReport(1.0, 1.0, poses, 1))).passed == passed
+
+
+def test_each_failure_tells_what_was_found_and_what_is_allowed(profile: DeviceProfile) -> None:
+    budgets = msgspec.structs.replace(profile.budgets, min_oks_ap=0.7)
+    quantization = msgspec.structs.replace(profile.quantization, integer_only=True)
+    strict = msgspec.structs.replace(profile, budgets=budgets, quantization=quantization)
+    slices = {"size_small": (30, (-0.04, (-0.05, 0.0))), "size_large": (30, (-0.02, (-0.1, 0.0)))}
+    evidence = Evidence(
+        evaluation=report((-0.02, (-0.025, 0.0)), slices),  # type: ignore[arg-type]
+        float_ops=("b", "a", "a"),
+        bundle_bytes=21 << 20,
+    )
+    found = {failure.name: (failure.value, failure.limit) for failure in judge(strict, evidence).failures}
+    assert found == {
+        "oks_ap_drop": (-0.02, -0.01),
+        "slice_drop:size_small": (-0.04, -0.03),
+        # Three times the allowed loss.
+        "slice_drop:size_large_interval": (-0.1, pytest.approx(-0.09)),
+        "min_oks_ap": (0.6, 0.7),
+        "integer_only": (3.0, 0.0),
+        "bundle_mib": (21.0, 20.0),
+    }
+    agreed = judge(profile, Evidence(agreement=AgreementReport(0.9, 0.8, 5, 5))).failures
+    assert [(each.name, each.value, each.limit) for each in agreed] == [("agreement_oks", 0.9, 0.95)]
+
+
+def test_what_could_not_be_judged_yet_is_named(profile: DeviceProfile) -> None:
+    on_device = ("latency_p95_ms", "peak_memory_mib")
+    assert judge(profile, Evidence(evaluation=report())).not_measured == (*on_device, "bundle_mib")
+    assert judge(profile, Evidence(evaluation=report(), bundle_bytes=1)).not_measured == on_device
