@@ -90,6 +90,7 @@ BENCHMARKS = {
     "fleet": Benchmark("fleet", "--devices 10", 4),
     "fuzz_bundles": Benchmark("fuzz_bundles", "--count 12000", 5),
     "fuzz_models": Benchmark("fuzz_models", "--count 20000 --framework 120 --whole 8", 10),
+    "house": Benchmark("house", "", 10),
     "int8_methods": Benchmark("int8_methods", "{data} --work {work}", 60, 1),
     "int8_methods_jetson_three_draws": Benchmark("int8_methods", f"{_DRAWS} --profiles jetson", 40, 1),
     "int8_methods_raspberrypi5_three_draws": Benchmark(
@@ -100,7 +101,7 @@ BENCHMARKS = {
     "mediapipe": Benchmark("mediapipe", "{video} --models {landmark} {finder}", 2, 1),
     "mutants": Benchmark("mutants", "--most 60 --jobs 2", 15),
     "runtime": Benchmark("runtime", "{float32} {video} --rounds 21", 3, 1),
-    "smoothing": Benchmark("smoothing", "--model {int8}", 0.5),
+    "smoothing": Benchmark("smoothing", "--model {float16}", 0.5),
     "synthetic_calibration": Benchmark("synthetic_calibration", "{data} --work {work}", 20),
     "telemetry_cost": Benchmark("telemetry_cost", "{root} {video} --drift --rounds 9", 3, 1),
     "tracking": Benchmark("tracking", "--clips 10", 2),

@@ -21,11 +21,12 @@ from typing import Any
 from script_digest import HERE
 
 RESULTS = HERE / "results"
-PAGES = (HERE.parent / "README.md",)
+PAGES = tuple(HERE.parent / name for name in ("README.md", "docs/measurements.md", "docs/telemetry.md"))
 _MARK = re.compile(r"<!--= (\S+) ([^>]+?) (?:([0-9.e-]+)\*)?(\S+) -->(.*?)<!--/-->", re.DOTALL)
 # Code, links' targets and comments hold settings and names.
 _NOT_TEXT = re.compile(r"```.*?```|`[^`\n]*`|\]\([^)\n]*\)|<!--.*?-->", re.DOTALL)
-# Not 3.11, 1.2.3 behind a word (a version), but 0.49, 12 %, 3 MiB.
+_VERSION = re.compile(r"Python \d\.\d+( to \d\.\d+)?|95 % interval")
+# Not 1.2.3, a version, but 0.49, 12 %, 3 MiB.
 _LOOSE = re.compile(r"(?<![\w.@-])[-+]?(?:\d+\.\d+(?![\w.])|\d+ ?(?:%|ms\b|MiB\b|µs\b|AP\b))")
 
 
@@ -40,7 +41,7 @@ def with_current_figures(text: str, results: Path = RESULTS) -> str:
 
 def loose_figures(text: str) -> list[str]:
     """Measured figures, as far as can be seen, that no record stands behind."""
-    bare = _NOT_TEXT.sub(" ", _MARK.sub(" ", text))
+    bare = _VERSION.sub(" ", _NOT_TEXT.sub(" ", _MARK.sub(" ", text)))
     return [found.group() for found in _LOOSE.finditer(bare)]
 
 

@@ -1,34 +1,51 @@
 """Which version of a benchmark made a record: a digest of the script and of what it imports beside it.
 
 Import statements, docstrings and lines of comment are left out, so that a module may move and a sentence be
-mended without a figure being measured again. Every other character counts.
+mended without a figure being measured again. Every other character counts. Where only names of edgepose
+changed since, the record says which (``renamed_since``: new name, old name), and they are turned back first.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeGuard
 
 HERE = Path(__file__).resolve().parent
 # Started as programs by the script of that name, not imported.
+# A name, or a parameter with one.
+_NAME = re.compile(r"[A-Za-z_][\w.]*(=[A-Za-z_][\w.]*)?")
 _SIDES = {"mediapipe": ("mediapipe_side",), "tracking": ("tracking_peers",)}
 
 
-def script_sha256(name: str, text_of: Callable[[str], str | None] | None = None) -> str:
+def script_sha256(
+    name: str,
+    text_of: Callable[[str], str | None] | None = None,
+    renamed: Mapping[str, str] | None = None,
+) -> str:
     """Digest of ``benchmarks/NAME.py``.
 
     Args:
         name: The script, without its suffix.
         text_of: Gives the text of a module beside the script or None; without it this folder does.
+        renamed: Names that changed since, and what they were.
+
+    Raises:
+        ValueError: Something else than a name is to be turned back.
     """
     read = text_of or _text_here
     digest = hashlib.sha256()
     for module in sorted(_modules(name, read)):
         text = read(module)
-        digest.update(f"{module}.py\n{measuring_lines(text or '')}\n".encode())
+        lines = measuring_lines(text or "")
+        for new, old in (renamed or {}).items():
+            if not (_NAME.fullmatch(new) and _NAME.fullmatch(old)):
+                raise ValueError(f"{new!r} or {old!r} is no name")
+            lines = re.sub(rf"(?<![\w.]){re.escape(new)}\b", old, lines)
+        digest.update(f"{module}.py\n{lines}\n".encode())
     return digest.hexdigest()
 
 
