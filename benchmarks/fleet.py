@@ -29,6 +29,7 @@ from edgepose.host.deploy.fleet.inventory import read_inventory
 from edgepose.host.deploy.fleet.rollout import RolloutPlan, roll_out
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
+from edgepose.records.deployment_report import InstallOptions
 from edgepose.records.device_profile import DeviceProfile, read_profile
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.loopback_device import LoopbackDevice, copied_device, loopback_device
@@ -152,7 +153,7 @@ def install(device: LoopbackDevice, path: Path, profile: DeviceProfile) -> dict[
     with connect(device.address(), device.known_hosts) as connection:
         target = RemoteTarget(connection)
         target.check(profile)
-        done = target.install(path, allow_downgrade=False, say=lambda _line: None)
+        done = target.install(path, InstallOptions(), lambda _line: None)
     seconds = (time.perf_counter_ns() - begun_ns) / 1e9
     return {
         "seconds": round(seconds, 2), "bytes_sent": done.bytes_sent, "bundle_bytes": path.stat().st_size,

@@ -17,6 +17,7 @@ from edgepose.cli.options import (
     detector_spec_option,
     fleet_options,
     host_options,
+    install_options,
     profile_option,
     record_option,
     root_option,
@@ -31,7 +32,7 @@ from edgepose.host.deploy.plan import DeployRequest
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_host import SshAddress
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
-from edgepose.records.deployment_report import DeploymentReport, RolloutReport
+from edgepose.records.deployment_report import DeploymentReport, InstallOptions, RolloutReport
 from edgepose.records.device_status import DeviceProbe
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ def deploy_to_fleet(
         EdgeposeError: As ``deploy`` and ``roll_out`` raise; DeployError where devices are left.
     """
     folder = call.rollout or Path(f"rollout-{request.profile.id}")
-    plan = RolloutPlan(
-        call.inventory, folder, call.stages, call.failure_limit, request.allow_downgrade, call.keys
-    )
+    plan = RolloutPlan(call.inventory, folder, call.stages, call.failure_limit, request.install, call.keys)
     hosts = read_inventory(call.inventory)
     if dry_run:
         steps = plan_deployment(request).plan
@@ -168,7 +167,7 @@ def describe_probe(name: str, probe: DeviceProbe) -> str:
 @click.option("--recipe", metavar="NAME|FILE", help="Quantization recipe; the profile's by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draw of the pictures.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
-@click.option("--allow-downgrade", is_flag=True, help="Let an older bundle replace a newer one.")
+@install_options
 @signing_options
 @root_option
 @host_options
@@ -188,7 +187,7 @@ def command(  # noqa: PLR0917 - one argument an option
     recipe: str | None,
     seed: int,
     dry_run: bool,
-    allow_downgrade: bool,
+    install: InstallOptions,
     keys: Path | None,
     unsigned: bool,
     root: Path | None,
@@ -232,7 +231,7 @@ def command(  # noqa: PLR0917 - one argument an option
         images=images,
         precision=precision,
         recipe=None if recipe is None else find_recipe(recipe),
-        allow_downgrade=allow_downgrade,
+        install=install,
         seed=seed,
         say=say,
     )

@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
-from edgepose.cli.options import PATH, json_option, root_option
+from edgepose.cli.options import PATH, install_options, json_option, root_option
 from edgepose.device.install.installed import InstalledModel
 from edgepose.errors import ConfigError
+from edgepose.records.deployment_report import InstallOptions
 from edgepose.records.device_status import HealthReport
 from edgepose.records.record import to_builtins
 
@@ -22,7 +23,7 @@ from edgepose.records.record import to_builtins
     name="install", epilog="Example: edgepose-device install pose.epb --root /var/lib/edgepose/root"
 )
 @click.argument("bundle", type=PATH, metavar="BUNDLE")
-@click.option("--allow-downgrade", is_flag=True, help="Let an older bundle replace a newer one.")
+@install_options
 @click.option(
     "--enroll",
     metavar="ROOT.json",
@@ -31,7 +32,7 @@ from edgepose.records.record import to_builtins
 @root_option
 @json_option
 def command(
-    bundle: Path, *, allow_downgrade: bool, enroll: str | None, root: Path | None, json_target: str | None
+    bundle: Path, *, install: InstallOptions, enroll: str | None, root: Path | None, json_target: str | None
 ) -> None:
     """Verify a bundle, install it into the slot that does not run, check its health, make it active."""
     from edgepose.cli.bundle import read_root_file
@@ -46,7 +47,7 @@ def command(
         pinned = sys.stdin.buffer.read() if enroll == "-" else read_root_file(Path(enroll))
     place = root or default_preview_root()
     become_owner(place)
-    installed = install_bundle(bundle, place, allow_downgrade=allow_downgrade, enroll=pinned, report=say)
+    installed = install_bundle(bundle, place, enroll=pinned, report=say, **to_builtins(install))
     report, text = describe_install(installed)
     write_report(report, json_target, text)
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from edgepose.cli.options import PATH, Place, json_option, place_options
+from edgepose.cli.options import PATH, Place, install_options, json_option, place_options
 from edgepose.cli.status import describe_install
 from edgepose.device.install.installer import install_bundle
 from edgepose.device.install.readiness import check_keys, check_root
 from edgepose.errors import EdgeposeError
-from edgepose.records.deployment_report import InstallationReport
+from edgepose.records.deployment_report import InstallationReport, InstallOptions
 from edgepose.records.device_profile import DeviceProfile
+from edgepose.records.record import to_builtins
 
 
 class LocalTarget:
@@ -49,7 +50,7 @@ class LocalTarget:
         return self._next_version
 
     def install(
-        self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]
+        self, bundle: Path, options: InstallOptions, say: Callable[[str], None]
     ) -> InstallationReport:
         """Installs a bundle.
 
@@ -57,15 +58,13 @@ class LocalTarget:
             EdgeposeError: As ``install_bundle`` raises.
         """
         enroll = self._roots[-1] if self._roots else None
-        installed = install_bundle(
-            bundle, self._root, allow_downgrade=allow_downgrade, enroll=enroll, report=say
-        )
+        installed = install_bundle(bundle, self._root, enroll=enroll, report=say, **to_builtins(options))
         record, _ = describe_install(installed)
         return record
 
 
 def install_where_asked(
-    bundle: Path, place: Place, keys: Path | None, say: Callable[[str], None], *, allow_downgrade: bool
+    bundle: Path, place: Place, keys: Path | None, say: Callable[[str], None], options: InstallOptions
 ) -> InstallationReport:
     """Installs a bundle behind ssh or here; returns the record of the installation.
 
@@ -84,23 +83,23 @@ def install_where_asked(
     if place.device is None:
         local = LocalTarget(place.root, roots)
         local.check(profile)
-        return local.install(bundle, allow_downgrade=allow_downgrade, say=say)
+        return local.install(bundle, options, say)
     with connect(place.device.address()) as connection:
         remote = RemoteTarget(connection, roots, say=say)
         remote.check(profile)
-        return remote.install(bundle, allow_downgrade=allow_downgrade, say=say)
+        return remote.install(bundle, options, say)
 
 
 @click.command(name="install", epilog="Example: edgepose install pose.epb --host pi@camera-3")
 @click.argument("bundle", type=PATH, metavar="BUNDLE")
-@click.option("--allow-downgrade", is_flag=True, help="Let an older bundle replace a newer one.")
+@install_options
 @click.option("--keys", type=PATH, metavar="DIR", help="Key home whose root a device without any pins.")
 @place_options
 @json_option
 def command(
     *,
     bundle: Path,
-    allow_downgrade: bool,
+    install: InstallOptions,
     keys: Path | None,
     place: Place,
     json_target: str | None,
@@ -114,7 +113,7 @@ def command(
 
     begun_ns = time.monotonic_ns()
     try:
-        record = install_where_asked(bundle, place, keys, say, allow_downgrade=allow_downgrade)
+        record = install_where_asked(bundle, place, keys, say, install)
     except EdgeposeError as problem:
         _note_failure(problem, json_target)
         raise

@@ -229,6 +229,25 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
+_allow_downgrade_option: Option[Any] = click.option(
+    "--allow-downgrade", is_flag=True, help="Let an older bundle replace a newer one."
+)
+
+
+def install_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """An option for each field of ``InstallOptions``: the command takes ``install``."""
+
+    @functools.wraps(command)
+    def with_options(**options: Any) -> None:
+        from edgepose.records.deployment_report import InstallOptions
+
+        given = {name: options.pop(name) for name in InstallOptions.__struct_fields__}
+        command(install=InstallOptions(**given), **options)
+
+    decorated: Callable[..., Any] = _allow_downgrade_option(with_options)
+    return decorated
+
+
 _inventory_option: Option[Any] = click.option(
     "--inventory", type=PATH, metavar="FILE", help="Many devices: an Ansible inventory."
 )

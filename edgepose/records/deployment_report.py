@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from edgepose.records.accelerator import AcceleratorCompilation, Compilation
 from edgepose.records.device_status import HealthReport, SlotName
 from edgepose.records.evaluation_report import GateResult
-from edgepose.records.record import Record, read_toml
+from edgepose.records.record import Record, read_toml, to_builtins
 
 
 class DeploymentStep(Record, frozen=True, kw_only=True):
@@ -25,6 +25,23 @@ class DeploymentStep(Record, frozen=True, kw_only=True):
     name: str
     detail: str
     seconds: float
+
+
+class InstallOptions(Record, frozen=True, kw_only=True):
+    """Options of ``deploy`` and ``install`` that the installer takes: declared here, handed on whole.
+
+    Attributes:
+        allow_downgrade: Whether an older bundle may replace a newer one.
+    """
+
+    allow_downgrade: bool = False
+
+    def words(self) -> list[str]:
+        """The same as options of a command line."""
+        given = {f"--{name.replace('_', '-')}": value for name, value in to_builtins(self).items() if value}
+        return [
+            word for name, value in given.items() for word in (name, *([] if value is True else [str(value)]))
+        ]
 
 
 class BundleReport(Record, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from edgepose.errors import DeployError, EdgeposeError, TrustError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
+from edgepose.records.deployment_report import InstallOptions
 from edgepose.records.device_profile import DeviceProfile, read_profile
 from edgepose.records.record import to_builtins
 from edgepose.trust.builtin_models import find_builtin_models
@@ -90,7 +91,7 @@ def install(
     with connect(device.address(), device.known_hosts) as connection:
         target = replace(RemoteTarget(connection, (keys.root(1), keys.root())), **changes)  # type: ignore[arg-type]
         target.check(profile)
-        return to_builtins(target.install(bundle, allow_downgrade=False, say=lambda _line: None))
+        return to_builtins(target.install(bundle, InstallOptions(), lambda _line: None))
 
 
 def active_version(device: LoopbackDevice) -> object:

@@ -19,7 +19,7 @@ from edgepose.host.deploy.judgement import (
 )
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest
 from edgepose.host.models.artifact import ModelArtifact, open_artifact
-from edgepose.records.deployment_report import InstallationReport
+from edgepose.records.deployment_report import InstallationReport, InstallOptions
 from edgepose.records.device_profile import DeviceProfile, find_profile
 from edgepose.records.device_status import HealthReport
 from edgepose.records.evaluation_report import GateFailure, GateResult
@@ -44,9 +44,9 @@ class Target:
         return 7
 
     def install(
-        self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]
+        self, bundle: Path, options: InstallOptions, say: Callable[[str], None]
     ) -> InstallationReport:
-        assert not allow_downgrade
+        assert not options.allow_downgrade
         say("installing")
         self.asked.append("install")
         self.models.append(verify_bundle(bundle).model.sha256)

@@ -26,6 +26,7 @@ from edgepose.errors import DeployError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
+from edgepose.records.deployment_report import InstallOptions
 from edgepose.records.device_profile import DeviceProfile, read_profile
 from edgepose.records.record import to_builtins
 from edgepose.trust.builtin_models import find_builtin_models
@@ -106,7 +107,7 @@ def install(vm: RunningMachine, bundle: Path, profile: DeviceProfile) -> dict[st
     with connect(vm.address(), vm.known_hosts) as connection:
         target = RemoteTarget(connection)
         target.check(profile)
-        return to_builtins(target.install(bundle, allow_downgrade=False, say=lambda _line: None))
+        return to_builtins(target.install(bundle, InstallOptions(), lambda _line: None))
 
 
 def service(vm: RunningMachine) -> dict[str, str]:

@@ -42,6 +42,7 @@ from edgepose.records.deployment_report import (
     DeploymentReport,
     DeploymentStep,
     InstallationReport,
+    InstallOptions,
     RolloutReport,
 )
 from edgepose.records.device_profile import DeviceProfile
@@ -104,7 +105,7 @@ class InstallTarget(Protocol):
         ...
 
     def install(
-        self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]
+        self, bundle: Path, options: InstallOptions, say: Callable[[str], None]
     ) -> InstallationReport | RolloutReport:
         """Installs a bundle; returns the record of the installation, or that of a rollout to many.
 
@@ -180,9 +181,7 @@ def deploy(request: DeployRequest, target: InstallTarget) -> DeploymentReport:
         )
         summary = _bundle(request, bundle, log)
         with log.step("install") as note:
-            installation = target.install(
-                bundle.output, allow_downgrade=request.allow_downgrade, say=request.say
-            )
+            installation = target.install(bundle.output, request.install, request.say)
             one = installation if isinstance(installation, InstallationReport) else None
             slot = "of each device" if one is None else one.active_slot
             note(f"version {installation.bundle_version} in slot {slot}")

@@ -13,6 +13,7 @@ from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.bundle.signing import Sign
 from edgepose.host.data.data_folder import ANNOTATIONS_FILE_NAME
 from edgepose.host.models.artifact import ModelArtifact
+from edgepose.records.deployment_report import InstallOptions
 from edgepose.records.device_profile import DeviceProfile, Precision
 from edgepose.records.files import packaged_folder
 from edgepose.records.lineage import QuantizationRecipe
@@ -39,7 +40,7 @@ class DeployRequest:
         images: The labelled pictures, or None.
         precision: Precision asked for; None takes the profile's first.
         recipe: Recipe asked for; None takes the profile's for the precision.
-        allow_downgrade: Whether an older bundle may replace a newer one.
+        install: What the installer on the device takes.
         seed: Draw of the calibration pictures.
         sign: Signs the bundle; None leaves it unsigned.
     """
@@ -57,7 +58,7 @@ class DeployRequest:
     images: Path | None = None
     precision: Precision | None = None
     recipe: QuantizationRecipe | None = None
-    allow_downgrade: bool = False
+    install: InstallOptions = field(default_factory=InstallOptions)
     seed: int = 0
     sign: Sign | None = None
     say: Say = field(default=lambda _line: None)

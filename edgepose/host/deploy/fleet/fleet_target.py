@@ -12,7 +12,7 @@ from edgepose.host.deploy.fleet.inventory import FleetHost
 from edgepose.host.deploy.fleet.rollout import RolloutPlan, prepare_ssh, roll_out
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
-from edgepose.records.deployment_report import RolloutReport
+from edgepose.records.deployment_report import InstallOptions, RolloutReport
 from edgepose.records.device_profile import DeviceProfile
 from edgepose.records.files import write_whole
 
@@ -61,13 +61,12 @@ class FleetTarget:
         """The bundle version that is new to every device."""
         return self._next_version
 
-    def install(self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]) -> RolloutReport:
-        """Rolls the bundle out.
+    def install(self, bundle: Path, _options: InstallOptions, say: Callable[[str], None]) -> RolloutReport:
+        """Rolls the bundle out, with the options of the plan.
 
         Raises:
             EdgeposeError: As ``roll_out`` raises.
         """
-        del allow_downgrade
         write_whole(self.plan.bundle, [bundle.read_bytes()])
         self.report = roll_out(self.plan, self.hosts, say)
         return self.report

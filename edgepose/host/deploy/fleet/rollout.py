@@ -8,7 +8,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,7 +22,7 @@ from edgepose.host.deploy.fleet.inventory import (
 )
 from edgepose.host.deploy.ssh.connection import default_known_hosts, remember_host_key
 from edgepose.host.deploy.ssh.remote_host import ssh_options
-from edgepose.records.deployment_report import HostOutcome, Outcome, RolloutReport
+from edgepose.records.deployment_report import HostOutcome, InstallOptions, Outcome, RolloutReport
 from edgepose.records.display_text import visible
 from edgepose.records.files import open_appending, write_whole
 from edgepose.records.record import parse_json
@@ -53,7 +53,7 @@ class RolloutPlan:
         folder: Where the bundle and a record a host are kept, so that the next call goes on.
         stages: Sizes of the stages, hosts or percent.
         failure_limit: Percent of a stage that may fail before the rollout stops.
-        allow_downgrade: Whether an older bundle may replace a newer one.
+        install: What the installer on the devices takes.
         keys: Key home whose roots a device without any pins; None for unsigned bundles.
     """
 
@@ -61,7 +61,7 @@ class RolloutPlan:
     folder: Path
     stages: tuple[str, ...] = DEFAULT_STAGES
     failure_limit: int = DEFAULT_FAILURE_LIMIT
-    allow_downgrade: bool = False
+    install: InstallOptions = field(default_factory=InstallOptions)
     keys: Path | None = None
 
     def __post_init__(self) -> None:
@@ -201,7 +201,7 @@ def _play(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None])
     for host in hosts:
         (plan.records / f"{host.name}.json").unlink(missing_ok=True)
     options = ssh_options(hosts[0].address(plan.ssh_config), default_known_hosts())
-    arguments = ["--allow-downgrade"] if plan.allow_downgrade else []
+    arguments = plan.install.words()
     arguments += [] if plan.keys is None else ["--keys", str(plan.keys.absolute())]
     variables = {
         "edgepose_bundle": str(plan.bundle.resolve()),

@@ -37,7 +37,7 @@ from edgepose.host.deploy.ssh.runtime_wheels import (
     fetch_wheels,
 )
 from edgepose.host.deploy.ssh.shipment import Shipment, device_code
-from edgepose.records.deployment_report import InstallationReport
+from edgepose.records.deployment_report import InstallationReport, InstallOptions
 from edgepose.records.device_profile import DeviceProfile
 from edgepose.records.device_status import DevicePython
 from edgepose.records.record import from_builtins
@@ -96,7 +96,7 @@ class RemoteTarget:
         return self._next_version
 
     def install(
-        self, bundle: Path, *, allow_downgrade: bool, say: Callable[[str], None]
+        self, bundle: Path, options: InstallOptions, say: Callable[[str], None]
     ) -> InstallationReport:
         """Sends what the device lacks and has it installed there.
 
@@ -114,7 +114,7 @@ class RemoteTarget:
         shipment = Shipment(bundle.read_bytes(), lock, wheels, with_bill(device_code(), lock))
         self._send(store, shipment, say)
         words = ["install", f"{base}/{shipment.incoming}", "--root", self.connection.root]
-        words += ["--allow-downgrade"] if allow_downgrade else []
+        words += options.words()
         enroll = [self.roots[-1]] if self.roots else []
         words += ["--enroll", "-"] if enroll else []
         say(f"Installing on {self.connection.host.name}, with a health check there")
