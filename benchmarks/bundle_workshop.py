@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edgepose.host.bundle.signing import archive_pieces, files_to_sign, home_signer
+from edgepose.host.bundle.signing import archive_pieces, files_to_sign
+from edgepose.host.keys.ceremony import home_signer
 from edgepose.host.keys.key_home import KeyHome
 from edgepose.host.keys.repository import init_keys, rotate_keys
 from edgepose.host.keys.role_documents import ROLES
@@ -19,6 +20,7 @@ from edgepose.records.bundle_manifest import (
     GoldenFrame,
     GoldenSet,
     Provenance,
+    manifest_content,
 )
 from edgepose.records.device_profile import find_profile
 from edgepose.records.model_spec import HeatmapCodecSpec, InputSpec, ModelSpec
@@ -126,7 +128,7 @@ def _manifest(version: int) -> tuple[BundleManifest, dict[str, bytes]]:
 
 def _signed_members(home: KeyHome, version: int) -> list[Member]:
     manifest, contents = _manifest(version)
-    metadata = home_signer(home, None, now=NOW)(files_to_sign(manifest))
+    metadata = home_signer(home, None, now=NOW)(files_to_sign(manifest, manifest_content(manifest)))
     archive = b"".join(archive_pieces(manifest, contents, metadata))
     members: list[Member] = []
     offset = 0

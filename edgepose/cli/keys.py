@@ -18,9 +18,8 @@ from edgepose.errors import ConfigError
 from edgepose.records.files import read_secret
 
 if TYPE_CHECKING:
-    from edgepose.host.bundle.signing import Sign
+    from edgepose.host.keys.ceremony import KeySummary, Sign
     from edgepose.host.keys.key_home import KeyHome
-    from edgepose.host.keys.summary import KeySummary
 
 
 PASSPHRASE_FILE_VARIABLE = "EDGEPOSE_KEYS_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable
@@ -74,7 +73,7 @@ def open_signing(keys: Path | None, *, unsigned: bool) -> Signing | None:
     home = key_home(keys)
     if unsigned or (keys is None and not home.has_keys()):
         return None
-    from edgepose.host.bundle.signing import home_signer
+    from edgepose.host.keys.ceremony import home_signer
 
     roots = tuple(read_roots(home))
     return Signing(home_signer(home, passphrase_of(home)), roots)
@@ -164,7 +163,7 @@ def init(home: Path | None, no_passphrase: bool, json_target: str | None) -> Non
 @json_option
 def show(home: Path | None, json_target: str | None) -> None:
     """Show key ids, thresholds, versions and when they expire; no secret."""
-    from edgepose.host.keys.summary import summarize_keys
+    from edgepose.host.keys.ceremony import summarize_keys
 
     summary = summarize_keys(key_home(home))
     write_report(summary, json_target, _describe(summary))
@@ -206,7 +205,8 @@ def rotate(home: Path | None, roles: tuple[str, ...], threshold: int | None, jso
 )
 def sign(bundle: Path, output: Path, home: Path | None, valid_days: int) -> None:
     """Sign a finished bundle, or sign it again after its signatures expired or keys were rotated."""
-    from edgepose.host.bundle.signing import home_signer, sign_bundle
+    from edgepose.host.bundle.signing import sign_bundle
+    from edgepose.host.keys.ceremony import home_signer
 
     place = key_home(home)
     sign_bundle(bundle, output, home_signer(place, passphrase_of(place), valid_days))

@@ -6,6 +6,8 @@ Works without onnx, tensorflow or a runtime: a device reads its spec with the ba
 from __future__ import annotations
 
 import hashlib
+import mmap
+import re
 import stat
 import struct
 import zipfile
@@ -35,6 +37,8 @@ ModelFormat = Literal["tflite", "onnx", "keras", "keras_h5", "saved_model"]
 MODEL_LIMIT_BYTES = 2 << 30
 _TFLITE_IDENTIFIER = b"TFL3"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# Every reference of an ONNX file to another one has this key.
+_LOCATION = re.compile(rb"location")
 _ZIP_SIGNATURE = b"PK\x03\x04"
 _KERAS_MEMBERS = frozenset({"config.json", "model.weights.h5"})
 # Field numbers of onnx.proto's ModelProto and StringStringEntryProto.
@@ -49,16 +53,17 @@ class ModelFile:
 
     Args:
         path: The file, or the folder of a SavedModel.
-        data: Its content, where it is at hand already; it is written there or about to be.
+        data: Its content, where it is at hand already; it is written there or about to be. Else the file is
+            mapped, so that its pages are the system's cache and no second copy.
 
     Raises:
         ModelError: The file is missing, empty, truncated or none of the known formats.
     """
 
-    def __init__(self, path: Path, data: bytes | None = None) -> None:
+    def __init__(self, path: Path, data: bytes | memoryview | None = None) -> None:
         self.path = path
         self._is_folder = data is None and path.is_dir()
-        self._data = data
+        self._data = None if data is None else memoryview(data)
         self.format: ModelFormat = "saved_model" if self._is_folder else _format_of(path, self.data)
         if self._is_folder and not (path / "saved_model.pb").is_file():
             raise ModelError(f"{path} is a folder without saved_model.pb, so it is no SavedModel.")
@@ -69,10 +74,10 @@ class ModelFile:
         return self.path.name
 
     @property
-    def data(self) -> bytes:
-        """Its content, read again where it was let go; a folder has none."""
+    def data(self) -> memoryview:
+        """Its content, mapped again where it was let go; a folder has none."""
         if self._data is None:
-            self._data = b"" if self._is_folder else read_model_bytes(self.path)
+            self._data = memoryview(b"") if self._is_folder else read_model_bytes(self.path)
         return self._data
 
     def let_go(self) -> None:
@@ -116,8 +121,7 @@ class ModelFile:
         """
         if self._is_folder:
             return sha256_of_path(self.path)
-        # Every reference to another file has this key.
-        if self.format != "onnx" or b"location" not in self.data:
+        if self.format != "onnx" or not _LOCATION.search(self.data):
             return sha256_of_bytes(self.data)
         digest = hashlib.sha256(self.data)
         for part in self.external:
@@ -210,11 +214,12 @@ def sha256_of_model(path: Path) -> str:
     """
     data = None if path.is_dir() else read_model_bytes(path)
     # A damaged file has a digest, too; only references to other files ask for its format.
-    return sha256_of_bytes(data) if data and b"location" not in data else ModelFile(path, data).sha256
+    outside = data is None or _LOCATION.search(data)
+    return ModelFile(path, data).sha256 if data is None or outside else sha256_of_bytes(data)
 
 
-def read_model_bytes(path: Path) -> bytes:
-    """The content of a model's file.
+def read_model_bytes(path: Path) -> memoryview:
+    """Maps the content of a model's file; it stays readable when the file is replaced or removed.
 
     Raises:
         ModelError: It cannot be read, is no regular file, is empty or larger than any format allows.
@@ -225,21 +230,21 @@ def read_model_bytes(path: Path) -> bytes:
             raise ModelError(
                 f"{path} is no regular file of at most {MODEL_LIMIT_BYTES >> 30} GiB, so no model to read."
             )
-        data = path.read_bytes()
+        if not status.st_size:
+            raise ModelError(f"{path} is empty, expected a model.")
+        with path.open("rb") as stream:
+            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as problem:
         raise ModelError(f"Cannot read the model {path}: {problem.strerror}.") from problem
-    if not data:
-        raise ModelError(f"{path} is empty, expected a model.")
-    return data
 
 
-def _format_of(path: Path, data: bytes) -> ModelFormat:
+def _format_of(path: Path, data: memoryview) -> ModelFormat:
     """Tells the format by content, never by suffix."""
     if data[4:8] == _TFLITE_IDENTIFIER:
         return "tflite"
-    if data.startswith(_HDF5_SIGNATURE):
+    if data[: len(_HDF5_SIGNATURE)] == _HDF5_SIGNATURE:
         return "keras_h5"
-    if data.startswith(_ZIP_SIGNATURE):
+    if data[: len(_ZIP_SIGNATURE)] == _ZIP_SIGNATURE:
         _check_keras_archive(path)
         return "keras"
     _check_onnx(path, data)
@@ -260,7 +265,7 @@ def _check_keras_archive(path: Path) -> None:
         )
 
 
-def _check_onnx(path: Path, data: bytes) -> None:
+def _check_onnx(path: Path, data: memoryview) -> None:
     """Walks the top level of the protobuf, which also finds a file that was cut off."""
     seen: set[int] = set()
     whole = True
@@ -280,7 +285,7 @@ def _check_onnx(path: Path, data: bytes) -> None:
         )
 
 
-def _fields_before_damage(data: bytes) -> Iterator[int]:
+def _fields_before_damage(data: memoryview) -> Iterator[int]:
     try:
         for field, _ in protobuf_fields(data):
             yield field
@@ -288,19 +293,23 @@ def _fields_before_damage(data: bytes) -> Iterator[int]:
         return
 
 
-def _onnx_metadata(path: Path, data: bytes) -> dict[str, str]:
+def _onnx_metadata(path: Path, data: memoryview) -> dict[str, str]:
     entries = {}
     try:
         for field, value in protobuf_fields(data):
-            if field == _ONNX_METADATA and isinstance(value, bytes):
-                pair = {number: text for number, text in protobuf_fields(value) if isinstance(text, bytes)}
+            if field == _ONNX_METADATA and isinstance(value, memoryview):
+                pair = {
+                    number: bytes(text)
+                    for number, text in protobuf_fields(value)
+                    if not isinstance(text, int)
+                }
                 entries[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
     except ValueError as problem:  # not a message, or not UTF-8
         raise ModelError(f"The metadata of {path} are damaged.", "Copy or export it again.") from problem
     return entries
 
 
-def _tflite_metadata(path: Path, data: bytes) -> dict[str, str]:
+def _tflite_metadata(path: Path, data: memoryview) -> dict[str, str]:
     try:
         root = table.Table(data, encode.Get(number_types.UOffsetTFlags.packer_type, data, 0))
         buffers = _vector(root, _MODEL_BUFFERS)

@@ -91,7 +91,7 @@ class ExternalData:
     length_bytes: int
 
 
-def check_onnx(path: Path, data: bytes) -> tuple[ExternalData, ...]:
+def check_onnx(path: Path, data: bytes | memoryview) -> tuple[ExternalData, ...]:
     """Checks a file and what it keeps outside.
 
     Args:

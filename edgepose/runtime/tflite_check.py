@@ -32,7 +32,7 @@ _DENSE, _SPARSE = 0, 1
 _VECTORS = {1: "<i4", 2: "<u2", 3: "u1"}
 
 
-def check_tflite(data: bytes, name: str) -> None:
+def check_tflite(data: bytes | memoryview, name: str) -> None:
     """Judges a TFLite file.
 
     Args:

@@ -100,7 +100,7 @@ class Flatbuffer:
         data: The whole file.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self.data = data
         self._left_bytes = _READ_SHARE * len(data) + 4096
         self._left_tables = _MOST_TABLES

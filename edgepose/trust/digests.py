@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_CHUNK_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 20
 
 
 def sha256_of_bytes(data: bytes | memoryview) -> str:
@@ -21,10 +21,20 @@ def sha256_of_file(path: Path) -> str:
         OSError: The file cannot be read.
     """
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
+    for piece in file_pieces(path):
+        digest.update(piece)
     return digest.hexdigest()
+
+
+def file_pieces(path: Path) -> Iterator[bytes]:
+    """The content of a file, a mebibyte at a time.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as stream:
+        while piece := stream.read(_PIECE_BYTES):
+            yield piece
 
 
 def sha256_of_path(path: Path) -> str:

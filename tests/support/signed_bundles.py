@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from edgepose.host.bundle.signing import home_signer, sign_bundle
+from edgepose.host.bundle.signing import sign_bundle
+from edgepose.host.keys.ceremony import home_signer
 from edgepose.host.keys.key_home import KeyHome, read_roots
 from edgepose.host.keys.repository import init_keys, rotate_keys
 from edgepose.host.keys.role_documents import ROLES

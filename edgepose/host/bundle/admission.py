@@ -13,7 +13,7 @@ from edgepose.records.bundle_manifest import BundledModel
 from edgepose.records.device_profile import DeviceProfile, Precision
 from edgepose.records.lineage import Lineage
 from edgepose.runtime.model_file import detect_format, load_spec
-from edgepose.trust.digests import sha256_of_bytes
+from edgepose.trust.digests import sha256_of_file
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,11 @@ class AdmittedModel:
 
     Attributes:
         source: The file on this machine.
-        content: Its bytes.
         record: What the manifest says about it.
         lineage: Its history, or None for a file that edgepose did not make.
     """
 
     source: Path
-    content: bytes
     record: BundledModel
     lineage: Lineage | None
 
@@ -111,7 +109,6 @@ def _admit(path: Path, spec_file: Path | None, profile: DeviceProfile, stem: str
             f"{path.name} is a {model_format} model; profile '{profile.id}' runs {wanted}.",
             f"Run: edgepose convert {path.name} --to {wanted} -o OUT",
         )
-    content = path.read_bytes()
     inspection = inspect_model(path, spec_file)
     if profile.quantization.integer_only and inspection.integer_only is not True:
         named = ", ".join(sorted(inspection.float_ops)) or "its inputs or outputs"
@@ -121,12 +118,12 @@ def _admit(path: Path, spec_file: Path | None, profile: DeviceProfile, stem: str
         )
     record = BundledModel(
         file=f"{stem}.{wanted}",
-        sha256=sha256_of_bytes(content),
+        sha256=sha256_of_file(path),
         format=wanted,
         precision=_allowed_precision(path, inspection.precision, profile),
         spec=load_spec(path, spec_file),
     )
-    return AdmittedModel(path, content, record, read_lineage(path))
+    return AdmittedModel(path, record, read_lineage(path))
 
 
 def _allowed_precision(path: Path, found: str, profile: DeviceProfile) -> Precision:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import cv2
@@ -17,7 +19,8 @@ from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.bundle.admission import AdmittedModel, admit_detector, admit_model, is_quantized
 from edgepose.host.bundle.device_lock import locks_of
 from edgepose.host.bundle.sbom import bundle_sbom
-from edgepose.host.bundle.signing import Sign, archive_pieces, files_to_sign
+from edgepose.host.bundle.signing import Content, archive_bytes, archive_pieces, files_to_sign
+from edgepose.host.keys.ceremony import Sign
 from edgepose.host.models.golden import (
     DEFAULT_TOLERANCE_OKS,
     GOLDEN_FRAMES,
@@ -35,6 +38,7 @@ from edgepose.records.bundle_manifest import (
     GoldenFrame,
     GoldenSet,
     Provenance,
+    manifest_content,
 )
 from edgepose.records.device_profile import DeviceProfile
 from edgepose.records.drift_record import REFERENCE_NAME, DriftReference
@@ -106,8 +110,10 @@ def build_bundle(request: BundleRequest) -> Path:
     if request.detector is not None:
         detector = admit_detector(request.detector, request.detector_spec_file, request.profile)
     pictures = golden_pictures(model)
-    contents = {file: _png(picture) for file, picture in pictures.items()}
-    contents |= {admitted.record.file: admitted.content for admitted in (model, detector) if admitted}
+    contents: dict[str, Content] = {file: _png(picture) for file, picture in pictures.items()}
+    admitted = [model, detector] if detector else [model]
+    contents |= {part.record.file: part.source for part in admitted}
+    digests = {part.record.file: part.record.sha256 for part in admitted}
     compilation, compiled = compiled_member(request.profile, request.model)
     contents |= compiled
     if request.drift_reference is not None:
@@ -117,28 +123,22 @@ def build_bundle(request: BundleRequest) -> Path:
         model=model.record,
         detector=detector.record if detector else None,
         profile=request.profile,
-        files=tuple(_listed(path, contents[path]) for path in sorted(contents)),
+        files=tuple(_listed(path, contents[path], digests) for path in sorted(contents)),
         min_runtime_version=request.profile.runtime.min_version,
         golden=_golden_set(pictures, detector),
         provenance=_provenance(request, model, detector),
         accelerator=compilation,
         drift_reference=None if request.drift_reference is None else REFERENCE_NAME,
     )
-    manifest, contents = _with_sbom(manifest, contents)
-    pieces = archive_pieces(manifest, contents)
-    _check_size(sum(map(len, pieces)), request.profile)
+    contents[SBOM_NAME] = bundle_sbom(manifest, locks_of(manifest.profile))
+    files = (*manifest.files, _listed(SBOM_NAME, contents[SBOM_NAME]))
+    manifest = msgspec.structs.replace(manifest, files=tuple(sorted(files, key=lambda file: file.path)))
+    _check_size(archive_bytes(manifest), request.profile)
+    metadata = None
     if request.sign is not None:
-        pieces = archive_pieces(manifest, contents, request.sign(files_to_sign(manifest)))
-    write_whole(request.output, pieces)
+        metadata = request.sign(files_to_sign(manifest, manifest_content(manifest)))
+    write_whole(request.output, archive_pieces(manifest, contents, metadata))
     return request.output
-
-
-def _with_sbom(
-    manifest: BundleManifest, contents: dict[str, bytes]
-) -> tuple[BundleManifest, dict[str, bytes]]:
-    contents = {**contents, SBOM_NAME: bundle_sbom(manifest, locks_of(manifest.profile))}
-    files = tuple(_listed(path, contents[path]) for path in sorted(contents))
-    return msgspec.structs.replace(manifest, files=files), contents
 
 
 def golden_pictures(model: AdmittedModel) -> dict[str, GoldenImage]:
@@ -207,7 +207,9 @@ def _without_golden(lineage: Lineage | None) -> Lineage | None:
     return msgspec.structs.replace(lineage, golden=()) if lineage else None
 
 
-def _listed(path: str, content: bytes) -> BundledFile:
+def _listed(path: str, content: Content, digests: Mapping[str, str] = MappingProxyType({})) -> BundledFile:
+    if isinstance(content, Path):
+        return BundledFile(path=path, sha256=digests[path], size_bytes=content.stat().st_size)
     return BundledFile(path=path, sha256=sha256_of_bytes(content), size_bytes=len(content))
 
 

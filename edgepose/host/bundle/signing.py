@@ -1,60 +1,100 @@
-"""Puts signatures in front of a bundle's files.
+"""A bundle's bytes, of manifest and files alone, and the signatures in front of them.
 
-A bundle's bytes: a function of manifest and contents alone.
+A file is read piece by piece while it is written, so that no bundle is ever whole in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from edgepose.errors import MissingDependencyError, TrustError
-from edgepose.host.keys.key_home import KeyHome
-from edgepose.host.keys.role_documents import DEFAULT_VALID_DAYS, FilesToSign
-from edgepose.records.bundle_manifest import MANIFEST_DIGEST_NAME, MANIFEST_NAME, BundleManifest
+from edgepose.errors import ConfigError, TrustError
+from edgepose.host.keys.ceremony import Sign
+from edgepose.host.keys.role_documents import FilesToSign
+from edgepose.records.bundle_manifest import (
+    MANIFEST_DIGEST_NAME,
+    MANIFEST_NAME,
+    BundledFile,
+    BundleManifest,
+    manifest_content,
+)
 from edgepose.records.files import write_whole
-from edgepose.records.record import to_json
 from edgepose.trust.bundle_reader import (
+    BLOCK_BYTES,
     END_OF_ARCHIVE,
     digest_file_content,
     header_for,
     padding_bytes,
     read_bundle,
 )
-from edgepose.trust.digests import sha256_of_bytes
+from edgepose.trust.digests import file_pieces, sha256_of_bytes
 from edgepose.trust.signed_bundle import BundleMetadata, SignedFile
+
+# The bytes of a file, or where they are.
+Content = bytes | Path
 
 
 def archive_pieces(
-    manifest: BundleManifest, contents: dict[str, bytes], metadata: BundleMetadata | None = None
-) -> list[bytes]:
+    manifest: BundleManifest, contents: Mapping[str, Content], metadata: BundleMetadata | None = None
+) -> Iterator[bytes]:
     """The bundle in order: signing metadata, manifest, its digest, the listed files sorted by path, the end.
 
     Args:
         manifest: The manifest.
         contents: Path to content of every listed file.
         metadata: Who signed it; None for an unsigned bundle.
+
+    Raises:
+        ConfigError: A file cannot be read, or is not the one that the manifest lists.
     """
-    manifest_bytes = to_json(manifest, indent=1).encode()
-    members = metadata.members() if metadata else []
-    members += [(MANIFEST_NAME, manifest_bytes), (MANIFEST_DIGEST_NAME, digest_file_content(manifest_bytes))]
-    members += [(file.path, contents[file.path]) for file in manifest.files]
-    return [*(piece for name, content in members for piece in _member(name, content)), END_OF_ARCHIVE]
+    yield from _members(metadata.members() if metadata else [])
+    yield from _members(_manifest_members(manifest))
+    for file in manifest.files:
+        yield header_for(file.path, file.size_bytes)
+        yield from _checked(file, contents[file.path])
+        yield bytes(padding_bytes(file.size_bytes))
+    yield END_OF_ARCHIVE
 
 
-def _member(name: str, content: bytes) -> Iterator[bytes]:
-    yield header_for(name, len(content))
-    yield content
-    yield bytes(padding_bytes(len(content)))
+def archive_bytes(manifest: BundleManifest) -> int:
+    """Size of the unsigned bundle."""
+    small = sum(map(len, _members(_manifest_members(manifest))))
+    sizes = (file.size_bytes for file in manifest.files)
+    return small + sum(BLOCK_BYTES + size + padding_bytes(size) for size in sizes) + len(END_OF_ARCHIVE)
 
 
-Sign = Callable[[FilesToSign], BundleMetadata]
+def _manifest_members(manifest: BundleManifest) -> list[tuple[str, bytes]]:
+    content = manifest_content(manifest)
+    return [(MANIFEST_NAME, content), (MANIFEST_DIGEST_NAME, digest_file_content(content))]
 
 
-def files_to_sign(manifest: BundleManifest) -> FilesToSign:
-    """Every file of a bundle but the metadata and the manifest's digest, which follows from the manifest."""
-    content = to_json(manifest, indent=1).encode()
+def _members(members: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    for name, content in members:
+        yield header_for(name, len(content)) + content + bytes(padding_bytes(len(content)))
+
+
+def _checked(file: BundledFile, content: Content) -> Iterator[bytes]:
+    """The pieces of a file, which may have been changed since the manifest was made."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        for piece in [content] if isinstance(content, bytes) else file_pieces(content):
+            digest.update(piece)
+            size += len(piece)
+            yield piece
+    except OSError as problem:
+        raise ConfigError(f"Cannot read {content!s}: {problem.strerror}.") from problem
+    if (size, digest.hexdigest()) != (file.size_bytes, file.sha256):
+        raise ConfigError(f"{content!s} was changed while the bundle was made of it.", "Build it again.")
+
+
+def files_to_sign(manifest: BundleManifest, content: bytes) -> FilesToSign:
+    """Every file of a bundle but the metadata and the manifest's digest, which follows from the manifest.
+
+    Args:
+        manifest: It.
+        content: Its bytes as they stand in the bundle.
+    """
     files = {MANIFEST_NAME: SignedFile(len(content), sha256_of_bytes(content))}
     files |= {file.path: SignedFile(file.size_bytes, file.sha256) for file in manifest.files}
     return FilesToSign(files, manifest.bundle_version, manifest.profile.id)
@@ -64,7 +104,7 @@ def sign_bundle(bundle: Path, output: Path, sign: Sign) -> Path:
     """Signs a finished bundle, or signs it again after its signatures expired or its keys were rotated.
 
     Args:
-        bundle: The bundle; its files are taken over unchanged.
+        bundle: The bundle; its bytes behind the signatures are taken over as they are.
         output: File to write; it may be the same.
         sign: Signs the files.
 
@@ -72,59 +112,19 @@ def sign_bundle(bundle: Path, output: Path, sign: Sign) -> Path:
         ConfigError: A file cannot be read or written.
         TrustError: The bundle is damaged, or the keys cannot be unlocked.
     """
-    contents: dict[str, bytearray] = {}
+    read = read_bundle(bundle)
+    metadata = sign(files_to_sign(read.manifest, read.manifest_bytes))
+    before = sum(map(len, _members(read.metadata.members()))) if read.metadata else 0
 
-    def keep(path: str, piece: bytes) -> None:
-        contents.setdefault(path, bytearray()).extend(piece)
+    def pieces() -> Iterator[bytes]:
+        yield from _members(metadata.members())
+        digest, skip = hashlib.sha256(), before
+        for piece in file_pieces(bundle):
+            digest.update(piece)
+            yield piece[skip:]
+            skip = max(0, skip - len(piece))
+        if digest.hexdigest() != read.sha256:
+            raise TrustError(f"{bundle} was changed while it was signed.", "Sign it again.")
 
-    read = read_bundle(bundle, keep)
-    asked = files_to_sign(read.manifest)
-    if to_json(read.manifest, indent=1).encode() != read.manifest_bytes:
-        raise TrustError(
-            f"{bundle} has a manifest that this version of edgepose would write otherwise.",
-            "Build the bundle again.",
-        )
-    pieces = archive_pieces(read.manifest, {path: bytes(c) for path, c in contents.items()}, sign(asked))
-    write_whole(output, pieces)
+    write_whole(output, pieces())
     return output
-
-
-def home_signer(
-    home: KeyHome, passphrase: str | None, valid_days: int = DEFAULT_VALID_DAYS, now: datetime | None = None
-) -> Sign:
-    """Signs with the keys of a home.
-
-    Args:
-        home: The key home.
-        passphrase: What unlocks its keys; None where they are not encrypted.
-        valid_days: How long a device may take the bundle.
-        now: UTC; the clock's by default.
-
-    Raises:
-        ConfigError: There are no keys, or the root has expired.
-        TrustError: The passphrase is wrong, or keys are missing.
-        MissingDependencyError: ``cryptography`` is not installed.
-    """
-    try:
-        from edgepose.host.keys.repository import require_signing_keys, sign_files
-        from edgepose.host.keys.role_documents import Moment
-    except ModuleNotFoundError as problem:
-        raise no_key_library() from problem
-
-    # A wrong passphrase is told before hours of work, not after.
-    require_signing_keys(home, passphrase)
-
-    def sign(asked: FilesToSign) -> BundleMetadata:
-        # By the clock at the end of the work: another bundle may have been signed meanwhile.
-        moment = Moment(now or datetime.now(timezone.utc).replace(microsecond=0), valid_days)
-        return sign_files(home, passphrase, asked, moment)
-
-    return sign
-
-
-def no_key_library() -> MissingDependencyError:
-    """Signing needs ``cryptography``; verification does not."""
-    return MissingDependencyError(
-        "Making keys and signing need the package 'cryptography', which is not installed.",
-        "Run: pip install 'edgepose[sign]'",
-    )

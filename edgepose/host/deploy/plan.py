@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.bundle.signing import Sign
 from edgepose.host.data.data_folder import ANNOTATIONS_FILE_NAME
+from edgepose.host.keys.ceremony import Sign
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.records.deployment_report import InstallOptions
 from edgepose.records.device_profile import DeviceProfile, Precision

@@ -14,7 +14,7 @@ INTEGER_OUTPUT_SUFFIX = "_quantized"
 FLOAT16_LARGEST = float(np.finfo(np.float16).max)
 
 
-def read_tflite(model: bytes) -> Any:
+def read_tflite(model: bytes | memoryview) -> Any:
     """Unpacks a TFLite file into the schema's ``ModelT`` object."""
     from ai_edge_litert.tools import flatbuffer_utils
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,17 +16,20 @@ from edgepose.device.install.health_process import check_health
 from edgepose.device.install.installed import installed_model, read_status
 from edgepose.device.install.installer import Hooks, install_bundle
 from edgepose.device.run.estimator_choice import EstimatorChoice, open_estimator
-from edgepose.errors import DeviceError
+from edgepose.errors import DeviceError, TrustError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
 from edgepose.records.bundle_manifest import BundleManifest
 from edgepose.records.device_profile import DeviceProfile, find_profile
 from edgepose.records.record import from_builtins, to_builtins
 from edgepose.trust.bundle_reader import verify_bundle
+from tests.support.archives import manifest_of, read_members, with_manifest, write_members
+from tests.support.bundle_fixtures import bundle_folder
 from tests.support.coral_models import coral_model
 from tests.support.fake_edgetpu_compiler import VERSION, install_fake_compiler
 from tests.support.machine_profiles import profile_of_this_machine
+from tests.support.signed_bundles import Signer, judged
 
-__all__ = ["coral_model"]
+__all__ = ["bundle_folder", "coral_model"]
 
 ON_DEVICE = Hooks(is_device=lambda _hardware: True)
 
@@ -149,6 +153,48 @@ def test_a_manifest_that_contradicts_itself_about_the_edge_tpu_is_refused(uncomp
     ):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert({**plain, "accelerator": wrong}, BundleManifest)
+
+
+def as_before(bundle: Path, target: Path) -> Path:
+    """The bundle as it was written while the Edge TPU had a key of its own."""
+    members = read_members(bundle)
+    manifest = manifest_of(members)
+    record = manifest.pop("accelerator", None)
+    manifest["edgetpu"] = {key: value for key, value in record.items() if key != "name"} if record else None
+    text = json.dumps(manifest, indent=1).encode() + b"\n"
+    return write_members(target, with_manifest(members, text))
+
+
+def test_an_old_bundle_verifies_installs_and_is_signed_again_byte_for_byte(
+    uncompiled: Path, bundle_folder: Path, tmp_path: Path
+) -> None:
+    signer = Signer.make(tmp_path / "keys")
+    for number, (new, says) in enumerate(((uncompiled, True), (bundle_folder / "version1.epb", False))):
+        old = as_before(new, tmp_path / f"{number}.epb")
+        assert b'"edgetpu"' in old.read_bytes()
+        assert verify_bundle(old) == verify_bundle(new)
+        signed = signer.sign(old, tmp_path / f"signed{number}.epb")
+        assert signed.read_bytes().endswith(old.read_bytes())
+        manifest = judged(signed, signer.anchor()).manifest
+        assert (manifest.accelerator is not None) == says
+        root = tmp_path / f"root{number}"
+        assert install_bundle(old, root).health.passed
+        assert (read_status(root).edgetpu is not None) == says
+
+
+def test_a_bundle_that_needs_no_compiled_file_is_readable_by_older_devices(bundle_folder: Path) -> None:
+    manifest = manifest_of(read_members(bundle_folder / "version1.epb"))
+    assert "accelerator" not in manifest
+
+
+def test_both_the_old_key_and_the_new_one_are_refused(uncompiled: Path, tmp_path: Path) -> None:
+    members = read_members(uncompiled)
+    manifest = manifest_of(members)
+    manifest["edgetpu"] = None
+    with pytest.raises(TrustError, match="both accelerator and edgetpu"):
+        verify_bundle(
+            write_members(tmp_path / "x.epb", with_manifest(members, json.dumps(manifest).encode()))
+        )
 
 
 def test_the_programs_say_not_compiled_and_end_with_exit_code_9_on_the_device(
