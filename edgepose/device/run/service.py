@@ -22,9 +22,9 @@ from edgepose.device.monitor.drift_sink import DriftChoice
 from edgepose.device.run.estimator_choice import EstimatorChoice
 from edgepose.device.run.loop import RunRequest, run
 from edgepose.device.run.observers import ObserverChoice, open_observers
+from edgepose.device.run.sd_notify import SystemdNotifier
 from edgepose.device.run.summary import RunSummary
 from edgepose.device.sandbox.lock import folders_of_outputs, lock_or_say
-from edgepose.device.units.sd_notify import ServiceNotice
 from edgepose.errors import ConfigError, DeviceError
 
 
@@ -91,12 +91,12 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
         return take
 
     def lock() -> None:
-        kept = frozenset({notice.descriptor} if notice.descriptor is not None else ())
+        kept = frozenset({notifier.descriptor} if notifier.descriptor is not None else ())
         unlocked = request.permissions.unlocked
         note_running(root, lock_or_say(kept, say, unlocked=unlocked, writable=writable))
 
     def stopped() -> bool:
-        notice.waiting()
+        notifier.waiting()
         return stop()
 
     require_own_var(root)
@@ -106,7 +106,7 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
         require_decided(root)
     # Telemetry, drift and how this start went are written there, and nothing of what is installed can be.
     writable = (make_var(root), *folders_of_outputs([request.output]), *address.met_in)
-    notice = ServiceNotice(steady=noting(prove_service), absent=noting(excuse_service))
+    notifier = SystemdNotifier(steady=noting(prove_service), absent=noting(excuse_service))
     capture = CaptureOptions(lock=not request.permissions.unlocked, patient=True, say=say)
     events = EventBus()
     try:
@@ -119,13 +119,13 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
                 output=request.output,
                 append=True,
                 lock=lock,
-                observers=(notice, *opened),
+                observers=(notifier, *opened),
                 capture=capture,
                 events=events,
             )
             return run(run_request, stopped)
     finally:
-        notice.close(complete=True)
+        notifier.close(complete=True)
 
 
 def _check_camera(address: SourceAddress, permissions: ServicePermissions) -> None:

@@ -17,7 +17,7 @@ ABSENT_S = 30.0
 _PATIENCE_US = 120_000_000
 
 
-class ServiceNotice:
+class SystemdNotifier:
     """A sink that keeps nothing of a frame and only says that it came.
 
     The socket is connected when this is made, before anything locks the process; afterwards only ``write`` is

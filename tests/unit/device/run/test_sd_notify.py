@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.device.units.sd_notify import STEADY_S, ServiceNotice
+from edgepose.device.run.sd_notify import STEADY_S, SystemdNotifier
 from tests.support.pictures import persons_at, result_of
 
 RESULT = result_of(persons_at([(100.0, 100.0)]))
@@ -42,45 +42,45 @@ class Clock:
 def test_ready_comes_with_the_first_pose_and_signs_only_with_frames(systemd: socket.socket) -> None:
     clock = Clock()
     environment = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "30000000"}
-    notice = ServiceNotice(environment, clock_ns=clock)
+    notifier = SystemdNotifier(environment, clock_ns=clock)
     assert said(systemd) == []
-    notice.write(RESULT)
+    notifier.write(RESULT)
     assert said(systemd) == ["READY=1\nSTATUS=Poses are being estimated."]
     clock.now_ns = 9_000_000_000
-    notice.write(RESULT)
+    notifier.write(RESULT)
     assert said(systemd) == []
     clock.now_ns = 10_000_000_000
-    notice.write(RESULT)
+    notifier.write(RESULT)
     assert said(systemd) == ["WATCHDOG=1"]
     # No frame for an hour: no sign, and systemd restarts the service.
     clock.now_ns += 3_600_000_000_000
     assert said(systemd) == []
-    notice.close(complete=True)
-    notice.close(complete=True)
+    notifier.close(complete=True)
+    notifier.close(complete=True)
     assert said(systemd) == ["STOPPING=1"]
 
 
 def test_a_steady_minute_is_told_once() -> None:
     clock, steady = Clock(), list[int]()
-    notice = ServiceNotice({}, lambda: steady.append(1), clock)
+    notifier = SystemdNotifier({}, lambda: steady.append(1), clock)
     for second in (0, STEADY_S - 1, STEADY_S, STEADY_S + 1):
         clock.now_ns = int(second * 1e9)
-        notice.write(RESULT)
+        notifier.write(RESULT)
         assert len(steady) == (second >= STEADY_S)
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/notify"])
 def test_without_systemd_nothing_is_said(address: str) -> None:
-    notice = ServiceNotice({"NOTIFY_SOCKET": address})
-    notice.write(RESULT)
-    notice.close(complete=True)
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
+    notifier.write(RESULT)
+    notifier.close(complete=True)
 
 
 def test_a_busy_systemd_does_not_hold_up_a_frame(systemd: socket.socket) -> None:
     clock = Clock()
-    notice = ServiceNotice({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "3"}, clock_ns=clock)
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "3"}, clock_ns=clock)
     for _ in range(2000):
         clock.now_ns += 1_000_000
-        notice.write(RESULT)
+        notifier.write(RESULT)
     assert said(systemd)
-    notice.close(complete=True)
+    notifier.close(complete=True)
