@@ -103,7 +103,7 @@ class GroupBalance(Record, frozen=True, kw_only=True):
         group: The group.
         known: Pictures or persons where it could be told.
         unknown: Those where it could not.
-        entropy: Shannon entropy over its maximum: 1 is even, 0 means all in one bin; None for nobody.
+        entropy: Shannon entropy over its maximum: 1 is even, 0 means all in one bin; None without a person.
         min_share: Share of the emptiest bin.
         max_share: Share of the fullest bin.
     """
@@ -158,7 +158,7 @@ class TeacherAgreement(Record, frozen=True, kw_only=True):
     Attributes:
         model_sha256: The teacher.
         persons: Persons compared.
-        mean_oks: Mean OKS; None where nobody was compared.
+        mean_oks: Mean OKS; None where none was compared.
         median_oks: Median OKS.
     """
 

@@ -105,7 +105,7 @@ class UrlParts:
 
     @property
     def has_secret(self) -> bool:
-        """Whether somebody who reads the URL could log in with it."""
+        """Whether a reader of the URL could log in with it."""
         return bool(self.login) or _SECRET_WORD.search(self.rest) is not None
 
     @property
@@ -142,7 +142,7 @@ def _hidden(found: re.Match[str]) -> str:
         return found[0]
     end = next((at for at, sign in enumerate(line) if sign.isspace()), len(line))
     if _in_login(line[:end]) and "@" not in line[:end] and "@" in line[end:]:
-        # A space within a password: where that ends nobody can say.
+        # A space within a password: where that ends cannot be told.
         return f"{scheme}://(not shown)"
     url = line[:end].rstrip(_CLOSING)
     # What follows the URL may hold the next one.

@@ -220,7 +220,7 @@ class DetectorData(Record, frozen=True, kw_only=True):
     Attributes:
         digest: sha256 over pictures and boxes.
         images: Pictures.
-        images_without_person: Of these, pictures in which nobody was labelled or found.
+        images_without_person: Of these, images in which no person was labelled or found.
         persons: Boxes, the labels' and the teacher's joined.
     """
 

@@ -174,7 +174,7 @@ class DetectorFigures(Record, frozen=True, kw_only=True):
     """How good one detector is, on pictures that were not learned from.
 
     Attributes:
-        box_ap: AP of person boxes over IoU .50:.05:.95; None where nobody is labelled.
+        box_ap: AP of person boxes over IoU .50:.05:.95; None where no person is labelled.
         box_ap50: AP at IoU .50.
         recall: Share of persons found with score 0.25 at IoU .50.
         persons: Persons that were to be found.
@@ -187,7 +187,7 @@ class DetectorFigures(Record, frozen=True, kw_only=True):
 
 
 class EmptyPictures(Record, frozen=True, kw_only=True):
-    """What a detector sees where nobody is.
+    """What a detector sees where no person is.
 
     Attributes:
         images: Pictures without a person.
@@ -207,7 +207,7 @@ class DetectorEvaluationReport(Record, frozen=True, kw_only=True):
         digest: sha256 over pictures and labels.
         images: Labelled pictures.
         figures: How good it is on them.
-        empty: What it sees where nobody is; None where no such pictures were given.
+        empty: What it sees where no person is; None where no such pictures were given.
     """
 
     schema: Literal["edgepose.detector_evaluation/1"]

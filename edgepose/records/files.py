@@ -175,7 +175,7 @@ def is_pipe_or_device(path: Path) -> bool:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name in the same folder that nobody can foresee."""
+    """A name in the same folder that cannot be foreseen."""
     return path.with_name(f"{_temporary_prefix(path)}{os.urandom(8).hex()}.tmp")
 
 
@@ -220,7 +220,7 @@ def read_secret(path: Path, what: str, environment: Mapping[str, str] = os.envir
     """Reads the one line of a secret.
 
     Args:
-        path: A file that belongs to this user or to root and that nobody else can read; ``-`` for standard
+        path: A file that belongs to this user or to root and that no other user can read; ``-`` for standard
             input; ``/dev/fd/N`` or a named pipe. Credentials of systemd are as systemd made them.
         what: Names it in messages, such as ``the camera file``.
         environment: Of the process; ``CREDENTIALS_DIRECTORY`` is systemd's.

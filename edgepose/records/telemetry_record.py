@@ -77,16 +77,16 @@ class TelemetryWindow(Record, frozen=True, kw_only=True):
 
     Attributes:
         started_at: ISO 8601, UTC: a label only, since a device's clock may be wrong. Windows are in order.
-        duration_s: Measured by a clock that nobody sets.
+        duration_s: Measured by a clock that is never set.
         frames: Frames processed.
-        frames_with_poses: Frames in which somebody was reported.
+        frames_with_poses: Frames in which a person was reported.
         persons: Reported persons, summed over the frames.
         dropped: Frames that the source dropped.
         fps: Frames a second.
         stages: Figures by stage; ``total`` is from the capture of a frame to its poses.
         persons_a_frame: Frames with 0, 1, 2 ... persons; the last entry counts ``MANY_PERSONS`` and more.
-        temperature_celsius: The hottest zone at the window's end, None where nobody knows.
-        throttled: Whether the firmware slowed the device down then, None where nobody knows.
+        temperature_celsius: The hottest zone at the window's end, None where it is unknown.
+        throttled: Whether the firmware slowed the device down then, None where it is unknown.
     """
 
     started_at: str

@@ -1,4 +1,4 @@
-"""What an ordinary locked process may call: its own files, memory and threads; nobody else's. Pure."""
+"""What an ordinary locked process may call: its own files, memory and threads; no other process's. Pure."""
 
 from __future__ import annotations
 

@@ -76,17 +76,8 @@ def start_python(
     changes: Mapping[str, str] | None = None,
     **streams: Any,
 ) -> subprocess.Popen[bytes]:
-    """Starts a module in an isolated Python.
-
-    Args:
-        module: Run as ``python -m`` would.
-        arguments: Its arguments.
-        cwd: Its working folder: the root, or a private one.
-        changes: Changes to the environment.
-        streams: Options of ``subprocess.Popen`` about streams, descriptors and sessions.
-    """
-    words = python_command(module, arguments)
-    return subprocess.Popen(words, cwd=cwd, env=child_environment(changes), **streams)
+    """Starts a module in an isolated Python: ``start_words`` of ``python_command``."""
+    return start_words(python_command(module, arguments), cwd=cwd, changes=changes, **streams)
 
 
 def run_python(
@@ -98,23 +89,9 @@ def run_python(
     changes: Mapping[str, str] | None = None,
     **streams: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a module in an isolated Python to its end and takes what it says.
-
-    Args:
-        module: Run as ``python -m`` would.
-        arguments: Its arguments.
-        python: Another interpreter, or None for this one.
-        timeout_s: It is killed after this long.
-        changes: Changes to the environment.
-        streams: More options of ``subprocess.run``.
-
-    Raises:
-        OSError: It cannot be started.
-        subprocess.TimeoutExpired: It took too long.
-    """
-    return run_words(
-        python_command(module, arguments, python=python), timeout_s=timeout_s, changes=changes, **streams
-    )
+    """Runs a module in an isolated Python to its end: ``run_words`` of ``python_command``."""
+    words = python_command(module, arguments, python=python)
+    return run_words(words, timeout_s=timeout_s, changes=changes, **streams)
 
 
 def find_program(name: str) -> str | None:
@@ -132,7 +109,7 @@ def run_words(
     environment: Mapping[str, str] | None = None,
     **streams: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a program of the system, or what ``python_command`` gave, to its end and takes what it says.
+    """As ``start_words``, to the program's end; takes what it says, and gives it nothing to read.
 
     Args:
         words: Program and arguments; paths among them are absolute.
@@ -147,16 +124,8 @@ def run_words(
         subprocess.TimeoutExpired: It took too long.
     """
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-    return subprocess.run(
-        [str(word) for word in words],
-        cwd=cwd,
-        env=child_environment(changes) if environment is None else environment,
-        text=True,
-        errors="replace",
-        timeout=timeout_s,
-        check=False,
-        **streams,
-    )
+    streams |= {"text": True, "errors": "replace", "timeout": timeout_s}
+    return subprocess.run(check=False, **_start(words, cwd, changes, environment), **streams)
 
 
 def start_words(
@@ -167,9 +136,27 @@ def start_words(
     environment: Mapping[str, str] | None = None,
     **streams: Any,
 ) -> subprocess.Popen[bytes]:
-    """Starts a program of the system, or what ``python_command`` gave."""
+    """Starts a program of the system, or what ``python_command`` gave.
+
+    Args:
+        words: Program and arguments; paths among them are absolute.
+        cwd: Its working folder: the root, or a private one.
+        changes: Changes to the environment.
+        environment: The whole environment instead.
+        streams: Options of ``subprocess.Popen`` about streams, descriptors and sessions.
+    """
+    return subprocess.Popen(**_start(words, cwd, changes, environment), **streams)
+
+
+def _start(
+    words: Sequence[str | Path],
+    cwd: str | Path,
+    changes: Mapping[str, str] | None,
+    environment: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """What every start has in common."""
     whole = child_environment(changes) if environment is None else environment
-    return subprocess.Popen([str(word) for word in words], cwd=cwd, env=whole, **streams)
+    return {"args": [str(word) for word in words], "cwd": cwd, "env": whole}
 
 
 def _program_folder() -> Path | None:

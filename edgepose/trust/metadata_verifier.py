@@ -44,7 +44,7 @@ SIGNED_AT_FIELD = "x-edgepose-signed-at"
 # RFC 8032, section 5.1: the order of Ed25519's group. A verifier that takes s + order takes two signatures
 # for one; the pure Python verifier of securesystemslib does, which a device without `cryptography` runs.
 _ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
-_HINT = "Get the bundle anew from whoever signed it, or sign it again."
+_HINT = "Get the bundle anew from its signer, or sign it again."
 
 
 @dataclass(frozen=True)
@@ -241,10 +241,10 @@ def _check_signatures(files: dict[str, Metadata[Any]], root: Root) -> tuple[Sign
     for name, file in files.items():
         authority, kind = (previous or file.signed, "root") if isinstance(file.signed, Root) else (root, "")
         role = kind or file.signed.type
-        judges = [authority, file.signed] if kind else [root]
+        trusting = [authority, file.signed] if kind else [root]
         allowed: dict[str, Key] = {}
-        for judge in judges:
-            allowed |= {keyid: judge.keys[keyid] for keyid in judge.roles[role].keyids}
+        for signer in trusting:
+            allowed |= {keyid: signer.keys[keyid] for keyid in signer.roles[role].keyids}
         for keyid, signature in file.signatures.items():
             _check_signature(name, allowed.get(keyid), signature, file.signed_bytes)
         entry = SignedRole(

@@ -11,7 +11,7 @@ from edgepose.trust.signed_bundle import BundleMetadata, OlderMetadataError, Sig
 from edgepose.trust.verification import verify_by
 
 
-def bundle_judge(
+def bundle_verifier(
     trust: TrustAnchor | None, enroll: bytes | None, clock: datetime, *, allow_downgrade: bool
 ) -> Verify:
     """Who may sign for a device root.
@@ -35,7 +35,7 @@ def bundle_judge(
 
 
 def _unsigned_only(metadata: BundleMetadata | None) -> SignedBundle | None:
-    # To take the keys that a bundle brings along would be to believe whoever comes first.
+    # To take the keys that a bundle brings along would be to believe the first who comes.
     if metadata is not None:
         raise TrustError(
             "The bundle is signed, and this device has pinned no keys to compare with.",

@@ -65,7 +65,7 @@ def report_of(command: Sequence[str], timeout_s: float, user: int = 0) -> Health
             return _failed(f"the health check cannot be started{who} ({problem.strerror})")
         finally:
             os.close(writer)
-        # A report is a few kilobytes, and a pipe holds 64: nobody waits for a reader.
+        # A report is a few kilobytes, and a pipe holds 64: no writer waits for a reader.
         content = stream.read()
     if process.returncode != 0:
         return _failed(_ending(process.returncode, process.stderr))

@@ -80,7 +80,7 @@ def check_health(
             verified_on="device" if on_device else "host",
             accelerator="not_verified",
         )
-    return judge(manifest, measured, on_device=on_device)
+    return health_report(manifest, measured, on_device=on_device)
 
 
 def measure(
@@ -115,7 +115,7 @@ def measure(
     )
 
 
-def judge(manifest: BundleManifest, measured: Measurement, *, on_device: bool) -> HealthReport:
+def health_report(manifest: BundleManifest, measured: Measurement, *, on_device: bool) -> HealthReport:
     """Decides whether the model may be active; pure."""
     failures = _frame_failures(manifest, measured)
     wanted, info = manifest.profile.runtime.delegate, measured.backend
@@ -197,7 +197,7 @@ def _device_failures(manifest: BundleManifest, measured: Measurement) -> list[st
 
 def _frame_oks(pipeline: PosePipeline, image: Image, manifest: BundleManifest, index: int) -> float:
     frame = manifest.golden.frames[index]
-    # A picture that this machine decodes differently would judge the decoder, not the model.
+    # An image that this machine decodes differently would judge the decoder, not the model.
     if sha256_of_bytes(image.tobytes()) != frame.image_sha256:
         raise DeviceError(f"{frame.file} decodes to other pixels than it was made of")
     return golden_oks(pipeline, image, frame)

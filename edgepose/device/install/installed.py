@@ -183,7 +183,7 @@ def read_status(root: Path) -> StatusReport:
 
     Raises:
         ConfigError: edgepose never installed anything there.
-        TrustError: The state is damaged, or says of the active version what nobody signed. Damaged files are
+        TrustError: The state is damaged, or says of the active version what is not signed. Damaged files are
             not an error here but ``files_intact: false``.
         DeployError: The state cannot be read.
     """

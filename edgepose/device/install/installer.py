@@ -2,7 +2,7 @@
 
 Steps, each labelled in the code:
 
-1. The root is empty or edgepose's own, and nobody else works in it.
+1. The root is empty or edgepose's own, and no other process works in it.
 2. What an interrupted call left behind is removed.
 3. The bundle is verified, fits the machine, the root and its space, and is no downgrade; a root that has
    pinned keys takes only what they signed. Until here nothing changed.
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edgepose.device.install.admission import bundle_judge, older_is_a_downgrade
+from edgepose.device.install.admission import bundle_verifier, older_is_a_downgrade
 from edgepose.device.install.health import accelerator_note, check_accelerator, run_health_check
 from edgepose.device.install.layout import SLOTS, Layout
 from edgepose.device.install.owner import refuse_foreign_root, require_state, writing
@@ -131,7 +131,7 @@ def install_bundle(
     """
     layout, hooks = Layout(root), hooks or Hooks()
     before = _state_before(layout)
-    verify = bundle_judge(before.trust, enroll, hooks.clock(), allow_downgrade=allow_downgrade)
+    verify = bundle_verifier(before.trust, enroll, hooks.clock(), allow_downgrade=allow_downgrade)
     with older_is_a_downgrade():
         verified = read_bundle(bundle, verify=verify)
     _check_machine(verified, report, hooks)

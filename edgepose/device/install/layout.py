@@ -12,7 +12,7 @@ ROOT/var/start.json      how the last start went, as the service tells it
 ROOT/var/telemetry, var/telemetry.prom, var/drift
 ROOT/var/engine_cache    engines that TensorRT built here, a folder each; may be deleted at any time
 ```
-Everything but ``var`` belongs to whoever installs, and the service reads it (ADR 0037).
+Everything but ``var`` belongs to the user who installs, and the service reads it (ADR 0037).
 
 ``ROOT/var``: the one folder of a device root that a run writes, and whose it is.
 """
@@ -174,7 +174,7 @@ def require_own_var(root: Path) -> None:
     """Refuses to write for another user.
 
     Raises:
-        ConfigError: What a run writes here belongs to somebody else.
+        ConfigError: What a run writes here belongs to another user.
     """
     owner = _owner(root)
     if owner not in {os.geteuid(), None}:
@@ -217,7 +217,7 @@ def read_record_of_service(path: Path, record: type[RecordType]) -> RecordType |
 
 
 def service_may_write(root: Path) -> bool | None:
-    """Whether whoever runs the model here could change what is installed; None where nothing is there."""
+    """Whether the user who runs the model here could change what is installed; None where nothing is there."""
     layout = Layout(root)
     service = _owner(root)
     if service is None or not layout.state.exists():
@@ -228,7 +228,7 @@ def service_may_write(root: Path) -> bool | None:
 
 
 def _owner(root: Path) -> int | None:
-    """Of ``var``; before that is made, of whoever may make it."""
+    """Of ``var``; before that is made, of the user who may make it."""
     for place in (Layout(root).var, root):
         if os.path.lexists(place):
             return place.lstat().st_uid

@@ -21,16 +21,16 @@ from edgepose.device.install.layout import MOVED_INTO_VAR, Layout
 from edgepose.errors import ConfigError, DeployError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Nothing hangs on a pipe that somebody put there.
+# Nothing hangs on a pipe that another user put there.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER_MODE, _FILE_MODE, _LOCK_MODE = 0o755, 0o644, 0o600
 
 
 def become_owner(root: Path) -> None:
-    """Gives root's rights up for those of whoever owns the device root; for everybody else nothing happens.
+    """Gives root's rights up for those of the device root's owner; for other users nothing happens.
 
     Args:
-        root: The device root; one that is not there yet belongs to whoever makes it.
+        root: The device root; one that is not there yet belongs to its maker.
     """
     if root.is_dir():
         _become(root.stat())
@@ -110,7 +110,7 @@ def make_var_for(root: Path, user: str) -> None:
 
 
 def require_safe_way(path: Path, owners: set[int]) -> None:
-    """Refuses a path that somebody else could bend: each folder on the way to it, and itself.
+    """Refuses a path that another user could bend: each folder on the way to it, and itself.
 
     Args:
         path: An absolute path without links.
@@ -121,7 +121,7 @@ def require_safe_way(path: Path, owners: set[int]) -> None:
     """
     for place in (*reversed(path.parents), path):
         entry = place.lstat()
-        # In /tmp and its kind everybody may write, and nobody may rename what is another's.
+        # In /tmp and its kind every user may write, and none may rename what is another's.
         open_to_all = entry.st_mode & 0o022 and not entry.st_mode & stat.S_ISVTX
         if entry.st_uid not in {0, *owners} or open_to_all or stat.S_ISLNK(entry.st_mode):
             raise DeployError(

@@ -91,7 +91,7 @@ def enroll_device(
 
     Args:
         root: The device root; a new one is made.
-        content: The file ``N.root.json`` of whoever signs for this device.
+        content: The file ``N.root.json`` of the signer for this device.
         fingerprint: What it must have, told by another way than the file came; None takes any.
         reach: Where tests reach in.
 

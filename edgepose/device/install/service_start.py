@@ -1,6 +1,6 @@
 """What happens in a device root when its service starts, and once it has run steadily.
 
-Decisions change the state, so whoever owns the root takes them: on a device, in a step of the unit before the
+Decisions change the state, so the owner of the root takes them: on a device, in a step of the unit before the
 service (ADR 0037). The service itself can only leave a note about how its start went, which the next start
 reads. The note can keep a version or excuse a start; it can neither name a version nor make one active.
 """
@@ -87,7 +87,7 @@ def begin_service(root: Path, report: Say = lambda _line: None, hooks: Hooks | N
 
 
 def require_decided(root: Path, hooks: Hooks | None = None) -> None:
-    """Refuses to run what ``begin_service`` has not decided about, where only somebody else may decide.
+    """Refuses to run what ``begin_service`` has not decided about, where only another user may decide.
 
     Raises:
         ConfigError: Nothing is installed there.

@@ -78,7 +78,7 @@ class VerifiedSlot:
 
     Attributes:
         manifest: Its manifest.
-        signed_by: Fingerprint of the root by which it was verified, or None where nobody signed it.
+        signed_by: Fingerprint of the root by which it was verified, or None where it is unsigned.
     """
 
     manifest: BundleManifest
@@ -108,7 +108,7 @@ def slot_signer(folder: Path, manifest_sha256: str, trust: TrustAnchor | None) -
     without a clock. What is newer or older was judged at the installation.
 
     Returns:
-        Fingerprint of the root by which it was verified, or None where nobody signed it.
+        Fingerprint of the root by which it was verified, or None where it is unsigned.
 
     Raises:
         TrustError: The pinned keys did not sign it, and it was not admitted before they were pinned.

@@ -93,7 +93,7 @@ def tree_bytes(path: Path) -> int:
 def exclusive_lock(path: Path) -> Iterator[None]:
     """Holds a lock that ends with the process, whatever ends it.
 
-    Nobody else may read the file: whoever can open it can hold the lock, and so keep updates out.
+    No other user may read the file: whoever can open it can hold the lock, and so keep updates out.
 
     Raises:
         DeployError: Another process holds it.

@@ -220,7 +220,7 @@ def _looked_at(entry: Path, proc_device: int) -> Descriptor:
 
 
 def _is_hung_up(master: int) -> bool:
-    """Whoever has a master types into its terminal, unless nobody is there (pty(7), poll(2))."""
+    """A process with a master types into its terminal, unless none has that open (pty(7), poll(2))."""
     waiting = select.poll()
     waiting.register(master, 0)
     return any(events & select.POLLHUP for _, events in waiting.poll(0))

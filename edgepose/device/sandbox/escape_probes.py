@@ -147,7 +147,7 @@ class Escape:
         return _OldThread(self.udp, go).answer()
 
     def passed_descriptor(self) -> str:
-        """A connected socket that somebody passes in."""
+        """A connected socket that is passed in."""
         with socket.socket(fileno=os.dup(self._around.channel)) as channel:
             _, passed, _, _ = socket.recv_fds(channel, 16, 1)
         with socket.socket(fileno=passed[0]) as connection:

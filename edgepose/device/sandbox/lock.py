@@ -1,6 +1,6 @@
 """Locks this process in: no socket, no child, no other process, no file but its own, in every thread.
 
-Whether a run is locked in: live pictures always, files that somebody has anyway never.
+Whether a run is locked in: live pictures always, files never: their owner has them anyway.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ _RUNNABLE = frozenset({"onnx", "tflite"})
 
 @dataclass(frozen=True)
 class _Shipped:
-    """The pose model that goes to the device, with what the judge needs to know."""
+    """The pose model that goes to the device, with what the gate needs to know."""
 
     artifact: ModelArtifact
     parent: ModelArtifact

@@ -2,7 +2,7 @@
 
 Leaves out of a TFLite file what only unread outputs need.
 
-The interpreter runs every op of a file, also those whose results nobody reads: a third of BlazePose's time
+The interpreter runs every op of a file, also those whose results are not read: a third of BlazePose's time
 goes into a mask. Taking the ops off the list of the subgraph changes no other op and no weight, so what is
 still computed is computed bit for bit as before. The file on disk stays as it is.
 
@@ -39,7 +39,7 @@ _SHAPE = 0
 
 
 def without_unread_outputs(content: bytes, reads: Callable[[Shape], bool]) -> bytes | None:
-    """The file without the outputs that nobody reads and without the ops that serve only them.
+    """The file without the outputs that are not read and without the ops that serve only them.
 
     Args:
         content: A TFLite file.

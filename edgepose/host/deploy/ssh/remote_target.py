@@ -167,7 +167,7 @@ class RemoteTarget:
     def _launcher(self, shipment: Shipment) -> str:
         base = self.connection.probe.base
         path = f"{base}/{shipment.program}:{base}/{shipment.runtime}"
-        # -I: neither the folder in which somebody stands nor a variable says what is imported.
+        # -I: neither the working folder nor a variable says what is imported.
         start = f"{base}/{shipment.program}/edgepose/sandbox/python_start.py"
         python, root = self._python().path, shlex.quote(self.connection.root)
         return (

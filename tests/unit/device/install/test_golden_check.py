@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace as with_fields
 
 from edgepose.device.install.health import report_of, run_health_check
-from edgepose.device.install.health_process import Measurement, check_health, judge
+from edgepose.device.install.health_process import Measurement, check_health, health_report
 from edgepose.device.install.slot_files import unpack
 from edgepose.device.install.state_file import no_fault, remove_tree
 from edgepose.records.bundle_manifest import BundleManifest
@@ -50,26 +50,26 @@ def on(manifest: BundleManifest, **runtime: object) -> BundleManifest:
 
 
 def test_good_frames_pass_on_the_host_without_verifying_the_accelerator(manifest: BundleManifest) -> None:
-    report = judge(manifest, GOOD, on_device=False)
+    report = health_report(manifest, GOOD, on_device=False)
     assert report.passed
     assert (report.verified_on, report.accelerator) == ("host", "not_verified")
 
 
 def test_good_frames_pass_on_the_device(manifest: BundleManifest) -> None:
-    report = judge(manifest, GOOD, on_device=True)
+    report = health_report(manifest, GOOD, on_device=True)
     assert report.passed
     assert (report.verified_on, report.accelerator) == ("device", "verified")
 
 
 @pytest.mark.parametrize("value", [0.849, 0.0, float("nan")])
 def test_one_frame_below_the_tolerance_fails(manifest: BundleManifest, value: float) -> None:
-    report = judge(manifest, replace(GOOD, oks={**GOOD.oks, "golden/2.png": value}), on_device=False)
+    report = health_report(manifest, replace(GOOD, oks={**GOOD.oks, "golden/2.png": value}), on_device=False)
     assert not report.passed
     assert "golden/2.png" in report.failures[0]
 
 
 def test_a_frame_that_was_not_replayed_fails(manifest: BundleManifest) -> None:
-    report = judge(manifest, replace(GOOD, oks={"golden/0.png": 1.0}), on_device=False)
+    report = health_report(manifest, replace(GOOD, oks={"golden/0.png": 1.0}), on_device=False)
     assert not report.passed
 
 
@@ -78,15 +78,15 @@ def test_a_frame_that_was_not_replayed_fails(manifest: BundleManifest) -> None:
 )
 def test_a_runtime_older_than_needed_fails(manifest: BundleManifest, version: str, passed: bool) -> None:
     measured = replace(GOOD, backend=replace(GOOD.backend, version=version))
-    assert judge(manifest, measured, on_device=False).passed is passed
+    assert health_report(manifest, measured, on_device=False).passed is passed
 
 
 def test_on_the_device_another_delegate_than_required_fails_and_on_the_host_it_does_not(
     manifest: BundleManifest,
 ) -> None:
     wanted = on(manifest, delegate="tensorrt")
-    assert judge(wanted, GOOD, on_device=False).passed
-    report = judge(wanted, GOOD, on_device=True)
+    assert health_report(wanted, GOOD, on_device=False).passed
+    report = health_report(wanted, GOOD, on_device=True)
     assert not report.passed
     assert "expected tensorrt" in report.failures[0]
     assert report.accelerator == "not_verified"
@@ -95,23 +95,23 @@ def test_on_the_device_another_delegate_than_required_fails_and_on_the_host_it_d
 def test_on_the_device_an_allowed_fallback_passes_and_is_not_called_verified(
     manifest: BundleManifest,
 ) -> None:
-    report = judge(on(manifest, delegate="tensorrt", fallback=("cpu",)), GOOD, on_device=True)
+    report = health_report(on(manifest, delegate="tensorrt", fallback=("cpu",)), GOOD, on_device=True)
     assert report.passed
     assert report.accelerator == "not_verified"
 
 
 def test_on_the_device_too_many_ops_on_the_cpu_fail(manifest: BundleManifest) -> None:
-    assert judge(on(manifest, max_ops_on_cpu=10), GOOD, on_device=True).passed
-    assert not judge(on(manifest, max_ops_on_cpu=9), GOOD, on_device=True).passed
-    assert judge(on(manifest, max_ops_on_cpu=9), GOOD, on_device=False).passed
+    assert health_report(on(manifest, max_ops_on_cpu=10), GOOD, on_device=True).passed
+    assert not health_report(on(manifest, max_ops_on_cpu=9), GOOD, on_device=True).passed
+    assert health_report(on(manifest, max_ops_on_cpu=9), GOOD, on_device=False).passed
 
 
 def test_budgets_of_time_and_memory_are_judged_on_the_device_only(manifest: BundleManifest) -> None:
     slow = replace(GOOD, latency=HealthLatency(p50=10.0, p95=1001.0, samples=20))
     large = replace(GOOD, peak_rss_mib=2001.0)
     for measured, word in ((slow, "ms"), (large, "MiB")):
-        assert judge(manifest, measured, on_device=False).passed
-        report = judge(manifest, measured, on_device=True)
+        assert health_report(manifest, measured, on_device=False).passed
+        report = health_report(manifest, measured, on_device=True)
         assert not report.passed
         assert word in report.failures[0]
 

@@ -156,7 +156,7 @@ class Store:
         sync_folder(os.path.dirname(target))
 
     def sweep(self, request):
-        """Removes what is done with, and of what nobody named all but the newest and the young.
+        """Removes what is done with, and of what was not named all but the newest and the young.
 
         A program may run from the newest; the young may belong to a deployment that another host has begun.
         """
