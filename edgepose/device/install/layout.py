@@ -217,7 +217,7 @@ def read_record_of_service(path: Path, record: type[RecordType]) -> RecordType |
 
 
 def service_may_write(root: Path) -> bool | None:
-    """Whether the user who runs the model here could change what is installed; None where nothing is there."""
+    """Whether the user who runs the model here could change what is installed; None: nothing there."""
     layout = Layout(root)
     service = _owner(root)
     if service is None or not layout.state.exists():
