@@ -6,12 +6,14 @@ Follows one person by the keypoints, for a model that works on crops and has no 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.device.run.tracking import best_pairs
-from edgepose.pose.boxes import enclosing_box, iou_matrix
+from edgepose.pose.boxes import iou_matrix
 from edgepose.pose.poses import Poses
 from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_matrix
 
@@ -49,18 +51,21 @@ def box_to_follow(poses: Poses, image_wh: tuple[int, int], options: FollowOption
     """
     if not len(poses):
         return None
-    confident = poses.keypoint_scores[0] >= options.min_keypoint_score
-    box = enclosing_box(poses.keypoints_px[0], poses.keypoint_scores[0], options.min_keypoint_score)
-    if box is None or confident.sum() < options.min_keypoints or not np.isfinite(box).all():
+    # Plain floats: this runs for every frame, and a dozen calls of numpy cost more than the numbers do.
+    scored = zip(poses.keypoints_px[0].tolist(), poses.keypoint_scores[0].tolist(), strict=True)
+    seen = [point for point, score in scored if score >= options.min_keypoint_score]
+    if len(seen) < max(options.min_keypoints, 2) or not all(map(isfinite, chain.from_iterable(seen))):
         return None
     least_px = options.min_side_share * min(image_wh)
-    centre = (box[:2] + box[2:]) / 2
-    half = np.maximum((box[2:] - box[:2]) * options.growth, least_px) / 2
-    limits = np.array(image_wh, np.float32)
-    low, high = np.clip(centre - half, 0, limits), np.clip(centre + half, 0, limits)
-    if (high - low).min() < 1:
+    sides = []
+    for along, limit in zip(zip(*seen, strict=True), image_wh, strict=True):
+        low, high = min(along), max(along)
+        centre, half = (low + high) / 2, max((high - low) * options.growth, least_px) / 2
+        sides.append((min(max(centre - half, 0.0), limit), min(max(centre + half, 0.0), limit)))
+    (left, right), (top, bottom) = sides
+    if right - left < 1 or bottom - top < 1:
         return None
-    return np.concatenate([low, high]).astype(np.float32)
+    return np.array([left, top, right, bottom], np.float32)
 
 
 Boxes = NDArray[np.float32]

@@ -35,12 +35,13 @@ _MIN_DETERMINANT = 1e-12
 _MAX_OFFSET = 1.5
 
 
-def _smoothing_rows() -> NDArray[np.float64]:
-    """(5, 7): smooths a line of 7 cells to the 5 inner ones.
+def _smoothing() -> NDArray[np.float64]:
+    """(49, 25): smooths a patch of 7x7 cells to the 5x5 inner ones.
 
     As products with matrices all keypoints take a few calls of numpy, whose number is what they cost.
     """
-    return sum(weight * np.eye(5, 7, shift) for shift, weight in enumerate(_KERNEL))  # type: ignore[return-value]
+    line = sum(weight * np.eye(5, 7, shift) for shift, weight in enumerate(_KERNEL))
+    return np.ascontiguousarray(np.kron(line, line).T)
 
 
 def _derivative_columns() -> NDArray[np.float64]:
@@ -57,7 +58,7 @@ def _derivative_columns() -> NDArray[np.float64]:
     return np.ascontiguousarray(forms.reshape(5, 25).T)
 
 
-_SMOOTH = _smoothing_rows()
+_SMOOTH = _smoothing()
 _DERIVATIVES = _derivative_columns()
 _REACH = np.arange(-_RADIUS, _RADIUS + 1)
 
@@ -73,8 +74,7 @@ def dark_offsets(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]) -> 
         (K, 2) offsets in cells; 0 within one cell of the border, and where the expansion has no maximum
         or has it more than 1.5 cells away.
     """
-    patches = _smoothed_patches(heatmaps, peaks_xy)
-    log = np.log(np.maximum(patches, _FLOOR)).reshape(len(patches), 25)
+    log = np.log(np.maximum(_smoothed_patches(heatmaps, peaks_xy), _FLOOR))
     last_x, last_y = heatmaps.shape[2] - 2, heatmaps.shape[1] - 2
     # A dozen keypoints are sooner done in plain floats than numpy is called twenty times.
     steps = [
@@ -96,7 +96,7 @@ def _newton_step(dx: float, dy: float, dxx: float, dyy: float, dxy: float) -> tu
 
 
 def _smoothed_patches(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(K, 5, 5): the smoothed heatmap around each peak.
+    """(K, 25): the smoothed heatmap around each peak.
 
     The paper scales the smoothed map back to its old maximum; in the logarithm that is a constant, which
     the derivatives do not see. Outside the map the border cell is mirrored, as OpenCV's default border does.
@@ -105,8 +105,8 @@ def _smoothed_patches(heatmaps: NDArray[np.floating], peaks_xy: NDArray[np.intp]
     rows = _neighbours(height)[peaks_xy[:, 1]]
     columns = _neighbours(width)[peaks_xy[:, 0]]
     which = np.arange(count)[:, None, None]
-    raw = heatmaps[which, rows[:, :, None], columns[:, None, :]].astype(np.float64)
-    return np.asarray(_SMOOTH @ raw @ _SMOOTH.T)
+    raw = heatmaps[which, rows[:, :, None], columns[:, None, :]].reshape(count, 49)
+    return np.asarray(raw.astype(np.float64) @ _SMOOTH)
 
 
 @lru_cache(maxsize=8)
