@@ -44,6 +44,10 @@ def write_report(report: Record | dict[str, Any], json_target: str | None, text:
     Raises:
         ConfigError: The file cannot be written.
     """
+    if json_target is None:
+        if text is not None:
+            show(text)
+        return
     plain = to_builtins(report) if isinstance(report, Record) else report
     # allow_nan=False: NaN is no JSON, and a figure that was not measured is null.
     # A file name that is not UTF-8 reaches here as lone surrogates; \udcXX is how JSON spells them.
@@ -51,12 +55,11 @@ def write_report(report: Record | dict[str, Any], json_target: str | None, text:
     if json_target == "-":
         click.echo(content, nl=False)
         return
-    if json_target is not None:
-        path = Path(json_target)
-        schemas = [str(plain["schema"])] if "schema" in plain else []
-        if refuse_other_record(path, schemas, force=is_forced(click.get_current_context(silent=True))):
-            say(f"{path}: replaced")
-        write_whole(path, [content.encode()])
+    path = Path(json_target)
+    schemas = [str(plain["schema"])] if "schema" in plain else []
+    if refuse_other_record(path, schemas, force=is_forced(click.get_current_context(silent=True))):
+        say(f"{path}: replaced")
+    write_whole(path, [content.encode()])
     if text is not None:
         show(text)
 

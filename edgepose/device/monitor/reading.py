@@ -8,19 +8,22 @@ from __future__ import annotations
 import csv
 import io
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import quote
 
 from edgepose.device.monitor.store import (
     APPLICATION_ID,
+    CHILD_TABLES,
     SCHEMA_VERSION,
     TABLES,
     TelemetryPlace,
+    columns_of,
     with_side_files,
 )
-from edgepose.device.monitor.window import DurationHistogram, Window
+from edgepose.device.monitor.window import FIGURES, DurationHistogram, Window
 from edgepose.errors import ConfigError, DeviceError
 from edgepose.records.files import write_whole
 from edgepose.records.record import to_json
@@ -54,18 +57,18 @@ def read_telemetry(root: Path, minutes: int | None = None) -> TelemetryReport:
             _require_ours(connection, place)
             # One transaction: a minute that is stored meanwhile is in all tables or in none.
             connection.execute("BEGIN")
-            windows = _windows(connection, minutes)
+            total, windows = Window(""), []
+            for window in _windows(connection, minutes):
+                total.merge(window)
+                windows.append(window.record())
             rows = connection.execute("SELECT at, kind, subject, value FROM event ORDER BY id").fetchall()
     except sqlite3.Error as problem:
         raise _unreadable(place, problem) from problem
-    total = Window("")
-    for window in windows:
-        total.merge(window)
     events = tuple(StoredEvent(at=at, kind=kind, subject=what, value=size) for at, kind, what, size in rows)
     return TelemetryReport(
         root=str(root),
         size_bytes=place.size_bytes(),
-        windows=tuple(window.record() for window in windows),
+        windows=tuple(windows),
         totals=total.totals() if windows else None,
         events=events,
     )
@@ -127,32 +130,54 @@ def _remove(database: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _windows(connection: sqlite3.Connection, minutes: int | None) -> list[Window]:
-    rows = connection.execute(
-        "SELECT id, started_at, duration_ms, frames_with_poses, persons, dropped, temperature_celsius, "
-        "throttled FROM minute ORDER BY id DESC LIMIT ?",
-        (-1 if minutes is None else minutes,),
-    ).fetchall()
-    windows: dict[int, Window] = {}
-    for number, at, duration_ms, with_poses, persons, dropped, celsius, slowed in reversed(rows):
-        windows[number] = Window(
-            at, duration_ms / 1000, with_poses, dropped, persons,
-            temperature_celsius=celsius, throttled=None if slowed is None else bool(slowed),
-        )  # fmt: skip
-    if windows:
-        _fill(connection, windows, min(windows))
-    return list(windows.values())
-
-
-def _fill(connection: sqlite3.Connection, windows: dict[int, Window], first: int) -> None:
-    # No row is without its minute: both are written, pruned and saved together.
+def _windows(connection: sqlite3.Connection, minutes: int | None) -> Iterator[Window]:
+    """Oldest first, one at a time: a full database would take hundreds of MiB."""
     run = connection.execute
-    for number, stage, sum_us, max_us in run("SELECT * FROM duration WHERE minute >= ?", (first,)):
-        windows[number].durations[cast("TimedStage", stage)] = DurationHistogram(None, sum_us, max_us)
-    for number, stage, bucket, frames in run("SELECT * FROM duration_bucket WHERE minute >= ?", (first,)):
-        windows[number].durations[cast("TimedStage", stage)].counts[bucket] = frames
-    for number, persons, frames in run("SELECT * FROM persons WHERE minute >= ?", (first,)):
-        windows[number].persons_a_frame[persons] = frames
+    (first,) = run(
+        "SELECT min(id) FROM (SELECT id FROM minute ORDER BY id DESC LIMIT ?)",
+        (-1 if minutes is None else minutes,),
+    ).fetchone()
+    there = set(columns_of(connection, "minute"))
+    figures = [figure.name for figure in FIGURES if figure.name in there]
+    # No row is without its minute: both are written, pruned and saved together.
+    rows_of = {
+        table: _Rows(run(f"SELECT * FROM {table} WHERE minute >= ? ORDER BY minute", (first,)))  # noqa: S608
+        for table in CHILD_TABLES
+    }
+    chosen = ", ".join(["id", "started_at", "duration_ms", *figures])
+    minute_rows = run(f"SELECT {chosen} FROM minute WHERE id >= ? ORDER BY id", (first,))  # noqa: S608
+    for number, at, duration_ms, *values in minute_rows:
+        window = Window(at, duration_ms / 1000)
+        for name, value in zip(figures, values, strict=True):
+            setattr(window, name, value)
+        if window.throttled is not None:
+            window.throttled = bool(window.throttled)
+        for _, stage, sum_us, max_us in rows_of["duration"].of(number):
+            window.durations[_stage(stage)] = DurationHistogram(None, sum_us, max_us)
+        for _, stage, bucket, frames in rows_of["duration_bucket"].of(number):
+            window.durations[_stage(stage)].counts[bucket] = frames
+        for _, persons, frames in rows_of["persons"].of(number):
+            window.persons_a_frame[persons] = frames
+        yield window
+
+
+class _Rows:
+    """Rows in the order of their minutes, taken minute by minute."""
+
+    def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def of(self, minute: int) -> Iterator[tuple[Any, ...]]:
+        while self._next is not None and self._next[0] <= minute:
+            if self._next[0] == minute:
+                yield self._next
+            self._next = next(self._rows, None)
+
+
+def _stage(stored: int | str) -> TimedStage:
+    """A number; in the first version's databases a word."""
+    return TIMED_STAGES[stored] if isinstance(stored, int) else cast("TimedStage", stored)
 
 
 def _require_database(place: TelemetryPlace) -> None:
@@ -174,9 +199,10 @@ def _require_database(place: TelemetryPlace) -> None:
 def _require_ours(connection: sqlite3.Connection, place: TelemetryPlace) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+    if application != APPLICATION_ID or not 0 < version <= SCHEMA_VERSION:
         raise DeviceError(
-            f"{place.database} has tables of version {version}; this edgepose reads version {SCHEMA_VERSION}."
+            f"{place.database} has tables of version {version}; this edgepose reads those up to "
+            f"{SCHEMA_VERSION}."
         )
     for name in TABLES:
         connection.execute(f"SELECT 1 FROM {name} LIMIT 1")  # noqa: S608
@@ -189,10 +215,7 @@ def _unreadable(place: TelemetryPlace, problem: sqlite3.Error) -> DeviceError:
     )
 
 
-_PLAIN = (
-    "started_at", "duration_s", "frames", "frames_with_poses", "persons", "dropped", "fps",
-    "temperature_celsius", "throttled",
-)  # fmt: skip
+_PLAIN = [name for name in TelemetryWindow.__struct_fields__ if name not in {"stages", "persons_a_frame"}]
 _FIGURES = ("mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms")
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgepose import __version__
 from edgepose.device.monitor.store import (
@@ -28,13 +29,14 @@ from edgepose.device.monitor.store import (
     StoreLimits,
     TelemetryPlace,
     TelemetryStore,
+    columns_of,
     insertion,
     prepare_folder,
     with_side_files,
 )
-from edgepose.device.monitor.window import BOUNDS_MS, DurationHistogram, Window
+from edgepose.device.monitor.window import BOUNDS_MS, FIGURES, DurationHistogram, Window
 from edgepose.records.files import PRIVATE, temporary_beside
-from edgepose.records.telemetry_record import EventKind, RuntimeEvent
+from edgepose.records.telemetry_record import TIMED_STAGES, EventKind, RuntimeEvent
 
 _KEYS = {
     "minute": "id",
@@ -109,11 +111,17 @@ def _take_over(place: TelemetryPlace, store: TelemetryStore) -> int:
 
 def _readable_rows(damaged: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
     """From the front to the first damage, then from the back; a row may come twice."""
-    columns = ", ".join(COLUMNS[table])
+    there = columns_of(damaged, table)
+    columns = ", ".join(name if name in there else "NULL" for name in COLUMNS[table])
+    stage = COLUMNS[table].index("stage") if "stage" in COLUMNS[table] else None
     for direction in ("ASC", "DESC"):
         order = ", ".join(f"{key.strip()} {direction}" for key in _KEYS[table].split(","))
         try:
-            yield from damaged.execute(f"SELECT {columns} FROM {table} ORDER BY {order}")  # noqa: S608
+            for row in damaged.execute(f"SELECT {columns} FROM {table} ORDER BY {order}"):  # noqa: S608
+                if stage is not None and row[stage] in TIMED_STAGES:
+                    # The first version has words.
+                    row = (*row[:stage], TIMED_STAGES.index(row[stage]), *row[stage + 1 :])  # noqa: PLW2901
+                yield row
         except sqlite3.DatabaseError:
             continue
         return
@@ -146,9 +154,7 @@ def prometheus_text(exposure: Exposure) -> str:
     lines = [
         *_family("build_info", "gauge", "What runs.", [(f'{{version="{__version__}"}}', 1)]),
         *_counter("frames_total", "Frames processed since this run began.", total.frames),
-        *_counter("frames_with_poses_total", "Frames with somebody in them.", total.frames_with_poses),
-        *_counter("frames_dropped_total", "Frames that the source dropped.", total.dropped),
-        *_counter("persons_total", "Reported persons, summed over the frames.", total.persons),
+        *_figures("counter", total),
         *_gauge("running_seconds", "Time that this run counted.", round(total.duration_s, 3)),
         *_gauge("telemetry_paused", "1 while windows cannot be stored.", int(exposure.paused)),
         *_family(
@@ -161,11 +167,19 @@ def prometheus_text(exposure: Exposure) -> str:
     ]
     if last is not None:
         lines += _gauge("frames_per_second", "Frames a second in the last window.", last.record().fps)
-        if last.temperature_celsius is not None:
-            lines += _gauge("temperature_celsius", "The hottest zone.", last.temperature_celsius)
-        if last.throttled is not None:
-            lines += _gauge("throttled", "1 while the firmware slows the device down.", int(last.throttled))
+        lines += _figures("gauge", last)
     return "\n".join(lines) + "\n"
+
+
+def _figures(kind: Literal["counter", "gauge"], window: Window) -> list[str]:
+    """Those that add up as counters since the run began, the others as gauges of a window."""
+    lines = []
+    for figure in FIGURES:
+        value = getattr(window, figure.name)
+        if figure.adds_up == (kind == "counter") and value is not None:
+            number = int(value) if isinstance(value, bool) else value
+            lines += _family(figure.exposed, kind, figure.meaning, [("", number)])
+    return lines
 
 
 def _counter(name: str, text: str, value: float) -> list[str]:

@@ -1,6 +1,10 @@
-"""About a minute of a run, counted frame by frame.
+"""About a minute of a run, counted frame by frame, and the one table of its figures.
 
-How long things take, as counts in fixed buckets: adding is cheap, memory is flat, histograms add up.
+**A new figure** is a row of ``FIGURES`` and a field of :class:`Window` here, and a field of
+:class:`edgepose.records.telemetry_record.TelemetryWindow`. Everything else follows from the row: its column
+in new databases and in those of former versions, reading, adding up, CSV, Prometheus.
+
+How long things take is counted in fixed buckets: adding is cheap, memory is flat, histograms add up.
 """
 
 from __future__ import annotations
@@ -110,6 +114,49 @@ class DurationHistogram:
         return low, high
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a minute.
+
+    Attributes:
+        name: Of the column, and of the field wherever it is held.
+        column: Its declaration in SQLite; after the first version it takes NULL, for minutes before it.
+        exposed: Its name for Prometheus.
+        meaning: In words.
+        adds_up: Windows together have the sum; else it is of a window's end and of no sum.
+        since: Version of the schema that has it first.
+    """
+
+    name: str
+    column: str
+    exposed: str
+    meaning: str
+    adds_up: bool = True
+    since: int = 1
+
+
+_COUNT = "INTEGER NOT NULL CHECK ({0} >= 0)"
+FIGURES = (
+    Figure("frames_with_poses", _COUNT, "frames_with_poses_total", "Frames with somebody in them."),
+    Figure("persons", _COUNT, "persons_total", "Reported persons, summed over the frames."),
+    Figure("dropped", _COUNT, "frames_dropped_total", "Frames that the source dropped."),
+    Figure(
+        "temperature_celsius",
+        "REAL CHECK ({0} BETWEEN -273.15 AND 1000)",
+        "temperature_celsius",
+        "The hottest zone.",
+        adds_up=False,
+    ),
+    Figure(
+        "throttled",
+        "INTEGER CHECK ({0} IN (0, 1))",
+        "throttled",
+        "1 while the firmware slows the device down.",
+        adds_up=False,
+    ),
+)
+
+
 def _no_durations() -> dict[TimedStage, DurationHistogram]:
     return {stage: DurationHistogram() for stage in TIMED_STAGES}
 
@@ -163,9 +210,9 @@ class Window:
     def merge(self, other: Window) -> None:
         """Adds the counts of another window."""
         self.duration_s += other.duration_s
-        self.frames_with_poses += other.frames_with_poses
-        self.dropped += other.dropped
-        self.persons += other.persons
+        for figure in FIGURES:
+            if figure.adds_up and (more := getattr(other, figure.name)) is not None:
+                setattr(self, figure.name, (getattr(self, figure.name) or 0) + more)
         for persons, frames in other.persons_a_frame.items():
             self.persons_a_frame[persons] = self.persons_a_frame.get(persons, 0) + frames
         for stage, durations in other.durations.items():
@@ -177,14 +224,10 @@ class Window:
             started_at=self.started_at,
             duration_s=round(self.duration_s, 3),
             frames=self.frames,
-            frames_with_poses=self.frames_with_poses,
-            persons=self.persons,
-            dropped=self.dropped,
             fps=self._fps(),
             stages={stage: d.figures() for stage, d in self.durations.items() if d.counts},
             persons_a_frame=self._persons_list(),
-            temperature_celsius=self.temperature_celsius,
-            throttled=self.throttled,
+            **{figure.name: getattr(self, figure.name) for figure in FIGURES},
         )
 
     def totals(self) -> TelemetryTotals:
@@ -193,13 +236,11 @@ class Window:
         return TelemetryTotals(
             duration_s=one.duration_s,
             frames=one.frames,
-            frames_with_poses=one.frames_with_poses,
-            persons=one.persons,
-            dropped=one.dropped,
             fps=one.fps,
             stages=one.stages,
             persons_a_frame=one.persons_a_frame,
             latency_histogram=self.durations["total"].buckets(),
+            **{figure.name: getattr(self, figure.name) for figure in FIGURES if figure.adds_up},
         )
 
     def _fps(self) -> float:

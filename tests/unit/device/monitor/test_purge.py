@@ -23,7 +23,7 @@ def bytes_below(root: Path) -> bytes:
 
 
 def with_canary(root: Path) -> None:
-    store = filled_store(root, 20)
+    store = filled_store(root, 60)
     store.add(None, [(AT, RuntimeEvent(kind="drift_started", subject=CANARY.decode(), value=1.0))])
     store.close()
 

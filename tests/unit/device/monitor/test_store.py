@@ -88,7 +88,7 @@ def test_a_value_of_another_kind_is_refused(tmp_path: Path, table: str, column: 
             "started_at": AT, "duration_ms": 1, "frames_with_poses": 0, "persons": 0, "dropped": 0,
             "temperature_celsius": 40.0, "throttled": 0,
         },
-        "duration_bucket": {"minute": 1, "stage": "total", "bucket": 3, "frames": 1},
+        "duration_bucket": {"minute": 1, "stage": 0, "bucket": 3, "frames": 1},
         "persons": {"minute": 1, "persons": 1, "frames": 1},
     }  # fmt: skip
     store = filled_store(tmp_path, 0)
