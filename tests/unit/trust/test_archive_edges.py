@@ -168,3 +168,18 @@ def test_the_built_in_models_that_ship_are_whole() -> None:
     for entry in models.manifest.files:
         path = models.path_of(entry.role, entry.precision)
         assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "model.onnx", "metadata/targets.json"])
+def test_a_byte_behind_a_file_is_found(bundle_folder: Path, tmp_path: Path, name: str) -> None:
+    signed = Signer.make(tmp_path / "keys").sign(bundle_folder / "version1.epb", tmp_path / "1.epb")
+    content = bytearray(signed.read_bytes())
+    with tarfile.open(signed) as archive:
+        entry = archive.getmember(name)
+    assert entry.size % 512
+    last = entry.offset_data + (entry.size + 511) // 512 * 512 - 1
+    for place in {entry.offset_data + entry.size, last}:
+        content[place] = 1
+        (tmp_path / "changed.epb").write_bytes(content)
+        assert f"bytes are hidden behind '{name}'" in refusal(tmp_path / "changed.epb")
+        content[place] = 0
