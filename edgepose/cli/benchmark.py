@@ -97,9 +97,6 @@ def benchmark_here(
         source: Of the age of frames; None measures none.
         unlocked: ``--allow-unlocked``.
         json_target: ``--json``, which is written in the end.
-
-    Raises:
-        EdgeposeError: As ``benchmark_chosen``.
     """
     if models.detector is not None and source is None:
         raise click.UsageError("--detector is measured with --source alone; give it as MODEL otherwise.")

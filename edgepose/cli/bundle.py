@@ -32,12 +32,7 @@ _MAX_SBOM_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class CheckedBundle:
-    """A bundle whose bytes and signatures were checked.
-
-    Attributes:
-        bundle: The bundle.
-        sbom: What its bill of materials lists, or None where it has none.
-    """
+    """A bundle whose bytes and signatures were checked, and what its bill of materials lists, if any."""
 
     bundle: VerifiedBundle
     sbom: dict[str, Any] | None
@@ -123,12 +118,7 @@ def verified_by_home(bundle: Path, roots: tuple[bytes, ...]) -> CheckedBundle:
 
 
 def describe_bundle(path: Path, checked: CheckedBundle) -> tuple[dict[str, Any], str]:
-    """The report of a verified bundle as JSON and as text.
-
-    Args:
-        path: The bundle file.
-        checked: What was read from it.
-    """
+    """The report of a verified bundle as JSON and as text."""
     bundle = checked.bundle
     manifest = bundle.manifest
     compiled = manifest.accelerator

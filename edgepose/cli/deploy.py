@@ -59,11 +59,7 @@ def deploy_to_fleet(
     *,
     dry_run: bool,
 ) -> None:
-    """Prepares and judges once, then rolls out; an unfinished rollout goes on with its own bundle.
-
-    Raises:
-        EdgeposeError: As ``deploy`` and ``roll_out`` raise; DeployError where devices are left.
-    """
+    """Prepares and judges once, then rolls out; an unfinished rollout goes on with its own bundle."""
     folder = call.rollout or Path(f"rollout-{request.profile.id}")
     plan = RolloutPlan(call.inventory, folder, call.stages, call.failure_limit, request.install, call.keys)
     hosts = read_inventory(call.inventory)
@@ -111,11 +107,7 @@ def _done(target: FleetTarget) -> RolloutReport:
 def deploy_to_host(
     request: DeployRequest, address: SshAddress, roots: tuple[bytes, ...], *, dry_run: bool
 ) -> DeploymentReport:
-    """Probes the device, refuses it or not, and deploys; a dry run only probes and plans.
-
-    Raises:
-        EdgeposeError: As ``connect``, ``RemoteTarget`` and ``deploy`` raise.
-    """
+    """Probes the device, refuses it or not, and deploys; a dry run only probes and plans."""
     with connect(address) as connection, progress_bar("bytes sent") as progress:
         say(describe_probe(connection.host.name, connection.probe))
         target = RemoteTarget(connection, roots, say=say, sent=progress)

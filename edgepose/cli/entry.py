@@ -87,11 +87,7 @@ class LazyGroup(click.Group):
 
 
 def take_passphrase(context: click.Context) -> None:
-    """Moves the passphrase from the environment, which every program that is started gets, into this command.
-
-    Args:
-        context: Of the command that begins.
-    """
+    """Moves the passphrase from the environment, which every started program gets, into this command."""
     found = os.environ.pop(PASSPHRASE_VARIABLE, None)
     if found is not None:
         context.find_root().meta[PASSPHRASE_VARIABLE] = found

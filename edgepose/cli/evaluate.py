@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgepose.cli.options import (
+    PATH,
     detector_option,
     detector_spec_option,
     optional_profile_option,
@@ -30,24 +31,18 @@ from edgepose.records.evaluation_report import (
     epilog="Example: edgepose evaluate int8.tflite --annotations labels.json --images images/ "
     "--baseline float.onnx --spec pose.toml --profile raspberrypi --gate --json report.json",
 )
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option(
     "--annotations",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     metavar="COCO.json",
     help="Labels in the COCO keypoint format.",
 )
-@click.option(
-    "--images",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Folder of the labelled pictures.",
-)
+@click.option("--images", type=PATH, required=True, metavar="DIR", help="Folder of the labelled pictures.")
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="MODEL",
     help="Compare with this model, usually the float parent, on the same pictures.",
 )
@@ -55,7 +50,7 @@ from edgepose.records.evaluation_report import (
 @detector_spec_option
 @click.option(
     "--empty",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Pictures without a person, on which a detector's false persons are counted.",
 )

@@ -37,11 +37,7 @@ class LocalTarget:
         self._next_version = 1
 
     def check(self, profile: DeviceProfile) -> None:
-        """Refuses a root of no use before any work.
-
-        Raises:
-            EdgeposeError: As ``check_root`` raises.
-        """
+        """Refuses a root of no use before any work."""
         self._next_version = check_root(self._root, profile.id)
         check_keys(self._root, self._roots)
 
@@ -52,11 +48,7 @@ class LocalTarget:
     def install(
         self, bundle: Path, options: InstallOptions, say: Callable[[str], None]
     ) -> InstallationReport:
-        """Installs a bundle.
-
-        Raises:
-            EdgeposeError: As ``install_bundle`` raises.
-        """
+        """Installs a bundle."""
         enroll = self._roots[-1] if self._roots else None
         installed = install_bundle(bundle, self._root, enroll=enroll, report=say, **to_builtins(options))
         record, _ = describe_install(installed)
@@ -66,11 +58,7 @@ class LocalTarget:
 def install_where_asked(
     bundle: Path, place: Place, keys: Path | None, say: Callable[[str], None], options: InstallOptions
 ) -> InstallationReport:
-    """Installs a bundle behind ssh or here; returns the record of the installation.
-
-    Raises:
-        EdgeposeError: As the targets raise.
-    """
+    """Installs a bundle behind ssh or here; returns the record of the installation."""
     from edgepose.cli.keys import key_home
     from edgepose.host.deploy.ssh.connection import connect
     from edgepose.host.deploy.ssh.remote_target import RemoteTarget

@@ -46,12 +46,7 @@ def signing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Signing:
-    """The keys that a command signs with.
-
-    Attributes:
-        sign: Signs the files of a bundle.
-        roots: Their roots from version 1 on.
-    """
+    """What signs the files of a bundle, and the roots of its keys from version 1 on."""
 
     sign: Sign
     roots: tuple[bytes, ...]
@@ -87,20 +82,12 @@ def key_home(folder: Path | None) -> KeyHome:
 
 
 def passphrase_of(home: KeyHome) -> str | None:
-    """The passphrase of a home; None where its keys are not encrypted.
-
-    Raises:
-        ConfigError: It was not given, and there is nobody to ask.
-    """
+    """The passphrase of a home; None where its keys are not encrypted."""
     return _passphrase("Passphrase of the keys", confirm=False) if home.is_encrypted() else None
 
 
 def new_passphrase() -> str:
-    """The passphrase of keys to be made.
-
-    Raises:
-        ConfigError: It was not given and there is nobody to ask, or it is empty.
-    """
+    """The passphrase of keys to be made, never an empty one."""
     passphrase = _passphrase("New passphrase of the keys", confirm=True)
     if not passphrase:
         raise ConfigError("The passphrase is empty.", "Give one, or say --no-passphrase.")

@@ -46,7 +46,7 @@ def list_models(json_target: str | None) -> None:
 
 
 @command.command(name="inspect", epilog="Example: edgepose models inspect pose.tflite --json -")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @spec_option
 @json_option
 def inspect(model: Path, spec_file: Path | None, json_target: str | None) -> None:
@@ -115,7 +115,7 @@ def card(
 @click.command(
     name="convert", epilog="Example: edgepose convert pose.onnx --to tflite --spec pose.toml -o pose.tflite"
 )
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option("--to", "target", type=click.Choice(["tflite", "onnx"]), required=True, help="Format to write.")
 @spec_option
 @output_option

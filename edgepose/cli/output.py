@@ -65,13 +65,7 @@ def write_report(report: Record | dict[str, Any], json_target: str | None, text:
 
 
 def show(text: str, *, end: str = "\n", err: bool = False) -> None:
-    """Prints text for people.
-
-    Args:
-        text: One line or several.
-        end: What follows it.
-        err: Whether on standard error.
-    """
+    """Prints text for people, one line or several."""
     plain = visible_lines(hide_logins(text))
     click.echo(_MARKED.sub(lambda found: click.style(found[2], fg=found[1]), plain) + end, nl=False, err=err)
 

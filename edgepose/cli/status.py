@@ -110,10 +110,7 @@ def _health_rows(health: HealthReport) -> dict[str, object]:
 @click.command(name="status", epilog="Example: edgepose status --json -")
 @place_options
 @json_option
-def command(
-    place: Place,
-    json_target: str | None,
-) -> None:
+def command(place: Place, json_target: str | None) -> None:
     """Show what is installed in a device root, how it was verified, and what happened there."""
     from edgepose.cli.output import write_report
     from edgepose.device.install.installed import read_status
@@ -132,10 +129,7 @@ def command(
 @click.command(name="rollback", epilog="Example: edgepose rollback --root /srv/edgepose")
 @place_options
 @json_option
-def rollback_command(
-    place: Place,
-    json_target: str | None,
-) -> None:
+def rollback_command(place: Place, json_target: str | None) -> None:
     """Return to the version installed before; it needs no download and passes its health check first."""
     from edgepose.cli.output import say, write_report
     from edgepose.device.install.installer import rollback
@@ -160,12 +154,7 @@ def rollback_command(
 )
 @place_options
 @json_option
-def logs_command(
-    *,
-    lines: int,
-    place: Place,
-    json_target: str | None,
-) -> None:
+def logs_command(*, lines: int, place: Place, json_target: str | None) -> None:
     """Show what happened to a device root, and what its service wrote; no pose and no picture is in there."""
     from edgepose.cli.output import write_report
 

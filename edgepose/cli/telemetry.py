@@ -175,12 +175,7 @@ def command() -> None:
 @_minutes_option
 @place_options
 @json_option
-def show_telemetry(
-    *,
-    minutes: int | None,
-    place: Place,
-    json_target: str | None,
-) -> None:
+def show_telemetry(*, minutes: int | None, place: Place, json_target: str | None) -> None:
     """Show telemetry as charts in the terminal."""
     from edgepose.cli.output import write_report
 
@@ -194,13 +189,7 @@ def show_telemetry(
 @click.option("--format", "kind", type=click.Choice(["json", "csv"]), default="json", show_default=True)
 @_minutes_option
 @place_options
-def export_telemetry_file(
-    *,
-    file: Path,
-    kind: str,
-    minutes: int | None,
-    place: Place,
-) -> None:
+def export_telemetry_file(*, file: Path, kind: str, minutes: int | None, place: Place) -> None:
     """Write telemetry to FILE: everything as JSON, or a row a minute as CSV."""
     from edgepose.cli.output import say
     from edgepose.device.monitor.reading import export_telemetry
@@ -214,12 +203,7 @@ def export_telemetry_file(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @place_options
 @json_option
-def purge(
-    *,
-    yes: bool,
-    place: Place,
-    json_target: str | None,
-) -> None:
+def purge(*, yes: bool, place: Place, json_target: str | None) -> None:
     """Delete all telemetry: rows, the bytes they left behind, the log and the Prometheus file."""
     from edgepose.cli.output import write_report
     from edgepose.device.install.owner import as_service
@@ -263,11 +247,7 @@ def drift_command() -> None:
 @drift_command.command(name="show", epilog="Example: edgepose-device drift show --json -")
 @place_options
 @json_option
-def show_drift(
-    *,
-    place: Place,
-    json_target: str | None,
-) -> None:
+def show_drift(*, place: Place, json_target: str | None) -> None:
     """Show what drifts, by how much and since when."""
     from edgepose.cli.output import write_report
     from edgepose.device.monitor.drift_files import describe_drift, known_drift
@@ -287,11 +267,7 @@ def show_drift(
 )
 @place_options
 @json_option
-def show_request(
-    *,
-    place: Place,
-    json_target: str | None,
-) -> None:
+def show_request(*, place: Place, json_target: str | None) -> None:
     """Show what a device asks for; its JSON is what edgepose distill --request takes."""
     from edgepose.cli.output import write_report
     from edgepose.device.monitor.drift_files import asked_for, describe_request

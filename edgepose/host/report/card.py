@@ -244,11 +244,7 @@ _FACTORS = (
 
 
 def render_card(inputs: CardInputs) -> str:
-    """The card as Markdown, the same text for the same inputs.
-
-    Args:
-        inputs: Model files with the records that belong to them.
-    """
+    """The card as Markdown, the same text for the same inputs."""
     title = ", ".join(model.file_name for model in inputs.models)
     if inputs.notes is not None:
         title = inputs.notes.title

@@ -57,13 +57,7 @@ _DECODER = msgspec.json.Decoder(FrameLine)
 
 @dataclass(frozen=True)
 class PosesLog:
-    """What the file says, without most of its lines: ten hours of them are gigabytes.
-
-    Attributes:
-        frames: Number of lines.
-        posed: How many of them have a person.
-        chosen: Some of these, in order of their frame.
-    """
+    """Number of lines, of those with a person, and some of these in order of their frame."""
 
     frames: int
     posed: int

@@ -23,13 +23,7 @@ SHORT_DIGEST = 12
 
 @dataclass(frozen=True)
 class ReportRecord(Generic[ReportType]):
-    """A record.
-
-    Attributes:
-        file_name: The name of its file, without its folder.
-        sha256: Digest of that file.
-        report: What it says.
-    """
+    """A record, the name of its file without its folder, and the digest of that file."""
 
     file_name: str
     sha256: str
@@ -38,13 +32,7 @@ class ReportRecord(Generic[ReportType]):
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """What ``metrics.jsonl`` beside a training record holds.
-
-    Attributes:
-        losses: Step and loss, in order.
-        accuracies: Step and AP on the validation pictures, in order.
-        unreadable: Lines that are no measurement.
-    """
+    """Figures by step in order, from ``metrics.jsonl`` beside a training record, and lines that are none."""
 
     losses: tuple[tuple[float, float], ...]
     accuracies: tuple[tuple[float, float], ...]
@@ -53,14 +41,7 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class DrawnFrame:
-    """A frame with its poses drawn on.
-
-    Attributes:
-        frame: Its number, from 0.
-        persons: Persons in it.
-        jpeg: The image.
-        size_wh: Its width and height in pixels.
-    """
+    """A frame, by its number from 0, with its poses drawn on."""
 
     frame: int
     persons: int
@@ -70,15 +51,7 @@ class DrawnFrame:
 
 @dataclass(frozen=True)
 class DrawnFrames:
-    """Frames of a video, with poses.
-
-    Attributes:
-        video: Its file name.
-        poses: File name of the poses.
-        frames: Frames in the poses.
-        frames_with_poses: Frames with at least one person.
-        shown: In order; empty where no person was found.
-    """
+    """Frames of a video; ``frames`` and ``frames_with_poses`` count those of the poses file."""
 
     video: str
     poses: str
@@ -89,16 +62,9 @@ class DrawnFrames:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """All of it; records in the order in which they were given.
+    """Records in the order in which they were given.
 
     Attributes:
-        title: Of the page.
-        evaluations: Accuracy.
-        benchmarks: Latency.
-        deployments: What was installed.
-        quantizations: How models were quantized.
-        distillations: Trainings.
-        statuses: What devices say about themselves.
         curves: Of the trainings, by digest of the record; without those that have no log.
         drawn: Frames of a video; None where none were asked for.
         data_names: Name of the data by its whole digest, where one was given.
@@ -170,13 +136,7 @@ def _named(inputs: ReportInputs) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class CardModel:
-    """A model file.
-
-    Attributes:
-        file_name: Its name, without its folder.
-        inspection: What it is.
-        made_from: Digests of the files that it was converted or quantized from, by the lineage inside it.
-    """
+    """A model file; ``made_from``: digests of what it was converted or quantized from, by its lineage."""
 
     file_name: str
     inspection: ModelInspection
@@ -185,19 +145,7 @@ class CardModel:
 
 @dataclass(frozen=True)
 class CardInputs:
-    """All of it; the records are in an order that does not depend on the command line.
-
-    Attributes:
-        models: The files, in the given order.
-        evaluations: Accuracy.
-        detector_evaluations: How well detectors find persons.
-        benchmarks: Latency.
-        distillations: Training of pose models.
-        detector_distillations: Training of person detectors.
-        notes: What the maintainers say, and the name of their file; None without.
-        notes_file: Its name.
-        profiles: Ids of the devices that edgepose has profiles for.
-    """
+    """Model files and their records, in an order that does not depend on the command line."""
 
     models: tuple[CardModel, ...]
     evaluations: tuple[ReportRecord[EvaluationReport], ...] = ()

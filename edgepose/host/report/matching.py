@@ -15,15 +15,7 @@ from edgepose.records.evaluation_report import DeltaFigure, EvaluatedData, Evalu
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """A model's accuracy.
-
-    Attributes:
-        sha256: Of its file.
-        precision: Of its weights.
-        data: What it was measured on.
-        detector_sha256: The detector that gave the boxes, or None.
-        ap: AP; None where the record has none.
-    """
+    """A model's accuracy on some data, with the boxes of a detector or without; AP where it was measured."""
 
     sha256: str
     precision: str
@@ -181,11 +173,9 @@ def _parts(model: MeasuredModel) -> Iterator[str | None]:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference.
+    """A paired difference, None where it was not measured.
 
     Attributes:
-        name: What of.
-        figure: The difference; None where it was not measured.
         persons: Persons behind it; None where all of the data's are.
         judged: Whether there are enough persons for the gate.
     """

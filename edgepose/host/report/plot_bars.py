@@ -27,14 +27,7 @@ _STACK_LEFT, _STACK_RIGHT, _STACK_TOP, _STACK_ROW = 12.0, WIDTH - 20, 34.0, 44.0
 
 @dataclass(frozen=True)
 class Bar:
-    """A row.
-
-    Attributes:
-        name: Stands at the left.
-        value: Length of the bar; None where it was not measured.
-        interval: Ends of the whisker; None without one.
-        other: The other model's figure; None where there is none.
-    """
+    """A row: the bar's length and the other model's mark, None where not measured; ends of the whisker."""
 
     name: str
     value: float | None
@@ -81,25 +74,14 @@ def _bar(row: Bar, axis: Axis, y: float) -> Markup:
 
 @dataclass(frozen=True)
 class Stack:
-    """A row.
-
-    Attributes:
-        name: Stands above it.
-        parts: By name, all rows in the same order; None where one was not measured.
-    """
+    """A row of parts by name, the same order in all rows; None where one was not measured."""
 
     name: str
     parts: Mapping[str, float | None]
 
 
 def stacked_bars(stacks: Sequence[Stack], words: Words, axis_name: str) -> Markup:
-    """The plot; parts of 0 or less and those that were not measured have no length.
-
-    Args:
-        stacks: At least one, with at most three parts.
-        words: Its title and description.
-        axis_name: What it measures, and its unit.
-    """
+    """The plot, at most three parts a row; parts of 0 or less and those not measured have no length."""
     axis = round_axis(
         [0.0, *(sum(_lengths(stack).values()) for stack in stacks)], (_STACK_LEFT, _STACK_RIGHT)
     )
@@ -142,14 +124,7 @@ def _stack(stack: Stack, axis: Axis, top: float) -> Markup:
 
 @dataclass(frozen=True)
 class WhiskerRow:
-    """A row.
-
-    Attributes:
-        name: Stands at the left.
-        value: The dot; None where it was not measured.
-        interval: Ends of the whisker; None without one.
-        sure: False for a hollow dot.
-    """
+    """A row: dot and ends of the whisker, None where not measured; ``sure`` is False for a hollow dot."""
 
     name: str
     value: float | None

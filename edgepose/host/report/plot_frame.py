@@ -46,13 +46,7 @@ class Axis:
 
 
 def round_axis(values: Iterable[float], span_px: tuple[float, float], ticks: int = 5) -> Axis:
-    """A scale that holds all values and begins and ends at a round figure.
-
-    Args:
-        values: Figures that must fit; those that cannot be drawn are left out.
-        span_px: Its begin and end.
-        ticks: About how many steps it has.
-    """
+    """A scale of about so many steps, from round figure to round figure, that holds what can be drawn."""
     usable = [value for value in values if drawable(value) is not None] or [0.0, 1.0]
     low, high = min(usable), max(usable)
     if high - low <= max(abs(low), abs(high), 1.0) * _EQUAL:
@@ -90,12 +84,7 @@ _LETTER = 0.62
 
 @dataclass(frozen=True)
 class Words:
-    """What a plot says in words.
-
-    Attributes:
-        title: What it shows.
-        description: What can be seen, for those who do not see it.
-    """
+    """A title, and what can be seen, for those who do not see it."""
 
     title: str
     description: str
@@ -140,13 +129,7 @@ def label(at: tuple[float, float], words: str, class_: str = "label", anchor: st
 
 
 def scale_x(axis: Axis, span_px: tuple[float, float], name: str) -> Markup:
-    """A scale below the plot, with lines over its height.
-
-    Args:
-        axis: The scale.
-        span_px: Top and bottom of the plot.
-        name: What it measures, and its unit.
-    """
+    """A named scale below the plot, with lines from its top to its bottom."""
     top, bottom = span_px
     marks = [
         joined(

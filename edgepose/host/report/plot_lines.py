@@ -65,13 +65,7 @@ def thinned(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure over time.
-
-    Attributes:
-        name: What it is, and its unit.
-        values: One for each piece of time; None where it was not measured.
-        from_zero: Whether 0 is on its scale, so that heights may be compared.
-    """
+    """A named figure, one for each piece of time, None where not measured; 0 on its scale or not."""
 
     name: str
     values: tuple[float | None, ...]
@@ -80,12 +74,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Marked:
-    """Spans of time with something in common.
-
-    Attributes:
-        name: What it is.
-        spans: Begin and end of each, rising.
-    """
+    """Rising spans of time with something in common."""
 
     name: str
     spans: tuple[tuple[float, float], ...] = ()
@@ -94,10 +83,10 @@ class Marked:
 def panels(
     shown: Sequence[Panel], middles: Sequence[float], marked: Marked, words: Words, axis_name: str
 ) -> Markup:
-    """The plot; a line ends where nothing was measured.
+    """The plot, at most three panels; a line ends where nothing was measured.
 
     Args:
-        shown: At least one, at most three.
+        shown: The panels.
         middles: Middle of each piece of time, rising.
         marked: What is marked in all panels.
         words: Its title and description.
@@ -172,11 +161,7 @@ def _pieces(values: Sequence[float | None], places_px: Sequence[float], upwards:
 
 
 def thermal_plot(report: BenchmarkReport) -> Markup | None:
-    """The plot; None where the record has no course of time.
-
-    Args:
-        report: A record of a benchmark.
-    """
+    """The plot; None where the record has no course of time."""
     points = report.timeline
     if len(points) < FEWEST_POINTS:
         return None

@@ -31,15 +31,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class ScatterPoint:
-    """A point.
-
-    Attributes:
-        name: Stands beside it.
-        x: Figure across.
-        y: Figure upwards.
-        interval: Ends of the whisker; None without one.
-        best: Whether no other point is better in both; the line runs through these.
-    """
+    """A named point with the ends of its whisker; the line runs through the best ones."""
 
     name: str
     x: float
@@ -52,13 +44,7 @@ Placed = tuple[ScatterPoint, float, float]
 
 
 def scatter(points: Sequence[ScatterPoint], words: Words, names: tuple[str, str]) -> Markup:
-    """The plot.
-
-    Args:
-        points: At least one, figures finite.
-        words: Its title and description.
-        names: Of the scale across, which begins at 0, and of the one upwards.
-    """
+    """The plot of points with finite figures; the scale across begins at 0, ``names`` are those of both."""
     ends = [end for point in points for end in (point.y, *(point.interval or ()))]
     across = round_axis([0.0, *(point.x for point in points)], (_LEFT, _RIGHT))
     upwards = round_axis(ends, (_BOTTOM, _TOP))

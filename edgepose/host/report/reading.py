@@ -44,15 +44,7 @@ _DETECTOR_SCHEMA = "edgepose.detector_distillation/1"
 
 @dataclass(frozen=True)
 class CardRequest:
-    """What ``edgepose models card`` was asked for.
-
-    Attributes:
-        models: Model files.
-        evaluations: Records of ``edgepose evaluate``.
-        benchmarks: Records of ``edgepose benchmark``.
-        distillations: Records of ``edgepose distill``.
-        notes: ``NOTES.toml``, or None.
-    """
+    """The files that ``edgepose models card`` was given, each list by its option."""
 
     models: tuple[Path, ...]
     evaluations: tuple[Path, ...] = ()
@@ -240,13 +232,7 @@ _SHORTEST_DIGEST = 8
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What ``edgepose report`` was asked for.
-
-    Attributes:
-        records: Record files.
-        title: Of the page.
-        data_names: Digest of data, or its first eight or more letters, with the name of the data.
-    """
+    """What ``edgepose report`` was given; ``data_names``: digest of data, or how it begins, with a name."""
 
     records: tuple[Path, ...]
     title: str

@@ -1,4 +1,4 @@
-"""Questions that a device behind ssh answers, each on a connection of its own."""
+"""Questions that a device behind ssh answers, each on a connection of its own; errors are those of both."""
 
 from __future__ import annotations
 
@@ -22,21 +22,13 @@ _TELEMETRY = AnswerLimits(bytes=160 * MIB, silence_s=180.0, total_s=1800.0)
 
 
 def ask_status(address: SshAddress) -> tuple[Path, StatusReport]:
-    """The device root there, and what is in it.
-
-    Raises:
-        EdgeposeError: As ``connect`` and the device raise.
-    """
+    """The device root there, and what is in it."""
     with connect(address) as connection:
         return Path(connection.root), connection.ask_record(["status"], StatusReport)
 
 
 def roll_back(address: SshAddress) -> tuple[str, dict[str, Any]]:
-    """Has a device return to the version before; its root and its record.
-
-    Raises:
-        EdgeposeError: As ``connect`` and the device raise.
-    """
+    """Has a device return to the version before; its root and its record."""
     with connect(address) as connection:
         answer, root = connection.ask("rollback"), connection.root
     if not isinstance(answer.get("bundle_version"), int):
@@ -47,36 +39,20 @@ def roll_back(address: SshAddress) -> tuple[str, dict[str, Any]]:
 
 
 def ask_logs(address: SshAddress, lines: int) -> DeviceLogs:
-    """What happened on a device, with so many lines of its service.
-
-    Raises:
-        EdgeposeError: As ``connect`` and the device raise.
-    """
+    """What happened on a device, with so many lines of its service."""
     with connect(address) as connection:
         return connection.ask_record(["logs", "--lines", str(lines)], DeviceLogs)
 
 
 def ask_telemetry(address: SshAddress, minutes: int | None) -> TelemetryReport:
-    """What ``telemetry show`` reports on a device.
-
-    Args:
-        address: The device.
-        minutes: The newest so many; None for all.
-
-    Raises:
-        EdgeposeError: As ``connect`` and the device raise.
-    """
+    """What ``telemetry show`` reports on a device; the newest minutes, or all."""
     more = [] if minutes is None else ["--minutes", str(minutes)]
     with connect(address) as connection:
         return connection.ask_record(["telemetry", "show", *more], TelemetryReport, limits=_TELEMETRY)
 
 
 def purge_there(address: SshAddress) -> int:
-    """Has a device delete its telemetry; how many bytes are free again.
-
-    Raises:
-        EdgeposeError: As ``connect`` and the device raise.
-    """
+    """Has a device delete its telemetry; how many bytes are free again."""
     with connect(address) as connection:
         words = ["telemetry", "purge", "--yes", "--root", connection.root]
         freed = connection.installed().ask(words).get("freed_bytes")
@@ -88,21 +64,13 @@ def purge_there(address: SshAddress) -> int:
 
 
 def ask_drift(address: SshAddress) -> DriftStatus:
-    """What a device knows about drift.
-
-    Raises:
-        EdgeposeError: As ``connect`` and the device raise.
-    """
+    """What a device knows about drift."""
     with connect(address) as connection:
         return connection.ask_record(["drift", "show"], DriftStatus)
 
 
 def ask_request(address: SshAddress) -> RetrainingRequest:
-    """What a device asks for.
-
-    Raises:
-        EdgeposeError: As ``connect`` and the device raise.
-    """
+    """What a device asks for."""
     with connect(address) as connection:
         return connection.ask_record(["drift", "request"], RetrainingRequest)
 
@@ -118,10 +86,6 @@ def ask_benchmark(
         options: Of ``edgepose-device benchmark``.
         hidden: Lines for its standard input.
         duration_s: How long it was asked to measure; it is silent for so long.
-
-    Raises:
-        DeployError: Something else is installed there.
-        EdgeposeError: As ``connect`` and the device raise.
     """
     limits = replace(
         LONG,
