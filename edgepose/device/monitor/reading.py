@@ -14,15 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from edgepose.device.monitor.store import (
-    APPLICATION_ID,
-    CHILD_TABLES,
-    SCHEMA_VERSION,
-    TABLES,
-    TelemetryPlace,
-    columns_of,
-    with_side_files,
-)
+from edgepose.device.monitor.schema import APPLICATION_ID, CHILD_TABLES, SCHEMA_VERSION, TABLES, columns_of
+from edgepose.device.monitor.store import TelemetryPlace, with_side_files
 from edgepose.device.monitor.window import FIGURES, DurationHistogram, Window
 from edgepose.errors import ConfigError, DeviceError
 from edgepose.records.files import write_whole

@@ -22,15 +22,11 @@ from pathlib import Path
 from typing import Literal
 
 from edgepose import __version__
+from edgepose.device.monitor.schema import CHILD_TABLES, COLUMNS, OLDEST_SQLITE, columns_of, insertion
 from edgepose.device.monitor.store import (
-    CHILD_TABLES,
-    COLUMNS,
-    OLDEST_SQLITE,
     StoreLimits,
     TelemetryPlace,
     TelemetryStore,
-    columns_of,
-    insertion,
     prepare_folder,
     with_side_files,
 )

@@ -13,16 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from edgepose.device.monitor import schema
 from edgepose.device.monitor import store as telemetry_store
 from edgepose.device.monitor.reading import read_telemetry
 from edgepose.device.monitor.recorder import open_or_renew
-from edgepose.device.monitor.store import (
-    COLUMNS,
-    SCHEMA_VERSION,
-    StoreLimits,
-    TelemetryPlace,
-    prepare_folder,
-)
+from edgepose.device.monitor.schema import COLUMNS, SCHEMA_VERSION
+from edgepose.device.monitor.store import StoreLimits, TelemetryPlace, prepare_folder
 from edgepose.device.monitor.window import DurationHistogram, Window
 from edgepose.records.telemetry_record import TIMED_STAGES, RuntimeEvent
 from tests.support.telemetry import filled_store, window
@@ -146,7 +142,7 @@ def test_a_database_of_the_first_schema_is_migrated_whole_and_nothing_is_set_asi
     assert found[0] == found[1]
 
 
-_STATEMENTS = len(telemetry_store._TO_2)
+_STATEMENTS = len(schema._TO_2)
 
 
 @pytest.mark.parametrize("done", range(_STATEMENTS + 1))
@@ -154,12 +150,12 @@ def test_a_power_cut_in_a_migration_leaves_the_former_database_whole(tmp_path: P
     place = first_database(tmp_path)
 
     def cut_off() -> Iterator[str]:
-        yield from telemetry_store._TO_2[:done]
+        yield from schema._TO_2[:done]
         os.kill(os.getpid(), signal.SIGKILL)
 
     child = os.fork()
     if child == 0:
-        telemetry_store._STEPS = (telemetry_store._TO_1, cut_off())  # type: ignore[assignment]
+        schema._STEPS = (schema._TO_1, cut_off())  # type: ignore[assignment]
         open_or_renew(place, StoreLimits())
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -203,7 +199,8 @@ w.Window.fan_rpm, w.TelemetryWindow, t.TelemetryWindow = None, Next, Next
 
 from edgepose.device.monitor.reading import csv_text, read_telemetry
 from edgepose.device.monitor.recorder import Recorder
-from edgepose.device.monitor.store import SCHEMA_VERSION, StoreLimits, TelemetryPlace
+from edgepose.device.monitor.schema import SCHEMA_VERSION
+from edgepose.device.monitor.store import StoreLimits, TelemetryPlace
 from tests.support.telemetry import window
 
 root, place = Path(sys.argv[1]), TelemetryPlace(Path(sys.argv[1]))

@@ -11,7 +11,8 @@ import pytest
 
 from edgepose.device.monitor.reading import read_telemetry
 from edgepose.device.monitor.recorder import open_or_renew
-from edgepose.device.monitor.store import COLUMNS, TABLES, StoreLimits, TelemetryPlace
+from edgepose.device.monitor.schema import COLUMNS, TABLES
+from edgepose.device.monitor.store import StoreLimits, TelemetryPlace
 from edgepose.records.telemetry_record import RuntimeEvent
 from tests.support.telemetry import filled_store, window
 
