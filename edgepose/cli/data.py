@@ -201,10 +201,10 @@ def audit(  # noqa: PLR0917 - one argument an option
     look wrong, licences. With --model also preprocessing, stability of ranges, and poses where there are no
     labels. The report comes first; a folder that is not fit then ends with exit code 3.
     """
-    from edgepose.host.data.audit.contact_sheet import write_contact_sheet
+    from edgepose.host.data.audit.audited_person import write_contact_sheet
     from edgepose.host.data.audit.folder_audit import audit_folder, refuse_unfit_report
-    from edgepose.host.data.audit.manifest import write_folder_manifest
     from edgepose.host.data.audit.model_findings import AuditRequest, minimum_pictures
+    from edgepose.host.data.data_folder import write_folder_manifest
 
     with progress_bar("Audit") as progress:
         request = AuditRequest(

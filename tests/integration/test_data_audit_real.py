@@ -13,7 +13,7 @@ import pytest
 
 from edgepose.host.data.audit.audited_person import AuditedPerson, labelled_persons, part_names
 from edgepose.host.data.audit.folder_audit import audit_folder
-from edgepose.host.data.audit.image_facts import PictureFacts, picture_facts
+from edgepose.host.data.audit.image_facts import ImageFacts, measure_image
 from edgepose.host.data.audit.label_errors import suspicious_labels
 from edgepose.host.data.audit.label_teacher import ask_teacher
 from edgepose.host.data.audit.model_findings import AuditRequest
@@ -29,14 +29,14 @@ LIMBS = (("elbow", "wrist"), ("hip", "knee", "ankle"), ("shoulder", "elbow", "wr
 
 
 @pytest.fixture(scope="module")
-def validation(shared_data: Path) -> list[PictureFacts]:
-    return [picture_facts(path, str(path)) for path in list_image_files(shared_data / "coco_val" / "images")]
+def validation(shared_data: Path) -> list[ImageFacts]:
+    return [measure_image(path, str(path)) for path in list_image_files(shared_data / "coco_val" / "images")]
 
 
 @pytest.fixture(scope="module")
-def training(shared_data: Path) -> list[PictureFacts]:
+def training(shared_data: Path) -> list[ImageFacts]:
     return [
-        picture_facts(path, str(path)) for path in list_image_files(shared_data / "coco_train" / "images")
+        measure_image(path, str(path)) for path in list_image_files(shared_data / "coco_train" / "images")
     ]
 
 
@@ -47,7 +47,7 @@ def persons(shared_data: Path) -> list[AuditedPerson]:
 
 
 def test_no_pair_of_different_real_pictures_is_called_a_copy(
-    validation: list[PictureFacts], training: list[PictureFacts]
+    validation: list[ImageFacts], training: list[ImageFacts]
 ) -> None:
     """28,680 pairs, none found."""
     assert list(pairs_within([*validation, *training])) == []
@@ -58,14 +58,14 @@ def test_no_pair_of_different_real_pictures_is_called_a_copy(
     [("half", 1.0), ("jpeg30", 1.0), ("bright", 1.0), ("dark", 1.0), ("crop5", 0.97), ("mixed", 0.93)],
 )
 def test_real_pictures_saved_again_are_found_and_nothing_else(
-    validation: list[PictureFacts], training: list[PictureFacts], tmp_path: Path, how: str, least: float
+    validation: list[ImageFacts], training: list[ImageFacts], tmp_path: Path, how: str, least: float
 ) -> None:
     rng = np.random.default_rng(0)
     planted = []
     for picture in validation[:40]:
         path = tmp_path / f"{picture.path.stem}.png"
         cv2.imwrite(str(path), resaved(np.asarray(cv2.imread(str(picture.path)), np.uint8), how, rng))
-        planted.append(picture_facts(path, f"planted {path}"))
+        planted.append(measure_image(path, f"planted {path}"))
     leaks = leaks_between([*training, *planted], validation)
     assert all(Path(leak.file).stem == Path(leak.other).stem for leak in leaks)
     assert sum(leak.kind == "near_copy" for leak in leaks) >= least * len(planted)

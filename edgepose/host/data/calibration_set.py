@@ -1,13 +1,14 @@
 """Draws the crops that set the ranges, and keeps a part aside that never does.
 
-The split is by picture and by content: pictures are ordered by ``sha256(seed:file digest)``, so it depends
-neither on file names nor on the order of a folder, copies of one picture count once and never stand on
+The split is by image and by content: images are ordered by ``sha256(seed:file digest)``, so it depends
+neither on file names nor on the order of a folder, copies of one image count once and never stand on
 both sides. The first fifth (at most ``MAX_HELD_OUT``) is held out to compare the float and the quantized
 model; the rest calibrates. Crops that calibration has no use for choose between repairs.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +43,7 @@ class FindsPersons(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CropSample:
-    """One person in one picture.
-
-    Attributes:
-        image_path: The picture.
-        image_sha256: Digest of the file.
-        box_xyxy_px: float32 (4,), or None for the whole picture.
-    """
+    """One person in one image: a box float32 (4,), or None for the whole image."""
 
     image_path: Path
     image_sha256: str
@@ -61,7 +56,7 @@ class CalibrationSet:
 
     Attributes:
         samples: Crops that set the ranges.
-        held_out: Crops of other pictures, never used to calibrate.
+        held_out: Crops of other images, never used to calibrate.
         boxes_from: ``labels``, ``detector`` or ``whole_image``.
         selection: Crops that neither calibrate nor are held out, to choose between candidates; the
             held-out ones where the folder has no more.
@@ -85,7 +80,7 @@ class CalibrationSet:
 
     @property
     def distinct_images(self) -> int:
-        """Number of pictures with a crop, on both sides of the split."""
+        """Number of images with a crop, on both sides of the split."""
         return len({sample.image_sha256 for sample in (*self.samples, *self.held_out)})
 
 
@@ -99,10 +94,10 @@ def calibration_crops(
 ) -> CalibrationSet:
     """Draws crops from a data folder.
 
-    Every picture gives one crop before any picture gives a second one.
+    Every image gives one crop before any image gives a second one.
 
     Raises:
-        ConfigError: Fewer than two different pictures, or labels or detector give no person.
+        ConfigError: Fewer than two different images, or labels or detector give no person.
     """
     boxes_of, boxes_from = _box_source(folder, detector, whole_images=whole_images)
     candidates = [image for image in folder.images if boxes_from != "labels" or image.person_boxes_xyxy_px]
@@ -122,17 +117,12 @@ def calibration_crops(
 def split_images(
     images: Iterable[DataImage], seed: int
 ) -> tuple[tuple[DataImage, ...], tuple[DataImage, ...]]:
-    """Splits pictures by content.
-
-    Returns:
-        The held-out pictures and the calibrating ones; with a single picture, none is held out.
-    """
+    """Splits images by content into those held out and those that calibrate; a single one calibrates."""
     by_digest: dict[str, DataImage] = {}
     for image in images:
         by_digest.setdefault(image.sha256, image)
     ordered = sorted(by_digest.values(), key=lambda image: sha256_of_bytes(f"{seed}:{image.sha256}".encode()))
-    held_out = min(len(ordered) // _HELD_OUT_SHARE, MAX_HELD_OUT) or min(1, len(ordered) - 1)
-    held_out = max(held_out, 0)
+    held_out = min(len(ordered) // _HELD_OUT_SHARE, MAX_HELD_OUT) or int(len(ordered) > 1)
     return tuple(ordered[:held_out]), tuple(ordered[held_out:])
 
 
@@ -142,40 +132,28 @@ BoxesOf = Callable[[DataImage], Sequence[Box | None]]
 def _box_source(
     folder: DataFolder, detector: FindsPersons | None, *, whole_images: bool
 ) -> tuple[BoxesOf, str]:
-    if whole_images:
-        return _whole_image, "whole_image"
-    if any(image.person_boxes_xyxy_px for image in folder.images):
+    if not whole_images and any(image.person_boxes_xyxy_px for image in folder.images):
         return (lambda image: image.person_boxes_xyxy_px or ()), "labels"
-    if detector is not None:
+    if not whole_images and detector is not None:
         return (lambda image: tuple(detector.detect(read_image_rgb(image.path))[0])), "detector"
-    return _whole_image, "whole_image"
-
-
-def _whole_image(_image: DataImage) -> Sequence[Box | None]:
-    return (None,)
+    return (lambda _image: (None,)), "whole_image"
 
 
 def _draw(images: Sequence[DataImage], count: int, seed: int, boxes_of: BoxesOf) -> tuple[CropSample, ...]:
+    """The first crop of every image, then the second of every one, until there are enough."""
     crops: list[CropSample] = []
-    waiting: list[Iterator[CropSample]] = []
-    for image in images:
-        if len(crops) == count:
-            return tuple(crops)
-        found = _shuffled_crops(image, boxes_of(image), seed)
-        first = next(found, None)
-        if first is not None:
-            crops.append(first)
-            waiting.append(found)
+    waiting = deque(_shuffled_crops(image, boxes_of, seed) for image in images)
     while waiting and len(crops) < count:
-        found = waiting.pop(0)
-        following = next(found, None)
-        if following is not None:
-            crops.append(following)
-            waiting.append(found)
+        of_image = waiting.popleft()
+        crop = next(of_image, None)
+        if crop is not None:
+            crops.append(crop)
+            waiting.append(of_image)
     return tuple(crops)
 
 
-def _shuffled_crops(image: DataImage, boxes: Sequence[Box | None], seed: int) -> Iterator[CropSample]:
+def _shuffled_crops(image: DataImage, boxes_of: BoxesOf, seed: int) -> Iterator[CropSample]:
+    boxes = boxes_of(image)
     order = np.random.default_rng([seed, int(image.sha256[:8], 16)]).permutation(len(boxes))
     for index in order:
         yield CropSample(image.path, image.sha256, boxes[index])
@@ -205,7 +183,7 @@ class RepresentativeInputs:
         """Yields fresh arrays in the tensor's shape and type.
 
         Raises:
-            ConfigError: A picture has vanished since the folder was opened.
+            ConfigError: An image has vanished since the folder was opened.
         """
         for sample in self._samples:
             image = read_image_rgb(sample.image_path)

@@ -1,13 +1,13 @@
-"""Reads labelled pictures in the COCO keypoint format, strictly.
+"""Reads labelled images in the COCO keypoint format, strictly.
 
 What is wrong in the labels is an error that names the place; what is merely absent on one side (a label
-whose picture is missing, a picture that nobody labelled) is counted, because people share such folders.
+whose image is missing, an image without a label) is counted, because people share such folders.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,13 +25,11 @@ class LabelledPerson:
     """One annotation.
 
     Attributes:
-        annotation_id: The annotation's ``id``.
-        image_id: The ``id`` of its picture.
         box_xyxy_px: float64 (4,), in image pixels.
         keypoints_px: float64 (K, 2), x then y; (0, 0) where ``visibility`` is 0.
         visibility: int64 (K,): 0 not labelled, 1 labelled and hidden, 2 visible.
-        area_px2: Object area in square pixels.
-        is_crowd: Whether the annotation stands for a group nobody took apart.
+        area_px2: Object area.
+        is_crowd: Whether the annotation stands for a whole group.
     """
 
     annotation_id: int
@@ -55,15 +53,7 @@ class LabelledPerson:
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """A picture that exists, with everybody labelled in it.
-
-    Attributes:
-        id: The picture's ``id``.
-        path: The file.
-        width_px: Width as the labels say.
-        height_px: Height as the labels say.
-        persons: In the order of the annotations file; empty where the labels say that nobody is there.
-    """
+    """An image that exists: its size as the labels say, and the persons labelled in it, in their order."""
 
     id: int
     path: Path
@@ -74,15 +64,15 @@ class LabelledImage:
 
 @dataclass(frozen=True, eq=False)
 class CocoDataset:
-    """Labelled pictures.
+    """Labelled images.
 
     Attributes:
         images: Sorted by id.
         keypoint_names: The K names of category ``person``.
-        labels_without_image: Person annotations (and pictures listed without a person) whose file is
+        labels_without_image: Person annotations (and images listed without a person) whose file is
             missing.
         images_without_label: Image files in the folder that the annotations do not list.
-        digest: sha256 over the sorted digests of the used pictures and the annotations' digest.
+        digest: sha256 over the sorted digests of the used images and the annotations' digest.
     """
 
     images: tuple[LabelledImage, ...]
@@ -128,20 +118,24 @@ class _RawCoco(msgspec.Struct):
 
 
 def read_coco(annotations: Path, images_dir: Path) -> CocoDataset:
-    """Reads a COCO keypoint file and finds its pictures.
+    """Reads a COCO keypoint file and finds its images.
 
-    Only category ``person`` is read. Pictures are looked up under ``images_dir`` by ``file_name``.
+    Only category ``person`` is read. Images are looked up under ``images_dir`` by ``file_name``.
 
     Raises:
         ConfigError: The file is not such JSON, a field is missing or wrong (the message names the place),
-            an id is used twice, the folder is missing, or no labelled person with a picture is left.
+            an id is used twice, the folder is missing, or no labelled person with an image is left.
     """
     raw = _parse(annotations)
     where = str(annotations)
     category, keypoint_names = _person_category(raw, where)
     _refuse_duplicates(raw, where)
     present = {path.resolve() for path in list_image_files(images_dir)}
-    persons = _persons_by_image(raw, category, len(keypoint_names), where)
+    persons: dict[int, list[LabelledPerson]] = {}
+    for annotation in raw.annotations:
+        if annotation.category_id == category:
+            person = _person(annotation, len(keypoint_names), f"{where}, annotation {annotation.id}")
+            persons.setdefault(annotation.image_id, []).append(person)
     images: list[LabelledImage] = []
     labels_without_image = sum(len(persons[i]) for i in set(persons) - {image.id for image in raw.images})
     for image in sorted(raw.images, key=lambda entry: entry.id):
@@ -163,7 +157,9 @@ def read_coco(annotations: Path, images_dir: Path) -> CocoDataset:
         keypoint_names=keypoint_names,
         labels_without_image=labels_without_image,
         images_without_label=len(present - listed),
-        digest=_digest(annotations, images),
+        digest=sha256_of_list(
+            [*sorted(sha256_of_file(image.path) for image in images), sha256_of_file(annotations)]
+        ),
     )
 
 
@@ -198,12 +194,11 @@ def _person_category(raw: _RawCoco, where: str) -> tuple[int, tuple[str, ...]]:
 
 
 def _refuse_duplicates(raw: _RawCoco, where: str) -> None:
-    checks: tuple[tuple[str, Iterable[object]], ...] = (
+    for what, values in (
         ("images: id", [image.id for image in raw.images]),
         ("images: file_name", [image.file_name for image in raw.images]),
         ("annotations: id", [annotation.id for annotation in raw.annotations]),
-    )
-    for what, values in checks:
+    ):
         twice = [str(value) for value, count in Counter(values).items() if count > 1]
         if twice:
             raise ConfigError(f"{where}, {what} must be unique, used more than once: {', '.join(twice[:5])}.")
@@ -220,17 +215,6 @@ def _image_path(image: _RawImage, images_dir: Path, where: str) -> Path:
             f"{where}, image {image.id}: the size {image.width} x {image.height} must be at least 1 x 1."
         )
     return images_dir / name
-
-
-def _persons_by_image(
-    raw: _RawCoco, category: int, keypoint_count: int, where: str
-) -> dict[int, list[LabelledPerson]]:
-    persons: dict[int, list[LabelledPerson]] = {}
-    for annotation in raw.annotations:
-        if annotation.category_id == category:
-            place = f"{where}, annotation {annotation.id}"
-            persons.setdefault(annotation.image_id, []).append(_person(annotation, keypoint_count, place))
-    return persons
 
 
 def _person(annotation: _RawAnnotation, keypoint_count: int, place: str) -> LabelledPerson:
@@ -270,11 +254,3 @@ def _numbers(values: Sequence[float], count: int, place: str) -> NDArray[np.floa
     if not np.isfinite(numbers).all():
         raise ConfigError(f"{place} holds a number that is not finite.")
     return numbers
-
-
-def _digest(annotations: Path, images: Sequence[LabelledImage]) -> str:
-    def lines() -> Iterator[str]:
-        yield from sorted(sha256_of_file(image.path) for image in images)
-        yield sha256_of_file(annotations)
-
-    return sha256_of_list(lines())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgepose.host.synthetic.skeleton import Matrix, Vector
 from edgepose.host.synthetic.style import Exposure
+from edgepose.host.synthetic.surfaces import Plane
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,14 @@ class Camera:
 
     The world: x right, y up, z backwards (right-handed), metres, ground at y = 0. The camera's own space:
     x right, y down, z forward. Pixel centres have whole coordinates, and the optical axis meets the middle
-    of the picture.
+    of the image.
 
     Attributes:
-        size_wh: Picture width and height in pixels.
-        focal_px: Focal length.
+        size_wh: In pixels.
         position: (3,), metres.
         yaw_degrees: To the right; 0 looks along -z.
         pitch_degrees: Downwards.
-        roll_degrees: Clockwise as the photographer sees it; the picture turns the other way.
+        roll_degrees: Clockwise as the photographer sees it; the image turns the other way.
     """
 
     size_wh: tuple[int, int]
@@ -50,7 +50,7 @@ class Camera:
 
     @property
     def centre_px(self) -> tuple[float, float]:
-        """Where the optical axis meets the picture."""
+        """Where the optical axis meets the image."""
         return (self.size_wh[0] - 1) / 2, (self.size_wh[1] - 1) / 2
 
     def to_camera(self, points: Vector) -> Vector:
@@ -58,25 +58,13 @@ class Camera:
         return (points - self.position) @ self.turn.T
 
     def project(self, points: Vector) -> Vector:
-        """World points (..., 3) in front of the camera as picture pixels (..., 2)."""
+        """World points (..., 3) in front of the camera as image pixels (..., 2)."""
         seen = self.to_camera(points)
         return self.focal_px * seen[..., :2] / seen[..., 2:] + self.centre_px
 
 
-Picture = NDArray[np.float32]
-
-
-def photograph(scene: Picture, exposure: Exposure, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Takes the picture.
-
-    Args:
-        scene: float32 (H, W, 3), RGB, about 0 to 255.
-        exposure: The camera's part.
-        rng: Source of the noise.
-
-    Returns:
-        uint8 (H, W, 3), RGB.
-    """
+def photograph(scene: Plane, exposure: Exposure, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The image, uint8 (H, W, 3), RGB, of a scene's light, float32 (H, W, 3), RGB, about 0 to 255."""
     image = scene
     if exposure.blur_px > 0.15:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), exposure.blur_px), np.float32)
@@ -89,7 +77,7 @@ def photograph(scene: Picture, exposure: Exposure, rng: np.random.Generator) -> 
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def _shake(exposure: Exposure) -> NDArray[np.float32]:
+def _shake(exposure: Exposure) -> Plane:
     size = exposure.motion_px | 1
     kernel = np.zeros((size, size), np.float32)
     half = (size - 1) / 2
@@ -99,6 +87,6 @@ def _shake(exposure: Exposure) -> NDArray[np.float32]:
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
-def _vignette(shape: tuple[int, ...], strength: float) -> Picture:
+def _vignette(shape: tuple[int, ...], strength: float) -> Plane:
     rows, columns = (np.linspace(-1, 1, side, dtype=np.float32) ** 2 for side in shape[:2])
     return np.asarray(1 - strength * (rows[:, None] + columns[None]) / 2, np.float32)[..., None]

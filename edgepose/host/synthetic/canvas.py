@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from edgepose.host.synthetic.camera import Camera
 from edgepose.host.synthetic.skeleton import Vector
-from edgepose.host.synthetic.surfaces import Box, Pattern, RoundedCone, Solid
+from edgepose.host.synthetic.surfaces import Box, Plane, RoundedCone, Solid
 
-Plane = NDArray[np.float32]
 Field = NDArray[np.floating]
 
 
@@ -125,22 +124,16 @@ def _side_hit(ball: tuple[Field, Field, Field], line: tuple[Field, Field], k: fl
 
 
 SUPERSAMPLING = 2
-NOBODY, THING = -1, -2
+NO_OWNER, THING = -1, -2
 # Nothing nearer to the camera is drawn, metres.
 _NEAREST_M = 0.15
-# What is smaller than this is left out, picture pixels.
+# What is smaller than this is left out, image pixels.
 _SMALLEST_PX = 0.25
 
 
 @dataclass(frozen=True)
 class Light:
-    """Light in the world.
-
-    Attributes:
-        towards: (3,), unit vector to the sun or the lamp; it is above the ground.
-        ambient: Light from everywhere.
-        direct: Light from the lamp.
-    """
+    """Light from everywhere and from a sun or lamp, to which ``towards`` (3,) points, a unit vector."""
 
     towards: Vector
     ambient: float
@@ -149,12 +142,12 @@ class Light:
 
 @dataclass(frozen=True)
 class Canvas:
-    """Everything that was drawn, at ``SUPERSAMPLING`` times the picture's size.
+    """Everything that was drawn, at ``SUPERSAMPLING`` times the image's size.
 
     Attributes:
         color: float32 (H', W', 3), RGB, 0 to 255, 0 where nothing is.
         depth_m: float32 (H', W'), along the optical axis, infinite where nothing is.
-        owner: int16 (H', W'), a person's index, ``THING`` or ``NOBODY``.
+        owner: int16 (H', W'), a person's index, ``THING`` or ``NO_OWNER``.
     """
 
     color: Plane
@@ -200,23 +193,18 @@ class _Buffer:
         nearest = corners[..., 2].min(axis=1) - reach[:, 0]
         drawn = nearest > _NEAREST_M
         drawn &= (reach[:, 0] == 0) | (reach[:, 0] * self._focal > _SMALLEST_PX * SUPERSAMPLING * nearest)
-        # A ball spans at most this much in the picture: its sides at its nearest and at its farthest.
+        # A ball spans at most this much in the image: its sides at its nearest and at its farthest.
         ahead = np.maximum(np.stack([corners[..., 2] - reach, corners[..., 2] + reach]), 1e-6)
         bounds = []
         for axis, grid in ((1, self.rows), (0, self.columns)):
             low = ((corners[..., axis] - reach) / ahead).min(axis=(0, 2))
             high = ((corners[..., axis] + reach) / ahead).max(axis=(0, 2))
             bounds += [np.searchsorted(grid, low), np.searchsorted(grid, high)]
-        top, bottom, left, right = bounds
-        drawn &= (top < bottom) & (left < right)
+        drawn &= (bounds[0] < bounds[1]) & (bounds[2] < bounds[3])
+        edges = np.stack(bounds, axis=1).tolist()
         return [
-            (slice(*rows), slice(*columns)) if wanted else None
-            for wanted, rows, columns in zip(
-                drawn.tolist(),
-                np.stack([top, bottom], axis=1).tolist(),
-                np.stack([left, right], axis=1).tolist(),
-                strict=True,
-            )
+            (slice(top, bottom), slice(left, right)) if wanted else None
+            for wanted, (top, bottom, left, right) in zip(drawn.tolist(), edges, strict=True)
         ]
 
     def draw(self, number: int, solid: Solid, window: _Window) -> None:
@@ -237,7 +225,7 @@ def _lit(
     towards, up, strength = light
     height, width = buffer.number.shape
     color = np.zeros((height, width, 3), np.float32)
-    owner = np.full((height, width), NOBODY, np.int16)
+    owner = np.full((height, width), NO_OWNER, np.int16)
     numbers = buffer.number.ravel()
     covered = np.nonzero(numbers >= 0)[0]
     # The samples of a solid stand side by side, so that each solid takes its slice.
@@ -273,17 +261,13 @@ def _normals(buffer: _Buffer, solid: Solid, samples: NDArray[np.intp]) -> Plane:
     return normal / (np.sqrt(np.einsum("ij,ij->i", normal, normal))[:, None] + np.float32(1e-12))
 
 
-def _paint(solid: Solid, place: Plane, normal: Plane) -> Plane:
-    if isinstance(solid, RoundedCone) and solid.pattern is not None:
-        return _patterned(solid, solid.pattern, place, normal)
-    return np.asarray(solid.color, np.float32)[None]
-
-
-def _patterned(cone: RoundedCone, pattern: Pattern, along: Plane, normal: Plane) -> Plane:
+def _paint(solid: Solid, along: Plane, normal: Plane) -> Plane:
+    color = np.asarray(solid.color, np.float32)
+    if isinstance(solid, Box) or solid.pattern is None:
+        return color[None]
+    pattern = solid.pattern
     across = np.floor(along * pattern.count).astype(int) % 2
-    axis = np.array([1.0, 0, 0]) if cone.frame is None else cone.frame[:, 0]
+    axis = np.array([1.0, 0, 0]) if solid.frame is None else solid.frame[:, 0]
     lengthwise = np.floor((normal @ axis) * pattern.count / 2).astype(int) % 2
     second = {"bands": across, "stripes": lengthwise, "checks": across ^ lengthwise}[pattern.kind]
-    return np.where(
-        second[:, None] == 1, np.asarray(pattern.color, np.float32), np.asarray(cone.color, np.float32)
-    )
+    return np.where(second[:, None] == 1, np.asarray(pattern.color, np.float32), color)

@@ -38,11 +38,8 @@ class Mover:
     """A person and what it does in the course of a clip.
 
     Attributes:
-        looks: Body and clothes.
-        kind: What it does.
         start_m: (3,), where it is at first.
         velocity_m_s: (3,), along the ground.
-        heading_degrees: Where it looks.
         phase: Where in its cycle it starts, 0 to 1.
     """
 
@@ -66,12 +63,7 @@ class Mover:
 
 
 def posture_at(kind: MotionKind, cycle: float) -> Vector:
-    """The posture (27,) at a place in a cycle; 0 and 1 are the same.
-
-    Args:
-        kind: The motion.
-        cycle: In cycles, any number.
-    """
+    """The posture (27,) at a place in a cycle, any number; 0 and 1 are the same."""
     swing = 0.5 - 0.5 * np.cos(2 * np.pi * cycle)
     rest = posture_of("standing")
     if kind == "walking":
@@ -110,9 +102,11 @@ CLIP_NAME, LABELS_NAME = "clip.mp4", "clip.json"
 _CODEC = "mp4v"
 _LONGEST_S = 600.0
 
+Progress = Callable[[int, int], None]
 
-def _silent(_done: int, _total: int) -> None:
-    pass
+
+def silent(_done: int, _total: int) -> None:
+    """Reports no progress."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +114,6 @@ class ClipRequest:
     """What to film.
 
     Attributes:
-        seconds: Length.
-        fps: Frames a second.
-        seed: Chooses everything.
         size_wh: Even numbers of pixels: MPEG-4 halves the colour planes.
         persons: How many; the first two walk across and cross each other.
         style: ``varied`` takes light and blur as they come.
@@ -135,11 +126,11 @@ class ClipRequest:
     size_wh: tuple[int, int] = (640, 480)
     persons: int = 2
     style: StyleName = "clear"
-    progress: Callable[[int, int], None] = _silent
+    progress: Progress = silent
 
     @property
     def frames(self) -> int:
-        """Number of frames."""
+        """Their number."""
         return round(self.seconds * self.fps)
 
     @property
@@ -208,7 +199,7 @@ def sample_movers(rng: np.random.Generator, camera: Camera, request: ClipRequest
 def _walker(
     rng: np.random.Generator, camera: Camera, looks: Looks, where: tuple[float, float, float, int]
 ) -> Mover:
-    """Somebody who walks from one side to the other at an easy pace, and on."""
+    """A person who walks from one side to the other at an easy pace, and on."""
     ahead, half, seconds, index = where
     sign = 1.0 if index == 0 else -1.0
     start, stop = (ground_place(camera, side * sign * half, ahead) for side in (-1, 1))
@@ -224,13 +215,8 @@ def _walker(
 def _sample_camera(rng: np.random.Generator, size_wh: tuple[int, int]) -> Camera:
     focal = size_wh[1] / 2 / np.tan(np.radians(rng.uniform(38, 50) / 2))
     height = float(rng.uniform(1.1, 1.6))
-    return Camera(
-        size_wh,
-        float(focal),
-        np.array([0, height, 0]),
-        float(rng.uniform(-180, 180)),
-        float(rng.uniform(4, 8)),
-    )
+    yaw, pitch = float(rng.uniform(-180, 180)), float(rng.uniform(4, 8))
+    return Camera(size_wh, float(focal), np.array([0, height, 0]), yaw, pitch)
 
 
 def write_clip(folder: Path, request: ClipRequest) -> SyntheticClip:
@@ -247,7 +233,7 @@ def write_clip(folder: Path, request: ClipRequest) -> SyntheticClip:
             raise ConfigError(f"{path} exists already.", "Choose a new folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # FFmpeg opens by name and follows links: in a folder of its own (mode 0700) nobody can lay one.
+        # FFmpeg opens by name and follows links: in a folder of mode 0700 no other user can lay one.
         with TemporaryDirectory(prefix=f".{CLIP_NAME}.", dir=folder) as work:
             temporary = Path(work) / CLIP_NAME
             temporary.touch(PRIVATE, exist_ok=False)
@@ -266,9 +252,8 @@ def write_clip(folder: Path, request: ClipRequest) -> SyntheticClip:
 
 
 def _write_video(path: Path, request: ClipRequest) -> list[ClipFrame]:
-    writer = cv2.VideoWriter(
-        os.fspath(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*_CODEC), request.fps, request.size_wh
-    )
+    codec = cv2.VideoWriter.fourcc(*_CODEC)
+    writer = cv2.VideoWriter(os.fspath(path), cv2.CAP_FFMPEG, codec, request.fps, request.size_wh)
     try:
         if not writer.isOpened():
             raise MissingDependencyError(
@@ -287,16 +272,16 @@ def _write_video(path: Path, request: ClipRequest) -> list[ClipFrame]:
 
 def _frame_record(number: int, scene: Scene) -> ClipFrame:
     persons = []
-    for index in range(scene.persons):
-        seen = bool(scene.areas_px2[index] > 0)
-        x0, y0, x1, y1 = (float(value) for value in scene.boxes_xyxy_px[index])
+    for index, person_id in enumerate(scene.person_ids.tolist()):
+        x0, y0, x1, y1 = scene.boxes_xyxy_px[index].tolist()
+        area_px2 = float(scene.areas_px2[index])
         points = np.column_stack([scene.keypoints_px[index], scene.visibility[index]])
         persons.append(
             ClipPerson(
-                person_id=int(scene.person_ids[index]),
+                person_id=person_id,
                 activity=scene.activities[index],
-                box_xyxy_px=(x0, y0, x1, y1) if seen else None,
-                area_px2=float(scene.areas_px2[index]),
+                box_xyxy_px=(x0, y0, x1, y1) if area_px2 > 0 else None,
+                area_px2=area_px2,
                 keypoints=tuple((round(x, 2), round(y, 2), int(v)) for x, y, v in points.tolist()),
             )
         )

@@ -1,4 +1,4 @@
-"""Composes a picture: who is there, what they do, where the camera stands."""
+"""Composes an image: which persons are there, what they do, where the camera stands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgepose.host.synthetic.surroundings import (
 )
 
 SMALLEST_SIDE_PX = 32
-# Free share of the picture on each side where nobody is to be cut.
+# Free share of the image on each side where no person is to be cut.
 _MARGIN = 0.012
 _FIT_STEPS, _PLACE_TRIES = 80, 12
 # A person may be hidden by nearer ones up to this share of the box.
@@ -35,9 +35,9 @@ def draw_scene(seed: int, size_wh: tuple[int, int], persons: int = 1, style: Sty
 
     Args:
         seed: Chooses everything: postures, clothes, light, camera, surroundings.
-        size_wh: Picture width and height in pixels, each at least 32.
-        persons: Number of persons.
-        style: ``clear``: everybody whole, apart from each other, in good light, no acrobatics. ``varied``:
+        size_wh: In pixels, each at least 32.
+        persons: Their number.
+        style: ``clear``: all whole, apart from each other, in good light, no acrobatics. ``varied``:
             everything that cameras see.
     """
     check_scene(size_wh, persons)
@@ -87,9 +87,7 @@ def _sample_heading(rng: np.random.Generator) -> float:
     kind = rng.random()
     if kind < 0.62:
         return float(rng.uniform(-45, 45))
-    if kind < 0.84:
-        return float(side * rng.uniform(45, 100))
-    return float(180 + rng.uniform(-60, 60))
+    return float(side * rng.uniform(45, 100) if kind < 0.84 else 180 + rng.uniform(-60, 60))
 
 
 def _sample_lamp(rng: np.random.Generator, camera: Camera, *, outdoors: bool) -> Light:
@@ -109,23 +107,17 @@ def _sample_camera(rng: np.random.Generator, style: Style, size_wh: tuple[int, i
     height, roll = float(rng.uniform(0.9, 1.6)), 0.0
     if style.camera:
         kind = rng.random()
-        height = float(
-            rng.uniform(2.0, 3.4)
-            if kind < 0.15
-            else rng.uniform(0.3, 0.8)
-            if kind < 0.25
-            else rng.uniform(0.9, 1.8)
-        )
+        lowest, highest = (2.0, 3.4) if kind < 0.15 else (0.3, 0.8) if kind < 0.25 else (0.9, 1.8)
+        height = float(rng.uniform(lowest, highest))
         roll = float(np.clip(rng.normal(0, 4), -15, 15))
-    return Camera(
-        size_wh, float(focal), np.array([0.0, height, 0.0]), float(rng.uniform(-180, 180)), 0.0, roll
-    )
+    yaw = float(rng.uniform(-180, 180))
+    return Camera(size_wh, float(focal), np.array([0.0, height, 0.0]), yaw, 0.0, roll)
 
 
 def _placed(
     rng: np.random.Generator, style: Style, size_wh: tuple[int, int], figures: list[Figure]
 ) -> tuple[Camera, list[Figure]]:
-    """Puts persons before a camera so that enough of everyone is to be seen."""
+    """Puts persons before a camera so that enough of each is to be seen."""
     camera, placed = _place_once(rng, style, size_wh, figures)
     for _ in range(_PLACE_TRIES):
         if style.apart or _all_seen(camera, placed):
@@ -141,28 +133,23 @@ def _place_once(
     if not figures:
         return replace(camera, pitch_degrees=float(rng.uniform(-3, 12))), []
     cut = rng.random() < style.cut_share
-    tall = (
-        rng.uniform(1.0, 1.8) if cut else rng.uniform(0.6, 0.92) if style.apart else rng.uniform(0.34, 0.92)
-    )
+    tall = rng.uniform(*((1.0, 1.8) if cut else (0.6, 0.92) if style.apart else (0.34, 0.92)))
     sizes = np.array([max(f.extent()[1][1] - f.extent()[0][1], 0.45 * f.height_m) for f in figures])
     ahead = camera.focal_px * sizes / (tall * size_wh[1])
     if count > 1:
         ahead = ahead.max() * rng.uniform(0.9, 1.15 if style.apart else 1.7, count)
-    slots = (
-        (rng.permutation(count) + rng.uniform(0.3, 0.7, count)) / count
-        if style.apart
-        else rng.uniform(0.12, 0.88, count)
-    )
+    if style.apart:
+        slots = (rng.permutation(count) + rng.uniform(0.3, 0.7, count)) / count
+    else:
+        slots = rng.uniform(0.12, 0.88, count)
     columns = slots * size_wh[0] - camera.centre_px[0]
     middle = np.mean([(f.extent()[0][1] + f.extent()[1][1]) / 2 for f in figures])
     aim = middle + (rng.uniform(0.0, 0.35) * sizes.mean() if cut else 0.0)
     pitch = np.degrees(np.arctan2(camera.position[1] - aim, ahead.mean())) + float(rng.normal(0, 2))
     camera = replace(camera, pitch_degrees=float(np.clip(pitch, -35, 55)))
-    return (
-        _fitted(rng, camera, figures, (ahead, columns))
-        if not cut
-        else (camera, _at(camera, figures, (ahead, columns)))
-    )
+    if cut:
+        return camera, _at(camera, figures, (ahead, columns))
+    return _fitted(rng, camera, figures, (ahead, columns))
 
 
 def _at(camera: Camera, figures: list[Figure], where: tuple[Vector, Vector]) -> list[Figure]:
@@ -178,7 +165,7 @@ def _at(camera: Camera, figures: list[Figure], where: tuple[Vector, Vector]) -> 
 def _fitted(
     rng: np.random.Generator, camera: Camera, figures: list[Figure], where: tuple[Vector, Vector]
 ) -> tuple[Camera, list[Figure]]:
-    """Steps back and turns the camera until everybody is wholly in the picture."""
+    """Steps back and turns the camera until all are wholly in the image."""
     ahead, columns = where
     size = np.array(camera.size_wh)
     low, high = _MARGIN * size, (1 - _MARGIN) * size - 1
@@ -203,7 +190,7 @@ def _fitted(
 
 
 def _all_seen(camera: Camera, figures: list[Figure]) -> bool:
-    """Whether nearer persons and the border leave enough of everybody, judged by boxes."""
+    """Whether nearer persons and the border leave enough of each person, by their boxes."""
     width, height = camera.size_wh
     boxes = np.array([np.concatenate(figure.extent_px(camera)) for figure in figures]).reshape(-1, 4)
     if not np.isfinite(boxes).all():

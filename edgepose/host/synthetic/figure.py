@@ -1,4 +1,4 @@
-"""A person: posture, looks, and a body of rounded cones of skin, cloth and hair around them."""
+"""A person in the world: rounded cones of skin, cloth and hair around a pose, standing on the ground."""
 
 from __future__ import annotations
 
@@ -10,133 +10,108 @@ import numpy as np
 from edgepose.host.synthetic.camera import Camera
 from edgepose.host.synthetic.repertoire import ACTIVITIES
 from edgepose.host.synthetic.skeleton import INDEX, BodyPose, Build, Matrix, Vector, body_pose, rotation
-from edgepose.host.synthetic.style import Outfit
+from edgepose.host.synthetic.style import Hair, Outfit
 from edgepose.host.synthetic.surfaces import Box, Color, Pattern, RoundedCone
 
 _Point = tuple[float, float, float]
+# A head's part in the head's frame and at its size: two ends, their radii, a colour's name, the stretch.
+_Part = tuple[_Point, _Point, tuple[float, float], str, _Point]
+_ROUND, _NARROW = (1, 1, 1), (0.94, 1, 1)
 
 
-class _Sculptor:
-    """Places parts in the head's frame, at the head's size."""
-
-    def __init__(self, pose: BodyPose) -> None:
-        self._pose = pose
-        self._size = float(np.linalg.norm(pose.head[:, 1]))
-        self._frame = pose.head / self._size
-
-    def part(
-        self,
-        first: _Point,
-        second: _Point,
-        radii: tuple[float, float],
-        color: Color,
-        stretch: _Point = (1, 1, 1),
-    ) -> RoundedCone:
-        ends: Vector = self._pose.neck + np.array([first, second]) @ self._pose.head.T
-        size = self._size
-        return RoundedCone(ends, (size * radii[0], size * radii[1]), color, self._frame, stretch)
-
-
-def head_cones(pose: BodyPose, outfit: Outfit) -> list[RoundedCone]:
-    """Neck, skull, face and hair, units of body height."""
-    sculptor = _Sculptor(pose)
-    return [*_skull(sculptor, outfit.skin), *_face(sculptor, outfit), *_hair(sculptor, outfit)]
-
-
-def _skull(sculptor: _Sculptor, skin: Color) -> Iterator[RoundedCone]:
-    narrow = (0.94, 1, 1)
-    yield sculptor.part((0, -0.045, -0.012), (0, 0.06, -0.004), (0.034, 0.03), skin)
-    yield sculptor.part((0, 0.074, 0.013), (0, 0.118, 0), (0.0345, 0.0495), skin, narrow)
-    yield sculptor.part((0, 0.118, -0.012), (0, 0.112, 0.004), (0.052, 0.048), skin, narrow)
-    yield sculptor.part((0, 0.05, 0.03), (0, 0.056, 0.026), (0.0135, 0.02), skin)
-    for sign in (1, -1):
-        yield sculptor.part(
-            (sign * 0.047, 0.103, -0.001), (sign * 0.0455, 0.089, 0.002), (0.0115, 0.0085), skin, (0.6, 1, 1)
-        )
-
-
-def _face(sculptor: _Sculptor, outfit: Outfit) -> Iterator[RoundedCone]:
-    skin = outfit.skin
-    red, green, blue = skin
-    shaded: Color = (0.82 * red, 0.74 * green, 0.7 * blue)
-    yield sculptor.part((0, 0.1, 0.0475), (0, 0.086, 0.0555), (0.0045, 0.0078), skin)
-    yield sculptor.part((-0.0035, 0.0795, 0.0545), (0.0035, 0.0795, 0.0545), (0.0036, 0.0036), shaded)
-    yield sculptor.part(
-        (-0.0125, 0.0655, 0.0445),
-        (0.0125, 0.0655, 0.0445),
-        (0.0046, 0.0046),
-        (0.74 * red, 0.5 * green, 0.5 * blue),
+def _both_sides(*parts: _Part) -> tuple[_Part, ...]:
+    """Parts of the left half, then the same of the right one."""
+    return tuple(
+        ((sign * first[0], *first[1:]), (sign * second[0], *second[1:]), radii, color, stretch)
+        for sign in (1, -1)
+        for first, second, radii, color, stretch in parts
     )
-    for sign in (1, -1):
-        yield sculptor.part(
-            (sign * 0.018, 0.1065, 0.0372),
-            (sign * 0.018, 0.1065, 0.0372),
-            (0.0115, 0.0115),
-            shaded,
-            (1.1, 0.75, 1),
-        )
-        yield sculptor.part(
-            (sign * 0.018, 0.1065, 0.0393),
-            (sign * 0.018, 0.1065, 0.0393),
-            (0.0095, 0.0095),
-            (236, 234, 230),
-            (1.1, 0.65, 1),
-        )
-        yield sculptor.part(
-            (sign * 0.018, 0.1068, 0.0443), (sign * 0.018, 0.1068, 0.0443), (0.0058, 0.0058), (38, 28, 24)
-        )
-        yield sculptor.part(
-            (sign * 0.009, 0.1205, 0.0442), (sign * 0.0275, 0.121, 0.0405), (0.0038, 0.0028), outfit.hair
-        )
-        if outfit.glasses:
-            yield sculptor.part(
-                (sign * 0.0085, 0.1135, 0.051), (sign * 0.0285, 0.1135, 0.047), (0.0018, 0.0018), (20, 20, 22)
-            )
-            yield sculptor.part(
-                (sign * 0.0285, 0.1135, 0.047), (sign * 0.048, 0.11, 0.006), (0.0018, 0.0018), (20, 20, 22)
-            )
 
 
-def _hair(sculptor: _Sculptor, outfit: Outfit) -> Iterator[RoundedCone]:
-    hair, style = outfit.hair, outfit.hair_style
-    if style == "bald":
-        return
-    if style == "cap":
-        yield sculptor.part(
-            (0, 0.128, -0.006), (0, 0.133, -0.004), (0.053, 0.05), outfit.hat, (1, 0.85, 1.02)
-        )
-        yield sculptor.part((0, 0.134, 0.03), (0, 0.129, 0.072), (0.03, 0.027), outfit.hat, (1, 0.2, 1))
-        yield sculptor.part((0, 0.11, -0.022), (0, 0.075, -0.026), (0.0525, 0.038), hair)
-        return
-    yield sculptor.part((0, 0.128, -0.014), (0, 0.128, -0.004), (0.053, 0.0515), hair, (0.99, 0.92, 1))
-    yield sculptor.part((0, 0.112, -0.023), (0, 0.075, -0.026), (0.052, 0.037), hair)
-    yield sculptor.part((-0.02, 0.152, 0.032), (0.024, 0.15, 0.03), (0.017, 0.014), hair)
-    if style == "long":
-        yield sculptor.part((0, 0.115, -0.022), (0, 0.0, -0.045), (0.054, 0.042), hair, (1, 1, 0.75))
-        for sign in (1, -1):
-            yield sculptor.part(
-                (sign * 0.042, 0.12, -0.01), (sign * 0.046, 0.03, -0.012), (0.018, 0.016), hair
-            )
-    if style == "bun":
-        yield sculptor.part((0, 0.16, -0.05), (0, 0.164, -0.052), (0.026, 0.026), hair)
-    if style == "curly":
-        for turn in np.arange(0, 360, 40):
-            x, z = 0.038 * np.sin(np.radians(turn)), 0.034 * np.cos(np.radians(turn)) - 0.012
-            yield sculptor.part((x, 0.142, z), (1.1 * x, 0.13, 1.1 * z), (0.026, 0.024), hair)
+def _curls() -> tuple[_Part, ...]:
+    turns = np.radians(np.arange(0, 360, 40))
+    places = [(0.038 * float(np.sin(turn)), 0.034 * float(np.cos(turn)) - 0.012) for turn in turns]
+    return tuple(((x, 0.142, z), (1.1 * x, 0.13, 1.1 * z), (0.026, 0.024), "hair", _ROUND) for x, z in places)
+
+
+# fmt: off
+_SKULL: tuple[_Part, ...] = (
+    ((0, -0.045, -0.012), (0, 0.06, -0.004), (0.034, 0.03), "skin", _ROUND),
+    ((0, 0.074, 0.013), (0, 0.118, 0), (0.0345, 0.0495), "skin", _NARROW),
+    ((0, 0.118, -0.012), (0, 0.112, 0.004), (0.052, 0.048), "skin", _NARROW),
+    ((0, 0.05, 0.03), (0, 0.056, 0.026), (0.0135, 0.02), "skin", _ROUND),
+    *_both_sides(((0.047, 0.103, -0.001), (0.0455, 0.089, 0.002), (0.0115, 0.0085), "skin", (0.6, 1, 1))),
+    # Nose and mouth.
+    ((0, 0.1, 0.0475), (0, 0.086, 0.0555), (0.0045, 0.0078), "skin", _ROUND),
+    ((-0.0035, 0.0795, 0.0545), (0.0035, 0.0795, 0.0545), (0.0036, 0.0036), "shade", _ROUND),
+    ((-0.0125, 0.0655, 0.0445), (0.0125, 0.0655, 0.0445), (0.0046, 0.0046), "lips", _ROUND),
+)
+_EYE: tuple[_Part, ...] = (
+    ((0.018, 0.1065, 0.0372), (0.018, 0.1065, 0.0372), (0.0115, 0.0115), "shade", (1.1, 0.75, 1)),
+    ((0.018, 0.1065, 0.0393), (0.018, 0.1065, 0.0393), (0.0095, 0.0095), "white", (1.1, 0.65, 1)),
+    ((0.018, 0.1068, 0.0443), (0.018, 0.1068, 0.0443), (0.0058, 0.0058), "iris", _ROUND),
+    ((0.009, 0.1205, 0.0442), (0.0275, 0.121, 0.0405), (0.0038, 0.0028), "hair", _ROUND),
+)
+_GLASSES: tuple[_Part, ...] = (
+    ((0.0085, 0.1135, 0.051), (0.0285, 0.1135, 0.047), (0.0018, 0.0018), "rim", _ROUND),
+    ((0.0285, 0.1135, 0.047), (0.048, 0.11, 0.006), (0.0018, 0.0018), "rim", _ROUND),
+)
+_SHORT: tuple[_Part, ...] = (
+    ((0, 0.128, -0.014), (0, 0.128, -0.004), (0.053, 0.0515), "hair", (0.99, 0.92, 1)),
+    ((0, 0.112, -0.023), (0, 0.075, -0.026), (0.052, 0.037), "hair", _ROUND),
+    ((-0.02, 0.152, 0.032), (0.024, 0.15, 0.03), (0.017, 0.014), "hair", _ROUND),
+)
+_HAIR: dict[Hair, tuple[_Part, ...]] = {
+    "bald": (),
+    "cap": (
+        ((0, 0.128, -0.006), (0, 0.133, -0.004), (0.053, 0.05), "hat", (1, 0.85, 1.02)),
+        ((0, 0.134, 0.03), (0, 0.129, 0.072), (0.03, 0.027), "hat", (1, 0.2, 1)),
+        ((0, 0.11, -0.022), (0, 0.075, -0.026), (0.0525, 0.038), "hair", _ROUND),
+    ),
+    "short": _SHORT,
+    "long": (
+        *_SHORT,
+        ((0, 0.115, -0.022), (0, 0.0, -0.045), (0.054, 0.042), "hair", (1, 1, 0.75)),
+        *_both_sides(((0.042, 0.12, -0.01), (0.046, 0.03, -0.012), (0.018, 0.016), "hair", _ROUND)),
+    ),
+    "bun": (*_SHORT, ((0, 0.16, -0.05), (0, 0.164, -0.052), (0.026, 0.026), "hair", _ROUND)),
+    "curly": (*_SHORT, *_curls()),
+}
+# fmt: on
+
+
+def _head(pose: BodyPose, outfit: Outfit) -> list[RoundedCone]:
+    """Neck, skull, face and hair."""
+    red, green, blue = outfit.skin
+    colors: dict[str, Color] = {
+        "skin": outfit.skin,
+        "shade": (0.82 * red, 0.74 * green, 0.7 * blue),
+        "lips": (0.74 * red, 0.5 * green, 0.5 * blue),
+        "hair": outfit.hair,
+        "hat": outfit.hat,
+        "white": (236, 234, 230),
+        "iris": (38, 28, 24),
+        "rim": (20, 20, 22),
+    }
+    eyes = _both_sides(*_EYE, *_GLASSES) if outfit.glasses else _both_sides(*_EYE)
+    size = float(np.linalg.norm(pose.head[:, 1]))
+    frame = pose.head / size
+    cones = []
+    for first, second, radii, color, stretch in (*_SKULL, *eyes, *_HAIR[outfit.hair_style]):
+        ends: Vector = pose.neck + np.array([first, second]) @ pose.head.T
+        cones.append(RoundedCone(ends, (size * radii[0], size * radii[1]), colors[color], frame, stretch))
+    return cones
 
 
 _SOLE: Color = (205, 205, 200)
 
 
-def body_cones(pose: BodyPose, build: Build, outfit: Outfit) -> list[RoundedCone]:
+def _body(pose: BodyPose, build: Build, outfit: Outfit) -> list[RoundedCone]:
     """The whole figure, units of body height, the pose's space."""
-    parts = [*head_cones(pose, outfit), *_torso(pose, build, outfit)]
+    parts = [*_head(pose, outfit), *_torso(pose, build, outfit)]
     for side in range(2):
-        parts += [
-            *_arm(pose, build, outfit, side),
-            *_leg(pose, build, outfit, side),
-            *_foot(pose, outfit, side),
-        ]
+        parts += [*_arm(pose, build, outfit, side), *_leg(pose, build, outfit, side)]
+        parts += _foot(pose, outfit, side)
     if outfit.legwear == "skirt":
         parts += _skirt(pose, build, outfit)
     return parts
@@ -156,22 +131,16 @@ def _torso(pose: BodyPose, build: Build, outfit: Outfit) -> Iterator[RoundedCone
     yield RoundedCone(upper, (0.104 * wide, 0.09 * girth), shirt, chest, (1, 0.55, 0.66), pattern)
     low = np.stack([upper[1], 0.055 * pelvis[:, 1]])
     yield RoundedCone(low, (0.09 * girth, 0.09 * girth), shirt, chest, (1, 0.6, 0.7), pattern)
-    yield RoundedCone(
-        np.array([[0, 0.045, 0], [0, -0.005, -0.008]]) @ pelvis.T,
-        (0.088 * girth, 0.098 * hips * girth),
-        outfit.trousers,
-        pelvis,
-        (1, 0.6, 0.74),
-        outfit.trousers_pattern,
-    )
+    seat = np.array([[0, 0.045, 0], [0, -0.005, -0.008]]) @ pelvis.T
+    radii, cloth = (0.088 * girth, 0.098 * hips * girth), outfit.trousers
+    yield RoundedCone(seat, radii, cloth, pelvis, (1, 0.6, 0.74), outfit.trousers_pattern)
     for side, sign in enumerate((1, -1)):
         shoulder = pose.keypoints[5 + side]
         root = pose.neck + np.array([sign * 0.028, 0.004, -0.012]) @ chest.T
         yield _limb(root, shoulder, (0.032, 0.039), shirt)
     if outfit.jacket_lining is not None:
-        front = np.stack(
-            [pose.neck + chest @ [0, -0.03, 0.038], pose.neck + chest @ [0, -0.2, 0.048 * girth]]
-        )
+        low, high = chest @ [0, -0.2, 0.048 * girth], chest @ [0, -0.03, 0.038]
+        front = np.stack([pose.neck + high, pose.neck + low])
         yield RoundedCone(front, (0.03, 0.02), outfit.jacket_lining, chest, (1, 1, 0.75))
 
 
@@ -188,9 +157,8 @@ def _arm(pose: BodyPose, build: Build, outfit: Outfit, side: int) -> Iterator[Ro
         yield _limb(shoulder, elbow, (0.041 * girth, 0.032), shirt, outfit.shirt_pattern)
         yield _limb(elbow, elbow + 0.95 * (wrist - elbow), (0.032, 0.0245), shirt, outfit.shirt_pattern)
     elif outfit.sleeve > 0:
-        yield _limb(
-            shoulder, shoulder + 2 * outfit.sleeve * (elbow - shoulder), (0.041 * girth, 0.038), shirt
-        )
+        hem = shoulder + 2 * outfit.sleeve * (elbow - shoulder)
+        yield _limb(shoulder, hem, (0.041 * girth, 0.038), shirt)
 
 
 def _hand(pose: BodyPose, skin: Color, side: int) -> Iterator[RoundedCone]:
@@ -226,39 +194,30 @@ def _leg(pose: BodyPose, build: Build, outfit: Outfit, side: int) -> Iterator[Ro
 
 
 def _foot(pose: BodyPose, outfit: Outfit, side: int) -> Iterator[RoundedCone]:
-    ankle, frame = pose.keypoints[15 + side], pose.feet[side]
-
-    def place(*points: tuple[float, float, float]) -> Vector:
-        return ankle + np.array(points) @ frame.T
-
-    yield RoundedCone(place((0, 0.01, 0), (0, -0.014, -0.006)), (0.025, 0.027), outfit.shoes)
-    yield RoundedCone(
-        place((0, -0.018, -0.02), (0, -0.023, 0.078)), (0.0245, 0.0205), outfit.shoes, frame, (1, 0.85, 1)
+    ankle, frame, shoe = pose.keypoints[15 + side], pose.feet[side], outfit.shoes
+    heel, upper, sole = (
+        ankle + np.array(points) @ frame.T
+        for points in (
+            ((0, 0.01, 0), (0, -0.014, -0.006)),
+            ((0, -0.018, -0.02), (0, -0.023, 0.078)),
+            ((0, -0.034, -0.022), (0, -0.034, 0.08)),
+        )
     )
-    yield RoundedCone(
-        place((0, -0.034, -0.022), (0, -0.034, 0.08)), (0.0245, 0.022), _SOLE, frame, (1, 0.3, 1.05)
-    )
+    yield RoundedCone(heel, (0.025, 0.027), shoe)
+    yield RoundedCone(upper, (0.0245, 0.0205), shoe, frame, (1, 0.85, 1))
+    yield RoundedCone(sole, (0.0245, 0.022), _SOLE, frame, (1, 0.3, 1.05))
 
 
 def _skirt(pose: BodyPose, build: Build, outfit: Outfit) -> list[RoundedCone]:
     """A cone from the waist to between the thighs, one around each thigh under it."""
-    cloth, girth, pelvis = outfit.trousers, build.girth, pose.pelvis
+    cloth, girth, pattern = outfit.trousers, build.girth, outfit.trousers_pattern
     hips, knees = 0.6 * pose.keypoints[11:13], pose.keypoints[13:15]
     hems = hips + 2 * outfit.leg * (knees - hips)
-    frame = _along(pelvis, np.asarray(hems.mean(axis=0)))
-    top = 0.03 * pelvis[:, 1]
-    parts = [
-        RoundedCone(np.stack([hip, hem]), (0.08 * girth, 0.078), cloth, pattern=outfit.trousers_pattern)
-        for hip, hem in zip(hips, hems, strict=True)
-    ]
-    around = RoundedCone(
-        np.stack([top, 0.9 * hems.mean(axis=0)]),
-        (0.085 * girth, 0.115),
-        cloth,
-        frame,
-        (1, 0.5, 0.75),
-        outfit.trousers_pattern,
-    )
+    middle = np.asarray(hems.mean(axis=0))
+    parts = [_limb(*ends, (0.08 * girth, 0.078), cloth, pattern) for ends in zip(hips, hems, strict=True)]
+    waist_to_hem = np.stack([0.03 * pose.pelvis[:, 1], 0.9 * middle])
+    frame = _along(pose.pelvis, middle)
+    around = RoundedCone(waist_to_hem, (0.085 * girth, 0.115), cloth, frame, (1, 0.5, 0.75), pattern)
     return [*parts, around]
 
 
@@ -280,15 +239,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Figure:
-    """A person in the world.
-
-    Attributes:
-        cones: The body.
-        keypoints_m: (17, 3), COCO order.
-        seat: What it sits on.
-        height_m: Standing height.
-        activity: Key of ``ACTIVITIES``.
-    """
+    """A person in the world: ``keypoints_m`` (17, 3) in COCO order, ``activity`` a key of ``ACTIVITIES``."""
 
     cones: tuple[RoundedCone, ...]
     keypoints_m: Vector
@@ -312,7 +263,7 @@ class Figure:
         return (ends - reach[..., None]).min(axis=(0, 1)), (ends + reach[..., None]).max(axis=(0, 1))
 
     def extent_px(self, camera: Camera) -> tuple[Vector, Vector]:
-        """Lowest and highest corner in the picture, each (2,); infinite where it is not all ahead."""
+        """Lowest and highest corner in the image, each (2,); infinite where it is not all ahead."""
         ends, reach = self._balls()
         ahead = camera.to_camera(ends)[..., 2] - reach
         if ahead.min() < 0.2:
@@ -322,7 +273,7 @@ class Figure:
 
     def _balls(self) -> tuple[Vector, Vector]:
         ends = np.stack([cone.ends for cone in self.cones])
-        # Flattened parts are counted by their thinner half: the picture's edge is no place for millimetres.
+        # Flattened parts are counted by their thinner half: the image's edge is no place for millimetres.
         reach = np.array([[radius * max(cone.stretch) for radius in cone.radii] for cone in self.cones])
         return ends, reach
 
@@ -332,24 +283,25 @@ def stand(looks: Looks, posture: Vector, heading_degrees: float, activity: str) 
 
     Args:
         looks: Body and clothes.
-        posture: (27,), degrees, see ``joints.NAMES``.
+        posture: (27,), degrees, in the order of ``skeleton.NAMES``.
         heading_degrees: Where it looks: 0 along z, towards a camera that is not turned.
         activity: Key of ``ACTIVITIES``.
     """
     build = looks.build
     pose = body_pose(posture, build, heading_degrees)
-    parts = body_cones(pose, build, looks.outfit)
+    parts = _body(pose, build, looks.outfit)
     lowest = min(
         float((cone.ends[:, 1] - np.asarray(cone.radii) * _thickness_upwards(cone)).min()) for cone in parts
     )
     shift = np.array([0.0, build.height_m * (float(posture[INDEX["lift"]]) - lowest), 0.0])
     still = np.eye(3)
+    seat: tuple[Box, ...] = ()
+    if ACTIVITIES[activity].support == "seat":
+        seat = _seat(shift[1] - 0.055 * build.height_m, build.height_m, heading_degrees)
     return Figure(
         cones=tuple(cone.moved(still, shift, build.height_m) for cone in parts),
         keypoints_m=build.height_m * pose.keypoints + shift,
-        seat=_seat(shift[1] - 0.055 * build.height_m, build.height_m, heading_degrees)
-        if ACTIVITIES[activity].support == "seat"
-        else (),
+        seat=seat,
         height_m=build.height_m,
         activity=activity,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from edgepose.errors import ConfigError
-from edgepose.host.synthetic.clip import ClipRequest, check_clip, write_clip
+from edgepose.host.synthetic.clip import ClipRequest, Progress, check_clip, silent, write_clip
 from edgepose.host.synthetic.composition import check_scene, draw_scene
 from edgepose.host.synthetic.stage import Scene
 from edgepose.host.synthetic.style import StyleName
@@ -23,16 +23,10 @@ from edgepose.records.synthetic_clip import SynthesisReport
 from edgepose.trust.digests import sha256_of_bytes
 
 Suffix = Literal[".jpg", ".png"]
-Progress = Callable[[int, int], None]
 
-LICENCE = "Apache-2.0"
-CONSENT = "not a person: drawn by edgepose"
+_LICENCE, _CONSENT = "Apache-2.0", "not a person: drawn by edgepose"
 DEFAULT_SIZE_WH = (320, 240)
 _JPEG_QUALITY = 90
-
-
-def _silent(_done: int, _total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -40,12 +34,9 @@ class PictureSetRequest:
     """What to draw.
 
     Attributes:
-        count: Number of pictures.
-        seed: First seed; picture i is drawn from ``seed + i``.
-        size_wh: Picture size in pixels.
-        persons: Fewest and most persons in a picture.
-        style: How difficult the pictures are.
-        progress: Called with (pictures done, pictures in all).
+        seed: First seed; image i is drawn from ``seed + i``.
+        persons: Fewest and most persons in an image.
+        progress: Called with (images done, images in all).
     """
 
     count: int
@@ -53,7 +44,7 @@ class PictureSetRequest:
     size_wh: tuple[int, int] = DEFAULT_SIZE_WH
     persons: tuple[int, int] = (1, 1)
     style: StyleName = "varied"
-    progress: Progress = _silent
+    progress: Progress = silent
 
     @property
     def command(self) -> str:
@@ -69,7 +60,7 @@ class PictureSetRequest:
 
 @dataclass(frozen=True)
 class WrittenSet:
-    """What was written: counts of pictures, persons, and keypoints by visibility 0, 1, 2."""
+    """What was written: counts of images, persons, and keypoints by visibility 0, 1, 2."""
 
     pictures: int
     persons: int
@@ -79,10 +70,10 @@ class WrittenSet:
 def write_picture_set(folder: Path, request: PictureSetRequest) -> WrittenSet:
     """Writes ``images/*.jpg``, ``person_keypoints.json`` and ``manifest.json``.
 
-    The same request gives the same pictures and labels.
+    The same request gives the same images and labels.
 
     Raises:
-        ConfigError: The request cannot be drawn, or the folder holds pictures already or cannot be written.
+        ConfigError: The request cannot be drawn, or the folder holds images already or cannot be written.
     """
     if request.count < 1:
         raise ConfigError(f"A set has at least one picture, found count {request.count}.")
@@ -111,15 +102,15 @@ def write_scenes(
     """Writes generated scenes as a data folder.
 
     Args:
-        folder: A new folder, or one without pictures.
-        scenes: One picture each.
-        stem: Picture i is called ``<stem>_<first + i><suffix>``.
+        folder: A new folder, or one without images.
+        scenes: One image each.
+        stem: Image i is called ``<stem>_<first + i><suffix>``.
         suffix: JPEG of quality 90, or lossless PNG.
-        source: How the pictures were made, for the labels and the manifest.
-        first: Number of the first picture.
+        source: How the images were made, for the labels and the manifest.
+        first: Number of the first image.
 
     Raises:
-        ConfigError: The folder holds pictures already, or cannot be written.
+        ConfigError: The folder holds images already, or cannot be written.
     """
     images = _new_images_folder(folder)
     labels = _empty_labels(f"Persons who do not exist. Made with: {source}")
@@ -129,9 +120,13 @@ def write_scenes(
         data = _encoded(scene, suffix)
         write_whole(images / name, [data])
         _add_labels(labels, scene, name)
-        files.append(_manifest_entry(name, data, source))
-    _write_json(folder / "person_keypoints.json", labels)
-    _write_json(folder / "manifest.json", {"schema": "edgepose.dataset/1", "files": files})
+        entry = {"file": f"images/{name}", "sha256": sha256_of_bytes(data)}
+        files.append({**entry, "licence": _LICENCE, "source": source, "consent": _CONSENT})
+    for file, content in (
+        ("person_keypoints.json", labels),
+        ("manifest.json", {"schema": "edgepose.dataset/1", "files": files}),
+    ):
+        write_whole(folder / file, [(json.dumps(content, indent=1) + "\n").encode()])
     persons = labels["annotations"]
     levels = np.bincount([v for person in persons for v in person["keypoints"][2::3]], minlength=3)
     return WrittenSet(len(files), len(persons), (int(levels[0]), int(levels[1]), int(levels[2])))
@@ -157,67 +152,48 @@ def _encoded(scene: Scene, suffix: Suffix) -> bytes:
     return data.tobytes()
 
 
-def _manifest_entry(name: str, data: bytes, source: str) -> dict[str, Any]:
-    return {
-        "file": f"images/{name}",
-        "sha256": sha256_of_bytes(data),
-        "licence": LICENCE,
-        "source": source,
-        "consent": CONSENT,
-    }
-
-
 def _empty_labels(description: str) -> dict[str, Any]:
+    person = {
+        "id": 1,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": list(COCO17.keypoint_names),
+        "skeleton": [[first + 1, second + 1] for first, second in COCO17.edges],
+    }
     return {
         "info": {"description": description},
-        "licenses": [{"id": 1, "name": LICENCE}],
+        "licenses": [{"id": 1, "name": _LICENCE}],
         "images": [],
         "annotations": [],
-        "categories": [
-            {
-                "id": 1,
-                "name": "person",
-                "supercategory": "person",
-                "keypoints": list(COCO17.keypoint_names),
-                "skeleton": [[first + 1, second + 1] for first, second in COCO17.edges],
-            }
-        ],
+        "categories": [person],
     }
 
 
 def _add_labels(labels: dict[str, Any], scene: Scene, name: str) -> None:
     image_id = len(labels["images"]) + 1
     width, height = scene.size_wh
-    labels["images"].append(
-        {"id": image_id, "file_name": name, "width": width, "height": height, "license": 1}
-    )
-    for person in range(scene.persons):
-        # Somebody of whom nothing is to be seen is not in the picture.
-        if scene.areas_px2[person] > 0:
-            number = len(labels["annotations"]) + 1
-            labels["annotations"].append({"id": number, "image_id": image_id, **coco_person(scene, person)})
+    image = {"id": image_id, "file_name": name, "width": width, "height": height, "license": 1}
+    labels["images"].append(image)
+    # A person of whom nothing is to be seen is not in the image.
+    for person in np.flatnonzero(scene.areas_px2 > 0).tolist():
+        number = len(labels["annotations"]) + 1
+        labels["annotations"].append({"id": number, "image_id": image_id, **_coco_person(scene, person)})
 
 
-def coco_person(scene: Scene, person: int) -> dict[str, Any]:
-    """Box, area and keypoints of a person as COCO writes them; what is outside the picture is 0, 0, 0."""
+def _coco_person(scene: Scene, person: int) -> dict[str, Any]:
+    """Box, area and keypoints of a person as COCO writes them; what is outside the image is 0, 0, 0."""
     visibility = scene.visibility[person]
     rows = np.column_stack([scene.keypoints_px[person], visibility])
     rows[visibility == 0] = 0
-    x0, y0, x1, y1 = (float(value) for value in scene.boxes_xyxy_px[person])
+    x0, y0, x1, y1 = scene.boxes_xyxy_px[person].tolist()
     return {
         "category_id": 1,
         "iscrowd": 0,
         "bbox": [round(x0, 2), round(y0, 2), round(x1 - x0, 2), round(y1 - y0, 2)],
         "area": round(float(scene.areas_px2[person]), 2),
-        "keypoints": [
-            value for x, y, seen in rows.tolist() for value in (round(x, 2), round(y, 2), int(seen))
-        ],
+        "keypoints": [value for x, y, v in rows.tolist() for value in (round(x, 2), round(y, 2), int(v))],
         "num_keypoints": int(np.count_nonzero(visibility)),
     }
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_whole(path, [(json.dumps(content, indent=1) + "\n").encode()])
 
 
 def synthesize(
@@ -233,7 +209,7 @@ def synthesize(
         raise ConfigError("Neither pictures nor a clip was asked for.", "Give --count, --video or both.")
     start_ns = time.monotonic_ns()
     if clip is not None:
-        # Before the pictures are drawn, not after.
+        # Before the images are drawn, not after.
         check_clip(clip)
     written = WrittenSet(0, 0, (0, 0, 0)) if pictures is None else write_picture_set(folder, pictures)
     frames = 0 if clip is None else len(write_clip(folder, clip).frames)

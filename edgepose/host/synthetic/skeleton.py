@@ -21,25 +21,18 @@ Range = tuple[float, float]
 # Clinical Measurement of Joint Motion", 1994), spine and hip flexion rounded up to what gymnasts reach.
 # Flexion lifts a limb forward, abduction outward, twist turns it outward about itself; ankle is towards
 # the toes.
+# fmt: off
 _CENTRAL_LIMITS: Mapping[str, Range] = {
-    "spine_flex": (-30, 85),
-    "spine_side": (-35, 35),
-    "spine_twist": (-45, 45),
-    "neck_flex": (-45, 45),
-    "neck_side": (-45, 45),
-    "neck_twist": (-60, 60),
+    "spine_flex": (-30, 85), "spine_side": (-35, 35), "spine_twist": (-45, 45),
+    "neck_flex": (-45, 45), "neck_side": (-45, 45), "neck_twist": (-60, 60),
 }
 _SIDED_LIMITS: Mapping[str, Range] = {
-    "shoulder_flex": (-60, 180),
-    "shoulder_abduct": (-20, 180),
-    "shoulder_twist": (-70, 90),
+    "shoulder_flex": (-60, 180), "shoulder_abduct": (-20, 180), "shoulder_twist": (-70, 90),
     "elbow": (0, 150),
-    "hip_flex": (-30, 125),
-    "hip_abduct": (-20, 45),
-    "hip_twist": (-45, 45),
-    "knee": (0, 135),
-    "ankle": (-20, 50),
+    "hip_flex": (-30, 125), "hip_abduct": (-20, 45), "hip_twist": (-45, 45),
+    "knee": (0, 135), "ankle": (-20, 50),
 }
+# fmt: on
 # How the whole body lies in space, degrees, and how high above the ground it is, in body heights: these
 # are no joints and have no anatomical limit.
 _ROOT_LIMITS: Mapping[str, Range] = {"pitch": (-180, 360), "roll": (-360, 360), "lift": (0, 0.6)}
@@ -119,12 +112,11 @@ class Build:
 
 @dataclass(frozen=True)
 class BodyPose:
-    """A body in space, units of body height.
+    """A body in space, units of body height; a part's frame (3, 3) turns its own directions into space.
 
     Attributes:
         keypoints: (17, 3), COCO order.
-        pelvis: (3, 3), turns the pelvis' frame into space; so do the other frames.
-        waist: (3,), where spine bends.
+        pelvis: (3, 3).
         chest: (3, 3).
         neck: (3,), lower end of the neck.
         head: (3, 3), scaled by the head's size.
@@ -136,7 +128,6 @@ class BodyPose:
 
     keypoints: Vector
     pelvis: Matrix
-    waist: Vector
     chest: Matrix
     neck: Vector
     head: Matrix
@@ -167,7 +158,7 @@ def body_pose(posture: Vector, build: Build, heading: float) -> BodyPose:
     """Forward kinematics.
 
     Args:
-        posture: (27,), degrees, see ``joints.NAMES``.
+        posture: (27,), degrees, in the order of ``NAMES``.
         build: Proportions.
         heading: Degrees about the vertical; 0 looks along z, 90 along x.
     """
@@ -189,7 +180,7 @@ def body_pose(posture: Vector, build: Build, heading: float) -> BodyPose:
         keypoints[arm], frames[0, side] = _arm(angle, name, build, chest, neck)
         keypoints[leg], frames[1:3, side] = _leg(angle, name, build, pelvis)
     hands = keypoints[9:11] - _HAND * frames[0, :, :, 1]
-    return BodyPose(keypoints, pelvis, waist, chest, neck, head, hands, frames[0], frames[1], frames[2])
+    return BodyPose(keypoints, pelvis, chest, neck, head, hands, frames[0], frames[1], frames[2])
 
 
 def _bend(angle: Callable[[str], float], part: str, share: float) -> Matrix:
@@ -202,19 +193,15 @@ def _arm(
 ) -> tuple[Vector, Matrix]:
     """Shoulder, elbow and wrist (3, 3), and the forearm's frame."""
     sign = 1.0 if side == "left" else -1.0
-    lifted = rotation(2, sign * angle(f"{side}_shoulder_abduct")) @ rotation(
-        0, -angle(f"{side}_shoulder_flex")
-    )
+    aside, forward = angle(f"{side}_shoulder_abduct"), angle(f"{side}_shoulder_flex")
+    lifted = rotation(2, sign * aside) @ rotation(0, -forward)
     # 0 for a hanging arm, 1 for one straight up.
     raised = max(0.0, -float(lifted[1, 1]))
-    girdle = [
-        sign * (build.shoulder_half - _GIRDLE_INWARD * raised),
-        _GIRDLE_RISE * raised - _NECK_TO_SHOULDER,
-        0,
-    ]
+    aside_of_neck = sign * (build.shoulder_half - _GIRDLE_INWARD * raised)
+    girdle = np.array([aside_of_neck, _GIRDLE_RISE * raised - _NECK_TO_SHOULDER, 0])
     upper = chest @ lifted @ rotation(1, sign * angle(f"{side}_shoulder_twist"))
     fore = upper @ rotation(0, -angle(f"{side}_elbow"))
-    shoulder = neck + chest @ np.array(girdle)
+    shoulder = neck + chest @ girdle
     elbow = shoulder - build.upper_arm * upper[:, 1]
     return np.stack([shoulder, elbow, elbow - build.forearm * fore[:, 1]]), fore
 

@@ -18,14 +18,13 @@ class Style:
 
     Attributes:
         acrobatic_share: Share of acrobatic postures.
-        lying: Whether somebody lies or sits on the ground.
+        lying: Whether persons lie or sit on the ground.
         hidden_share: How often a person stands behind a thing.
-        cut_share: How often the picture's border cuts a person.
-        extreme_light_share: How often a picture is dark, overexposed or strongly tinted.
-        blur_share: How often a picture is blurred.
-        children: Whether some persons are children.
+        cut_share: How often the image's border cuts a person.
+        extreme_light_share: How often an image is dark, overexposed or strongly tinted.
+        blur_share: How often an image is blurred.
         camera: Whether the camera tilts, rolls and stands high or low.
-        apart: Whether each person has a part of the picture's width.
+        apart: Whether each person has a part of the image's width.
     """
 
     acrobatic_share: float
@@ -39,38 +38,26 @@ class Style:
     apart: bool
 
 
+# fmt: off
 STYLES: dict[StyleName, Style] = {
     "clear": Style(
-        0.0,
-        lying=False,
-        hidden_share=0.0,
-        cut_share=0.0,
-        extreme_light_share=0.0,
-        blur_share=0.0,
-        children=False,
-        camera=False,
-        apart=True,
+        acrobatic_share=0.0, lying=False, hidden_share=0.0, cut_share=0.0, extreme_light_share=0.0,
+        blur_share=0.0, children=False, camera=False, apart=True,
     ),
     "varied": Style(
-        0.15,
-        lying=True,
-        hidden_share=0.2,
-        cut_share=0.25,
-        extreme_light_share=0.25,
-        blur_share=0.25,
-        children=True,
-        camera=True,
-        apart=False,
+        acrobatic_share=0.15, lying=True, hidden_share=0.2, cut_share=0.25, extreme_light_share=0.25,
+        blur_share=0.25, children=True, camera=True, apart=False,
     ),
 }
+# fmt: on
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """What a camera's sensor and lens do to a picture.
+    """What a camera's sensor and lens do to an image.
 
     Attributes:
-        gain: (3,), RGB.
+        gain: RGB.
         contrast: About middle grey.
         noise_levels: Standard deviation, grey levels.
         blur_px: Standard deviation of a soft lens.
@@ -89,7 +76,7 @@ class Exposure:
 
 
 def sample_exposure(rng: np.random.Generator, style: Style, height_px: int) -> Exposure:
-    """Draws an exposure; blur scales with the picture's height."""
+    """Draws an exposure; blur scales with the image's height."""
     level, tint, noise = float(rng.uniform(0.85, 1.12)), rng.normal(1, 0.03, 3), float(rng.uniform(1, 4))
     kind = rng.random()
     if kind < style.extreme_light_share / 2:
@@ -112,46 +99,22 @@ def sample_exposure(rng: np.random.Generator, style: Style, height_px: int) -> E
 Hair = Literal["short", "long", "bun", "bald", "cap", "curly"]
 Trousers = Literal["trousers", "shorts", "skirt"]
 
+# fmt: off
 _SKIN_RGB = (
-    (250, 214, 190),
-    (240, 196, 164),
-    (222, 178, 140),
-    (198, 148, 110),
-    (166, 115, 78),
-    (122, 82, 58),
+    (250, 214, 190), (240, 196, 164), (222, 178, 140), (198, 148, 110), (166, 115, 78), (122, 82, 58),
     (86, 58, 44),
 )
 _HAIR_RGB = (
-    (26, 21, 20),
-    (52, 36, 26),
-    (92, 62, 38),
-    (160, 122, 72),
-    (205, 170, 110),
-    (140, 68, 38),
-    (155, 155, 158),
-    (215, 215, 215),
+    (26, 21, 20), (52, 36, 26), (92, 62, 38), (160, 122, 72), (205, 170, 110), (140, 68, 38),
+    (155, 155, 158), (215, 215, 215),
 )
 _CLOTH_RGB = (
-    (34, 46, 84),
-    (176, 38, 42),
-    (236, 236, 232),
-    (28, 28, 32),
-    (48, 104, 66),
-    (206, 166, 60),
-    (92, 124, 172),
-    (128, 128, 130),
-    (104, 62, 100),
-    (190, 104, 54),
-    (66, 84, 92),
-    (146, 118, 92),
-    (74, 78, 84),
-    (212, 196, 170),
-    (58, 92, 138),
-    (150, 178, 200),
-    (226, 150, 160),
-    (90, 58, 42),
+    (34, 46, 84), (176, 38, 42), (236, 236, 232), (28, 28, 32), (48, 104, 66), (206, 166, 60),
+    (92, 124, 172), (128, 128, 130), (104, 62, 100), (190, 104, 54), (66, 84, 92), (146, 118, 92),
+    (74, 78, 84), (212, 196, 170), (58, 92, 138), (150, 178, 200), (226, 150, 160), (90, 58, 42),
 )
 _SHOE_RGB = ((24, 22, 22), (236, 236, 236), (92, 60, 40), (60, 62, 70), (170, 40, 44), (40, 60, 110))
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -161,10 +124,7 @@ class Outfit:
     Attributes:
         sleeve: Share of the whole arm that the shirt covers, 0 to 1.
         leg: Share of the whole leg that cloth covers.
-        shirt_pattern: Second colour of the shirt, or None.
-        trousers_pattern: Second colour of trousers or skirt, or None.
         jacket_lining: Colour that an open jacket shows, or None.
-        glasses: Whether the face wears them.
     """
 
     skin: Color
@@ -184,7 +144,7 @@ class Outfit:
 
 
 def sample_outfit(rng: np.random.Generator) -> Outfit:
-    """Draws an outfit."""
+    """Draws what a person wears."""
     hat, shirt, trousers, second, lining = (
         _near(rng, _CLOTH_RGB[place]) for place in rng.choice(len(_CLOTH_RGB), size=5, replace=False)
     )

@@ -1,4 +1,4 @@
-"""What scenes are made of: rounded cones and boxes in space, with colours and patterns."""
+"""What scenes are made of: floors and walls with patterns, rounded cones and boxes in space."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from edgepose.host.synthetic.skeleton import Matrix, Vector
 
 Plane = NDArray[np.float32]
 SurfaceKind = Literal["plain", "tiles", "checks", "planks", "stripes", "bricks", "rough"]
+WALLS: tuple[SurfaceKind, ...] = ("plain", "plain", "plain", "stripes", "bricks", "tiles", "rough")
+FLOORS: tuple[SurfaceKind, ...] = get_args(SurfaceKind)
+# RGB, 0 to 255.
+Color = tuple[float, float, float]
 _NOISE_SIDE = 256
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A floor or a wall.
+    """A floor or a wall; colours (3,) are RGB, 0 to 255.
 
     Attributes:
-        kind: Its pattern.
-        color: (3,), RGB, 0 to 255.
-        second: (3,), of joints or of the other tiles.
+        second: Colour of joints or of the other tiles.
         period_m: Size of the pattern.
-        grain: Strength of its noise.
+        grain: Strength of the noise.
         noise: float32 (S, S), about -1 to 1, seamless.
     """
 
@@ -102,20 +104,12 @@ def _second_share(surface: Surface, u_m: Plane, v_m: Plane) -> Plane:
     return patterns[surface.kind]().astype(np.float32)
 
 
-WALLS: tuple[SurfaceKind, ...] = ("plain", "plain", "plain", "stripes", "bricks", "tiles", "rough")
-FLOORS: tuple[SurfaceKind, ...] = get_args(SurfaceKind)
-
-
-Color = tuple[float, float, float]
-
-
 @dataclass(frozen=True)
 class Pattern:
     """Cloth with a second colour.
 
     Attributes:
         kind: ``bands`` across a limb, ``stripes`` along it, or ``checks``, both.
-        color: RGB, 0 to 255.
         count: Bands on a solid.
     """
 
@@ -130,11 +124,8 @@ class RoundedCone:
 
     Attributes:
         ends: (2, 3), centres of the balls.
-        radii: Of the balls.
-        color: RGB, 0 to 255.
         frame: (3, 3), axes in columns, along which it is stretched.
         stretch: Factors along these axes, of the thickness alone: the ends stay where they are.
-        pattern: Second colour, or None.
     """
 
     ends: Vector
@@ -159,14 +150,7 @@ class RoundedCone:
 
 @dataclass(frozen=True)
 class Box:
-    """A box.
-
-    Attributes:
-        centre: (3,).
-        frame: (3, 3), axes in columns.
-        half: Half of its sizes along them.
-        color: RGB, 0 to 255.
-    """
+    """A box; ``half`` are half of its sizes along the axes, which are the columns of ``frame`` (3, 3)."""
 
     centre: Vector
     frame: Matrix

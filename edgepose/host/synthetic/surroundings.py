@@ -21,6 +21,7 @@ from edgepose.host.synthetic.surfaces import (
     RoundedCone,
     Solid,
     Surface,
+    SurfaceKind,
     muted_color,
     noise_at,
     paint,
@@ -30,11 +31,12 @@ from edgepose.host.synthetic.surfaces import (
 
 Backdrop = Literal["hills", "trees", "houses", "sea"]
 _FAR_M = 60.0
+_GROUNDS: tuple[SurfaceKind, ...] = ("rough", "rough", "plain", "tiles", "stripes")
 
 
 @dataclass(frozen=True)
 class _Decoration:
-    """A picture, a window, a door: a rectangle on the wall, metres."""
+    """A painting, a window, a door: a rectangle on the wall, metres."""
 
     low: tuple[float, float]
     high: tuple[float, float]
@@ -47,14 +49,11 @@ class Surroundings:
     """Where a scene takes place.
 
     Attributes:
-        floor: The ground.
-        wall: The wall, or None outdoors.
+        wall: None outdoors.
         wall_distance_m: From the origin, backwards.
         wall_turn_degrees: How obliquely the wall stands.
-        decorations: What hangs on it.
         sky: (2, 3), RGB at the horizon and above.
         backdrop: What is at the horizon.
-        backdrop_color: (3,).
         noise: float32 (S, S), seamless.
     """
 
@@ -78,9 +77,7 @@ def sample_surroundings(rng: np.random.Generator, farthest_m: float) -> Surround
     """Draws a place; a wall stands behind ``farthest_m``."""
     noise = sample_noise(rng)
     outdoors = rng.random() < 0.45
-    floor = sample_surface(
-        rng, ("rough", "rough", "plain", "tiles", "stripes") if outdoors else FLOORS, noise
-    )
+    floor = sample_surface(rng, _GROUNDS if outdoors else FLOORS, noise)
     blue = rng.uniform(0.4, 1.0)
     top = np.array([235 - 130 * blue, 238 - 75 * blue, 245 - 15 * blue])
     return Surroundings(
@@ -115,19 +112,19 @@ def paint_surroundings(place: Surroundings, camera: Camera) -> tuple[Plane, NDAr
     down = np.minimum(rays[..., 1], -1e-4)
     reach = np.minimum(-float(camera.position[1]) / down, _FAR_M).astype(np.float32)
     u, v = (float(camera.position[axis]) + reach * rays[..., axis] for axis in (0, 2))
-    picture = paint(place.floor, u, v, reach)
+    image = paint(place.floor, u, v, reach)
     on_floor = rays[..., 1] < -1e-4
     if place.wall is None:
         # Haze takes the pattern off the far ground.
         haze = np.clip(reach / _FAR_M, 0, 1)[..., None] ** 2
-        picture += haze * (place.sky[0].astype(np.float32) - picture)
+        image += haze * (place.sky[0].astype(np.float32) - image)
         above = ~on_floor | (reach >= _FAR_M)
-        picture[above] = _paint_horizon(place, rays[above])
-        return np.asarray(picture, np.float32), ~above
+        image[above] = _paint_horizon(place, rays[above])
+        return np.asarray(image, np.float32), ~above
     hit, across, height = _wall_hit(place, camera, rays)
     above = hit < np.where(on_floor, reach, np.inf)
-    picture[above] = _paint_wall(place, place.wall, across[above], height[above], hit[above])
-    return np.asarray(picture, np.float32), on_floor & ~above
+    image[above] = _paint_wall(place, place.wall, across[above], height[above], hit[above])
+    return np.asarray(image, np.float32), on_floor & ~above
 
 
 def _world_rays(camera: Camera) -> Plane:
@@ -158,14 +155,13 @@ def _paint_wall(place: Surroundings, wall: Surface, across: Plane, height: Plane
     color = paint(wall, across, height, distance)
     color *= (0.86 + 0.07 * np.minimum(height, 3))[:, None]
     for item in place.decorations:
-        inside = (
-            (across > item.low[0])
-            & (across < item.high[0])
-            & (height > item.low[1])
-            & (height < item.high[1])
+        inside, core = (
+            (across > item.low[0] + rim)
+            & (across < item.high[0] - rim)
+            & (height > item.low[1] + rim)
+            & (height < item.high[1] - rim)
+            for rim in (0.0, 0.05)
         )
-        core = inside & (across > item.low[0] + 0.05) & (across < item.high[0] - 0.05)
-        core &= (height > item.low[1] + 0.05) & (height < item.high[1] - 0.05)
         color[inside] = item.rim
         shade = 1 + 0.25 * noise_at(place.noise, across[core], height[core], 25)
         color[core] = item.color * shade[:, None]
@@ -199,10 +195,8 @@ def _skyline(place: Surroundings, azimuth: Plane) -> Plane:
     if place.backdrop == "hills":
         return np.asarray(0.08 + 0.08 * _smooth(place.noise, azimuth * 18), np.float32)
     if place.backdrop == "trees":
-        return np.asarray(
-            0.2 + 0.1 * _smooth(place.noise, azimuth * 60) + 0.04 * _smooth(place.noise, azimuth * 400),
-            np.float32,
-        )
+        crowns, leaves = _smooth(place.noise, azimuth * 60), _smooth(place.noise, azimuth * 400)
+        return np.asarray(0.2 + 0.1 * crowns + 0.04 * leaves, np.float32)
     if place.backdrop == "houses":
         return np.asarray(0.22 + 0.2 * noise_at(place.noise, azimuth, flat, 7), np.float32)
     return flat + np.float32(0.01)
@@ -230,11 +224,11 @@ def _smooth(noise: Plane, place: Plane) -> Plane:
 
 
 def cast_shadows(
-    picture: Plane, on_floor: NDArray[np.bool_], shadow: Plane, strength: float, softness_px: float
+    image: Plane, on_floor: NDArray[np.bool_], shadow: Plane, strength: float, softness_px: float
 ) -> None:
     """Darkens the floor, in place, under a mask (H, W) of 0 to 1."""
     soft = cv2.GaussianBlur(shadow, (0, 0), max(softness_px, 0.3))
-    picture *= np.where(on_floor, 1 - strength * soft, 1)[..., None]
+    image *= np.where(on_floor, 1 - strength * soft, 1)[..., None]
 
 
 def sample_things(
@@ -254,7 +248,7 @@ def sample_things(
         elif kind < 0.5:
             things += _plant(rng, place)
         else:
-            things.append(_crate(rng, place, (0.25, 0.7), (0.2, 1.1)))
+            things.append(_crate(rng, place))
     return things
 
 
@@ -268,7 +262,7 @@ def ground_place(camera: Camera, aside_m: float, ahead_m: float) -> Vector:
 
 def thing_in_front(rng: np.random.Generator, camera: Camera, figure: Figure) -> list[Solid]:
     """A post, a crate or a ball between the camera and some part of a person."""
-    target = figure.keypoints_m[int(rng.choice([7, 8, 9, 10, 11, 12, 13, 14, 15, 16]))]
+    target = figure.keypoints_m[int(rng.choice(np.arange(7, 17)))]
     share = float(rng.uniform(0.6, 0.85))
     point = camera.position + share * (target - camera.position)
     color = _color(rng)
@@ -291,10 +285,8 @@ def _color(rng: np.random.Generator) -> Color:
     return float(red), float(green), float(blue)
 
 
-def _crate(
-    rng: np.random.Generator, place: Vector, width: tuple[float, float], height: tuple[float, float]
-) -> Box:
-    half = rng.uniform((width[0], height[0], width[0]), (width[1], height[1], width[1]))
+def _crate(rng: np.random.Generator, place: Vector) -> Box:
+    half = rng.uniform((0.25, 0.2, 0.25), (0.7, 1.1, 0.7))
     centre = place + np.array([0, half[1], 0])
     return Box(centre, rotation(1, float(rng.uniform(0, 90))), (half[0], half[1], half[2]), _color(rng))
 
@@ -306,20 +298,18 @@ def _table(rng: np.random.Generator, place: Vector) -> list[Solid]:
     for x in (-0.9, 0.9):
         for z in (-0.9, 0.9):
             foot = place + frame @ np.array([x * wide, 0, z * deep])
-            parts.append(RoundedCone(np.stack([foot, foot + np.array([0, high, 0])]), (0.03, 0.03), color))
+            parts.append(RoundedCone(foot + np.array([[0, 0, 0], [0, high, 0]]), (0.03, 0.03), color))
     return parts
 
 
 def _plant(rng: np.random.Generator, place: Vector) -> list[Solid]:
-    pot: Solid = RoundedCone(
-        np.stack([place + np.array([0, 0.12, 0]), place + np.array([0, 0.28, 0])]), (0.12, 0.16), _color(rng)
-    )
+    pot = RoundedCone(place + np.array([[0, 0.12, 0], [0, 0.28, 0]]), (0.12, 0.16), _color(rng))
     return [pot, *_leaves(rng, place + np.array([0, 0.8, 0]), 0.35)]
 
 
 def _tree(rng: np.random.Generator, place: Vector) -> list[Solid]:
     height = float(rng.uniform(1.8, 3.5))
-    trunk: Solid = RoundedCone(np.stack([place, place + np.array([0, height, 0])]), (0.17, 0.1), (92, 70, 52))
+    trunk = RoundedCone(place + np.array([[0, 0, 0], [0, height, 0]]), (0.17, 0.1), (92, 70, 52))
     return [trunk, *_leaves(rng, place + np.array([0, height + 0.4, 0]), 0.9)]
 
 
@@ -328,7 +318,6 @@ def _leaves(rng: np.random.Generator, centre: Vector, size: float) -> list[Solid
     for _ in range(7):
         where = centre + size * rng.uniform((-0.8, -0.7, -0.8), (0.8, 0.8, 0.8))
         radius, tone = size * float(rng.uniform(0.3, 0.55)), float(rng.uniform(0.7, 1.15))
-        leaves.append(
-            RoundedCone(np.stack([where, where]), (radius, radius), (58 * tone, 98 * tone, 46 * tone))
-        )
+        green = (58 * tone, 98 * tone, 46 * tone)
+        leaves.append(RoundedCone(np.stack([where, where]), (radius, radius), green))
     return leaves

@@ -29,13 +29,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from edgepose.host.data.audit.audited_person import AuditedPerson
-from edgepose.host.data.audit.image_facts import SHARPNESS_SIDE_PX, PictureFacts
+from edgepose.host.data.audit.audited_person import AuditedPerson, Point
+from edgepose.host.data.audit.image_facts import SHARPNESS_SIDE_PX, ImageFacts
 from edgepose.records.data_audit import GroupBalance, PersonFigures, PictureFigures, SliceCount, Spread
-
-Point = NDArray[np.float64]
 
 BINS: dict[str, tuple[str, ...]] = {
     "brightness": ("dark", "medium", "bright"),
@@ -57,26 +55,12 @@ _BOUNDS: dict[str, tuple[float, ...]] = {
     "scale": (0.15, 0.35, 0.65),
     "torso": (30.0, 60.0, 120.0),
 }
+_IMAGE_GROUPS = ("brightness", "contrast", "sharpness", "persons")
 _SIDE_SHOULDERS = 0.3
 _BENT_DEGREES = 120.0
 _BORDER_PX = 2.0
 
-
-def picture_bins(picture: PictureFacts) -> dict[str, str]:
-    """Group to bin of one picture."""
-    return {
-        group: _bin(group, value)
-        for group, value in (
-            ("brightness", picture.brightness),
-            ("contrast", picture.contrast),
-            ("sharpness", picture.sharpness),
-        )
-    }
-
-
-def crowd_bin(persons: int) -> str:
-    """The bin of a picture with this many persons."""
-    return _bin("persons", persons)
+PosesFrom = Literal["labels", "model", "none"]
 
 
 def person_bins(person: AuditedPerson) -> dict[str, str]:
@@ -86,7 +70,7 @@ def person_bins(person: AuditedPerson) -> dict[str, str]:
 
 
 def height_share(person: AuditedPerson) -> float:
-    """Box height over picture height."""
+    """Box height over image height."""
     return float(person.box_xyxy_px[3] - person.box_xyxy_px[1]) / person.image_wh[1]
 
 
@@ -100,10 +84,8 @@ def _scale(person: AuditedPerson) -> str | None:
 
 def _torso(person: AuditedPerson) -> str | None:
     up = _trunk(person)
-    if up is None:
-        return None
-    # The picture's y points down.
-    return _bin("torso", abs(float(np.degrees(np.arctan2(up[0], -up[1])))))
+    # The image's y points down.
+    return None if up is None else _bin("torso", abs(float(np.degrees(np.arctan2(up[0], -up[1])))))
 
 
 def _facing(person: AuditedPerson) -> str | None:
@@ -112,9 +94,7 @@ def _facing(person: AuditedPerson) -> str | None:
         return None
     across = np.array([-up[1], up[0]])
     width = float((shoulders[0] - shoulders[1]) @ across) / float(up @ up)
-    if abs(width) < _SIDE_SHOULDERS:
-        return "side"
-    return "front" if width > 0 else "back"
+    return "side" if abs(width) < _SIDE_SHOULDERS else "front" if width > 0 else "back"
 
 
 def _arms(person: AuditedPerson) -> str | None:
@@ -182,36 +162,30 @@ _MEASURES: dict[str, Callable[[AuditedPerson], str | None]] = {
 }
 
 
-PosesFrom = Literal["labels", "model", "none"]
-_PICTURE_GROUPS = ("brightness", "contrast", "sharpness", "persons")
-
-
 def coverage(
-    pictures: Sequence[PictureFacts], persons: Sequence[AuditedPerson], looked_at: Sequence[str]
+    images: Sequence[ImageFacts], persons: Sequence[AuditedPerson], looked_at: Sequence[str]
 ) -> tuple[tuple[SliceCount, ...], tuple[GroupBalance, ...]]:
     """Counts every bin.
 
     Args:
-        pictures: All usable pictures.
-        persons: Everybody in them.
-        looked_at: Names of the pictures whose persons are known, also where nobody is in them.
+        images: All usable images.
+        persons: All in them.
+        looked_at: Names of the images whose persons are known, also where there are none.
 
     Returns:
         The slices and the balance of each group. Groups of persons are left out without persons.
     """
-    binned = [picture_bins(picture) for picture in pictures]
-    per_picture = Counter(person.file for person in persons)
-    binned_persons = [person_bins(person) for person in persons]
+    per_image = Counter(person.file for person in persons)
+    binned = [person_bins(person) for person in persons]
     slices: list[SliceCount] = []
     balance: list[GroupBalance] = []
     for group in BINS:
         if group == "persons":
-            names, total = [crowd_bin(per_picture[name]) for name in looked_at], len(looked_at)
-        elif group in _PICTURE_GROUPS:
-            names, total = [bins[group] for bins in binned], len(binned)
+            names, total = [_bin(group, per_image[name]) for name in looked_at], len(looked_at)
+        elif group in _IMAGE_GROUPS:
+            names, total = [_bin(group, getattr(image, group)) for image in images], len(images)
         else:
-            names = [bins[group] for bins in binned_persons if group in bins]
-            total = len(binned_persons)
+            names, total = [bins[group] for bins in binned if group in bins], len(persons)
         if names:
             counts = Counter(names)
             slices.extend(_slices(group, counts))
@@ -219,16 +193,16 @@ def coverage(
     return tuple(slices), tuple(balance)
 
 
-def picture_figures(pictures: Sequence[PictureFacts]) -> PictureFigures:
-    """The spread of brightness, contrast, sharpness and size; at least one picture."""
+def image_figures(images: Sequence[ImageFacts]) -> PictureFigures:
+    """The spread of brightness, contrast, sharpness and size; at least one image."""
     return PictureFigures(
-        brightness=spread([p.brightness for p in pictures]),
-        contrast=spread([p.contrast for p in pictures]),
-        sharpness=spread([p.sharpness for p in pictures]),
+        brightness=_spread([image.brightness for image in images]),
+        contrast=_spread([image.contrast for image in images]),
+        sharpness=_spread([image.sharpness for image in images]),
         sharpness_side_px=SHARPNESS_SIDE_PX,
-        width_px=spread([p.width_px for p in pictures]),
-        height_px=spread([p.height_px for p in pictures]),
-        flat_files=tuple(p.path.name for p in pictures if p.is_flat),
+        width_px=_spread([image.width_px for image in images]),
+        height_px=_spread([image.height_px for image in images]),
+        flat_files=tuple(image.path.name for image in images if image.is_flat),
     )
 
 
@@ -242,11 +216,11 @@ def person_figures(persons: Sequence[AuditedPerson], poses_from: PosesFrom) -> P
         persons=len(persons),
         pictures_with_persons=len({person.file for person in persons}),
         keypoint_visibility={n: round(float(s), 4) for n, s in zip(names, shares, strict=True)},
-        height_share=spread([height_share(person) for person in persons]) if persons else None,
+        height_share=_spread([height_share(person) for person in persons]) if persons else None,
     )
 
 
-def spread(values: ArrayLike) -> Spread:
+def _spread(values: ArrayLike) -> Spread:
     """Five figures of at least one value."""
     low, p5, median, p95, high = (float(v) for v in np.percentile(np.asarray(values), [0, 5, 50, 95, 100]))
     return Spread(low=low, p5=p5, median=median, p95=p95, high=high)
@@ -254,12 +228,11 @@ def spread(values: ArrayLike) -> Spread:
 
 def _slices(group: str, counts: Counter[str]) -> list[SliceCount]:
     total = counts.total()
-    unit: Literal["pictures", "persons"] = "pictures" if group in _PICTURE_GROUPS else "persons"
+    unit: Literal["pictures", "persons"] = "pictures" if group in _IMAGE_GROUPS else "persons"
+    found = [(name, counts[name]) for name in BINS[group]]
     return [
-        SliceCount(
-            group=group, name=name, unit=unit, count=counts[name], share=round(counts[name] / total, 4)
-        )
-        for name in BINS[group]
+        SliceCount(group=group, name=name, unit=unit, count=count, share=round(count / total, 4))
+        for name, count in found
     ]
 
 

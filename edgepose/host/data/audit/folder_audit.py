@@ -4,33 +4,38 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from edgepose.errors import ConfigError
 from edgepose.host.data.audit.audited_person import AuditedPerson, labelled_persons
-from edgepose.host.data.audit.coverage import PosesFrom, coverage, person_figures, picture_figures
-from edgepose.host.data.audit.fitness import HINT, distinct_pictures, unfit_because
-from edgepose.host.data.audit.image_facts import PictureFacts, picture_facts
+from edgepose.host.data.audit.coverage import PosesFrom, coverage, image_figures, person_figures
+from edgepose.host.data.audit.fitness import HINT, distinct_images, unfit_because
+from edgepose.host.data.audit.image_facts import ImageFacts, measure_image
 from edgepose.host.data.audit.label_errors import counts_by_kind, ranked, suspicious_labels, wrong_sizes
 from edgepose.host.data.audit.label_teacher import TeacherFindings, ask_teacher
-from edgepose.host.data.audit.manifest import UNKNOWN, licences_of, make_manifest
-from edgepose.host.data.audit.model_findings import AuditRequest, ModelFindings, ask_model
+from edgepose.host.data.audit.model_findings import AuditRequest, ask_model
 from edgepose.host.data.audit.near_copies import (
     COPY_CORRELATION,
     SCENE_CORRELATION,
     NearPair,
-    facts_of,
     grouped,
     leaks_between,
+    measure_folder,
     pairs_within,
 )
-from edgepose.host.data.coco import CocoDataset, read_coco
-from edgepose.host.data.data_folder import ANNOTATIONS_FILE_NAME, DataFolder, open_data_folder
+from edgepose.host.data.coco import read_coco
+from edgepose.host.data.data_folder import (
+    ANNOTATIONS_FILE_NAME,
+    UNKNOWN,
+    DataFolder,
+    licences_of,
+    make_manifest,
+    open_data_folder,
+)
 from edgepose.records.data_audit import (
     DataAuditReport,
-    DatasetManifest,
     GroupBalance,
     LabelError,
     Leak,
@@ -47,7 +52,7 @@ _MAX_BIN_SHARE = 0.95
 # A group where fewer are known says little about what is missing.
 _FEWEST_KNOWN = 16
 _MAX_RANGE_RATIO = 1.5
-_MAX_WORD_SHARE = 0.05
+_MAX_WRONG_SHARE = 0.05
 _MIN_TEACHER_OKS = 0.5
 _MIN_KEYPOINT_SHARE = 0.05
 _SURE_SCORE = 0.6
@@ -73,8 +78,8 @@ _MISSING_WORDS = {
 }
 
 
-def leak_problems(leaks: Sequence[Leak], against: str) -> list[str]:
-    """A sentence where pictures are in both folders; pictures of one scene alone are no problem."""
+def _leak_problems(leaks: Sequence[Leak], against: Path | None) -> list[str]:
+    """A sentence where images are in both folders; images of one scene alone are no problem."""
     leaks = [leak for leak in leaks if leak.kind != "same_scene"]
     if not leaks:
         return []
@@ -85,26 +90,25 @@ def leak_problems(leaks: Sequence[Leak], against: str) -> list[str]:
     return [f"{len(leaks)} pictures are in {against} too, {' and '.join(kinds)}: {files}."]
 
 
-def shared_scenes(leaks: Sequence[Leak], against: str) -> list[str]:
-    """Advice where pictures of both folders look alike without being copies."""
+def _shared_scenes(leaks: Sequence[Leak], against: Path | None) -> list[str]:
+    """Advice where images of both folders look alike without being copies."""
     alike = [leak for leak in leaks if leak.kind == "same_scene"]
-    if not alike:
-        return []
-    first = alike[0]
-    return [f"other scenes than in {against}: {len(alike)} look alike, first {first.file} and {first.other}"]
-
-
-def label_problems(errors: Sequence[LabelError]) -> list[str]:
-    """A sentence where pictures do not have the size that their labels say: such labels are all wrong."""
-    wrong = [error for error in errors if error.kind == "size_mismatch"]
-    if not wrong:
-        return []
     return [
-        f"{len(wrong)} pictures do not have their labels' size, first {wrong[0].file}: {wrong[0].reason}."
+        f"other scenes than in {against}: {len(alike)} look alike, first {leak.file} and {leak.other}"
+        for leak in alike[:1]
     ]
 
 
-def parity_problems(parity: PreprocessParity | None) -> list[str]:
+def _size_problems(errors: Sequence[LabelError]) -> list[str]:
+    """A sentence where images do not have the size that their labels say: such labels are all wrong."""
+    wrong = [error for error in errors if error.kind == "size_mismatch"]
+    return [
+        f"{len(wrong)} pictures do not have their labels' size, first {first.file}: {first.reason}."
+        for first in wrong[:1]
+    ]
+
+
+def _parity_problems(parity: PreprocessParity | None) -> list[str]:
     """Sentences where the preprocessing is not what the spec describes, or the spec cannot be right."""
     if parity is None:
         return []
@@ -147,23 +151,17 @@ def missing_slices(slices: Sequence[SliceCount], balance: Sequence[GroupBalance]
     return found
 
 
-def missing_persons(persons: PersonFigures, pictures: int) -> list[str]:
+def missing_persons(persons: PersonFigures, images: int) -> list[str]:
     """What is not known about persons."""
     if persons.poses_from == "none":
         return ["labels or --model: poses, scales and persons per picture are not known"]
     if persons.persons == 0:
-        return [f"persons: none found in {pictures} pictures"]
+        return [f"persons: none found in {images} pictures"]
     rare = [name for name, share in persons.keypoint_visibility.items() if share < _MIN_KEYPOINT_SHARE]
     return [f"keypoints that are hardly ever there: {', '.join(rare)}"] if rare else []
 
 
-def missing_licences(licences: dict[str, int]) -> list[str]:
-    """Pictures without a stated licence."""
-    unknown = licences.get(UNKNOWN, 0)
-    return [f"licences of {unknown} of {sum(licences.values())} pictures"] if unknown else []
-
-
-def missing_quality(
+def _missing_quality(
     errors: Sequence[LabelError],
     persons: int,
     teacher: TeacherAgreement | None,
@@ -172,7 +170,7 @@ def missing_quality(
     """Advice on labels and ranges."""
     found = []
     sure = {(e.file, e.annotation_id) for e in errors if e.score >= _SURE_SCORE}
-    if persons and len(sure) / persons > _MAX_WORD_SHARE:
+    if persons and len(sure) / persons > _MAX_WRONG_SHARE:
         found.append(f"a look at the labels: {len(sure)} of {persons} persons look wrong")
     if teacher is not None and teacher.mean_oks is not None and teacher.mean_oks < _MIN_TEACHER_OKS:
         found.append(
@@ -186,41 +184,79 @@ def missing_quality(
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class _Evidence:
-    """All that was looked at."""
-
-    folder: DataFolder
-    pictures: list[PictureFacts]
-    pairs: list[NearPair]
-    leaks: tuple[Leak, ...]
-    manifest: DatasetManifest
-    labelled: list[AuditedPerson]
-    labelled_pictures: tuple[str, ...]
-    model: ModelFindings | None
-    teacher: TeacherFindings | None
-    errors: tuple[LabelError, ...]
-
-    @property
-    def persons(self) -> tuple[PosesFrom, Sequence[AuditedPerson], Sequence[str]]:
-        """Where persons come from, who they are, and the pictures that were looked at for them."""
-        if self.labelled:
-            return "labels", self.labelled, self.labelled_pictures
-        if self.model is not None:
-            return "model", self.model.persons, self.model.looked_at
-        return "none", (), ()
-
-
 def audit_folder(request: AuditRequest) -> DataAuditReport:
     """Audits a data folder.
 
     Raises:
-        ConfigError: A folder is missing, has damaged labels or manifest, or holds no usable picture; or a
+        ConfigError: A folder is missing, has damaged labels or manifest, or holds no usable image; or a
             model has no spec.
         ModelError: A model is damaged or disagrees with its spec.
         MissingDependencyError: The runtime of a model is not installed.
     """
-    return _report(request, _look(request))
+    folder = open_data_folder(request.folder)
+    images = []
+    for done, image in enumerate(folder.images, start=1):
+        images.append(measure_image(image.path, image.sha256))
+        request.progress(done, len(folder.images))
+    model = ask_model(request, folder, images)
+    parity, ranges = (None, None) if model is None else (model.parity, model.ranges)
+    labelled, looked_at = _labelled(folder)
+    poses_from: PosesFrom = "labels" if labelled else "none"
+    persons: Sequence[AuditedPerson] = labelled
+    if model is not None and not labelled:
+        poses_from, persons, looked_at = "model", model.persons, model.looked_at
+    teacher = _ask_teacher(request, folder, labelled)
+    agreement, disagreements = (None, ()) if teacher is None else teacher
+    errors = ranked([*suspicious_labels(labelled), *wrong_sizes(labelled, images), *disagreements])
+    pairs, leaks = list(pairs_within(images)), _leaks(request.against, images)
+    slices, balance = coverage(images, persons, looked_at)
+    figures = person_figures(persons, poses_from)
+    brightness = np.array([image.brightness for image in images])
+    licences = licences_of(make_manifest(folder))
+    unknown = licences.get(UNKNOWN, 0)
+    problems = [
+        *unfit_because(images, pairs, request.minimum, unreadable=len(folder.unreadable)),
+        *_leak_problems(leaks, request.against),
+        *_size_problems(errors),
+        *_parity_problems(parity),
+    ]
+    missing = [
+        *missing_slices(slices, balance),
+        *missing_persons(figures, len(looked_at)),
+        *_missing_quality(errors, len(labelled), agreement, ranges),
+        *_shared_scenes(leaks, request.against),
+        *([f"licences of {unknown} of {sum(licences.values())} pictures"] if unknown else []),
+    ]
+    return DataAuditReport(
+        folder=str(request.folder),
+        digest=folder.digest,
+        counts=folder.counts,
+        unreadable_files=tuple(path.name for path in folder.unreadable),
+        duplicate_groups=_exact_copies(folder),
+        near_duplicate_groups=_alike(images, pairs, COPY_CORRELATION),
+        same_scene_groups=_alike(images, pairs, SCENE_CORRELATION),
+        distinct_pictures=distinct_images(images, pairs),
+        minimum_pictures=request.minimum,
+        brightness_low=float(brightness.min()),
+        brightness_median=float(np.median(brightness)),
+        brightness_high=float(brightness.max()),
+        pictures=image_figures(images),
+        persons=figures,
+        slices=slices,
+        balance=balance,
+        label_errors=errors,
+        label_error_counts=counts_by_kind(errors),
+        licences=licences,
+        fit=not problems,
+        problems=tuple(problems),
+        missing=tuple(missing),
+        against=None if request.against is None else str(request.against),
+        leaked_files=tuple(leak.file for leak in leaks if leak.kind == "same_bytes"),
+        leaks=leaks,
+        teacher=agreement,
+        parity=parity,
+        ranges=ranges,
+    )
 
 
 def refuse_unfit_report(report: DataAuditReport) -> None:
@@ -233,41 +269,16 @@ def refuse_unfit_report(report: DataAuditReport) -> None:
         raise ConfigError(f"{report.folder} is not fit: {' '.join(report.problems)}", HINT)
 
 
-def _look(request: AuditRequest) -> _Evidence:
-    folder = open_data_folder(request.folder)
-    pictures = []
-    for done, image in enumerate(folder.images, start=1):
-        pictures.append(picture_facts(image.path, image.sha256))
-        request.progress(done, len(folder.images))
-    dataset = _labels(folder)
-    labelled = labelled_persons(dataset) if dataset is not None else []
-    model = ask_model(request, folder, pictures)
-    teacher = _teacher(request, folder, labelled)
-    errors = [*suspicious_labels(labelled), *wrong_sizes(labelled, pictures)]
-    errors += teacher.errors if teacher is not None else ()
-    return _Evidence(
-        folder=folder,
-        pictures=pictures,
-        pairs=list(pairs_within(pictures)),
-        leaks=()
-        if request.against is None
-        else leaks_between(pictures, facts_of(open_data_folder(request.against))),
-        manifest=make_manifest(folder),
-        labelled=labelled,
-        labelled_pictures=tuple(image.path.name for image in dataset.images) if dataset is not None else (),
-        model=model,
-        teacher=teacher,
-        errors=ranked(errors),
-    )
-
-
-def _labels(folder: DataFolder) -> CocoDataset | None:
+def _labelled(folder: DataFolder) -> tuple[list[AuditedPerson], Sequence[str]]:
+    """The labelled persons, and the names of all images that the labels list."""
     if not folder.has_labels:
-        return None
-    return read_coco(folder.path / ANNOTATIONS_FILE_NAME, folder.images[0].path.parent)
+        return [], ()
+    dataset = read_coco(folder.path / ANNOTATIONS_FILE_NAME, folder.images[0].path.parent)
+    persons = labelled_persons(dataset)
+    return persons, [image.path.name for image in dataset.images] if persons else ()
 
 
-def _teacher(
+def _ask_teacher(
     request: AuditRequest, folder: DataFolder, labelled: Sequence[AuditedPerson]
 ) -> TeacherFindings | None:
     if request.teacher is None:
@@ -281,57 +292,8 @@ def _teacher(
     return ask_teacher(labelled, paths, request.teacher, request.teacher_spec, request.progress)
 
 
-def _report(request: AuditRequest, seen: _Evidence) -> DataAuditReport:
-    poses_from, persons, looked_at = seen.persons
-    slices, balance = coverage(seen.pictures, persons, looked_at)
-    figures = person_figures(persons, poses_from)
-    brightness = np.array([picture.brightness for picture in seen.pictures])
-    licences = licences_of(seen.manifest)
-    ranges = seen.model.ranges if seen.model is not None else None
-    teacher = seen.teacher.agreement if seen.teacher is not None else None
-    problems = [
-        *unfit_because(seen.pictures, seen.pairs, request.minimum, unreadable=len(seen.folder.unreadable)),
-        *leak_problems(seen.leaks, str(request.against)),
-        *label_problems(seen.errors),
-        *parity_problems(seen.model.parity if seen.model is not None else None),
-    ]
-    missing = [
-        *missing_slices(slices, balance),
-        *missing_persons(figures, len(looked_at)),
-        *missing_quality(seen.errors, len(seen.labelled), teacher, ranges),
-        *shared_scenes(seen.leaks, str(request.against)),
-        *missing_licences(licences),
-    ]
-    return DataAuditReport(
-        folder=str(request.folder),
-        digest=seen.folder.digest,
-        counts=seen.folder.counts,
-        unreadable_files=tuple(path.name for path in seen.folder.unreadable),
-        duplicate_groups=_exact_copies(seen.folder),
-        near_duplicate_groups=_alike(seen, COPY_CORRELATION),
-        same_scene_groups=_alike(seen, SCENE_CORRELATION),
-        distinct_pictures=distinct_pictures(seen.pictures, seen.pairs),
-        minimum_pictures=request.minimum,
-        brightness_low=float(brightness.min()),
-        brightness_median=float(np.median(brightness)),
-        brightness_high=float(brightness.max()),
-        pictures=picture_figures(seen.pictures),
-        persons=figures,
-        slices=slices,
-        balance=balance,
-        label_errors=seen.errors,
-        label_error_counts=counts_by_kind(seen.errors),
-        licences=licences,
-        fit=not problems,
-        problems=tuple(problems),
-        missing=tuple(missing),
-        against=None if request.against is None else str(request.against),
-        leaked_files=tuple(leak.file for leak in seen.leaks if leak.kind == "same_bytes"),
-        leaks=seen.leaks,
-        teacher=teacher,
-        parity=seen.model.parity if seen.model is not None else None,
-        ranges=ranges,
-    )
+def _leaks(against: Path | None, images: Sequence[ImageFacts]) -> tuple[Leak, ...]:
+    return () if against is None else leaks_between(images, measure_folder(open_data_folder(against)))
 
 
 def _exact_copies(folder: DataFolder) -> tuple[tuple[str, ...], ...]:
@@ -341,11 +303,13 @@ def _exact_copies(folder: DataFolder) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(group) for group in names.values() if len(group) > 1)
 
 
-def _alike(seen: _Evidence, least: float) -> tuple[tuple[str, ...], ...]:
-    """Groups of pictures that correlate at least so much and are not only the same bytes."""
-    groups = grouped(len(seen.pictures), [pair for pair in seen.pairs if pair.correlation >= least])
+def _alike(
+    images: Sequence[ImageFacts], pairs: Sequence[NearPair], least: float
+) -> tuple[tuple[str, ...], ...]:
+    """Groups of images that correlate at least so much and are not only the same bytes."""
+    groups = grouped(len(images), [pair for pair in pairs if pair.correlation >= least])
     return tuple(
-        tuple(seen.pictures[index].path.name for index in group)
+        tuple(images[index].path.name for index in group)
         for group in groups
-        if len({seen.pictures[index].sha256 for index in group}) > 1
+        if len({images[index].sha256 for index in group}) > 1
     )

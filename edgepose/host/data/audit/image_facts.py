@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from edgepose.runtime.image_file import read_image_rgb
 
 HASH_BITS = 63
+SHARPNESS_SIDE_PX = 320
+_THUMBNAIL_SIDE_PX = 64
+# Under two grey levels of deviation there is only the noise of a sensor or of JPEG.
+_FLAT_CONTRAST = 2.0
 _DCT_SIDE_PX = 32
 _FREQUENCIES = 8
 _BITS_OF_UINT16 = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
 
 
 def perceptual_hash(grey: NDArray[np.uint8]) -> np.uint64:
-    """Hashes a picture.
-
-    Returns:
-        63 bits; compare with ``hash_distances``.
-    """
+    """63 bits; compare with ``hash_distances``."""
     small = cv2.resize(grey, (_DCT_SIDE_PX, _DCT_SIDE_PX), interpolation=cv2.INTER_AREA)
     spectrum = cv2.dct(small.astype(np.float32))[:_FREQUENCIES, :_FREQUENCIES].ravel()[1:]
     bits = spectrum > np.median(spectrum)
@@ -44,21 +44,12 @@ def hash_distances(code: np.uint64, others: NDArray[np.uint64]) -> NDArray[np.in
     return _BITS_OF_UINT16[halves].sum(axis=1, dtype=np.int64)
 
 
-SHARPNESS_SIDE_PX = 320
-THUMBNAIL_SIDE_PX = 64
-# Under two grey levels of deviation there is only the noise of a sensor or of JPEG.
-FLAT_CONTRAST = 2.0
-
-
 @dataclass(frozen=True, eq=False)
-class PictureFacts:
-    """A picture in figures.
+class ImageFacts:
+    """An image in figures.
 
     Attributes:
-        path: The file.
-        sha256: Digest of its bytes.
-        width_px: Width as a viewer shows it (EXIF applied).
-        height_px: Height as a viewer shows it.
+        width_px: As a viewer shows it (EXIF applied); so is the height.
         brightness: Mean grey value, 0 to 255.
         contrast: Standard deviation of the grey values.
         sharpness: Variance of the Laplacian at ``SHARPNESS_SIDE_PX``.
@@ -79,33 +70,28 @@ class PictureFacts:
     @property
     def is_flat(self) -> bool:
         """Whether it shows nothing: black, white, or one colour."""
-        return self.contrast < FLAT_CONTRAST
+        return self.contrast < _FLAT_CONTRAST
 
 
-def picture_facts(path: Path, sha256: str) -> PictureFacts:
-    """Reads and measures a picture.
+def measure_image(path: Path, sha256: str) -> ImageFacts:
+    """Reads and measures an image.
 
     Raises:
-        ConfigError: The file is missing or is no picture.
+        ConfigError: The file is missing or is no image.
     """
-    picture = read_image_rgb(path)
-    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    side = (THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX)
-    return PictureFacts(
+    grey = np.asarray(cv2.cvtColor(read_image_rgb(path), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    side = (_THUMBNAIL_SIDE_PX, _THUMBNAIL_SIDE_PX)
+    scale = SHARPNESS_SIDE_PX / max(grey.shape)
+    size_wh = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    resized = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return ImageFacts(
         path=path,
         sha256=sha256,
         width_px=grey.shape[1],
         height_px=grey.shape[0],
         brightness=float(grey.mean()),
         contrast=float(grey.std()),
-        sharpness=_sharpness(grey),
+        sharpness=float(cv2.Laplacian(resized, cv2.CV_64F).var()),
         code=perceptual_hash(grey),
         thumbnail=np.asarray(cv2.resize(grey, side, interpolation=cv2.INTER_AREA), dtype=np.uint8),
     )
-
-
-def _sharpness(grey: NDArray[np.uint8]) -> float:
-    scale = SHARPNESS_SIDE_PX / max(grey.shape)
-    size_wh = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    resized = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    return float(cv2.Laplacian(resized, cv2.CV_64F).var())

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +31,8 @@ _MAX_DISAGREEING_OKS = 0.5
 _MIN_SWAP_GAIN = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class TeacherFindings:
-    """What the teacher says.
-
-    Attributes:
-        agreement: Over all compared persons.
-        errors: Suspicious labels, in the order of the persons.
-    """
+class TeacherFindings(NamedTuple):
+    """What the teacher says over all compared persons, and suspicious labels in their order."""
 
     agreement: TeacherAgreement
     errors: tuple[LabelError, ...]
@@ -63,13 +58,13 @@ def ask_teacher(
 
     Args:
         persons: From ``labelled_persons``.
-        path_of: Picture name to file; persons in other pictures are left out.
+        path_of: Image name to file; persons in other images are left out.
         teacher: A pose model whose keypoint names overlap the labels'.
         spec_file: Spec of a model that carries none.
-        progress: Called with (pictures done, pictures in all).
+        progress: Called with (images done, images in all).
 
     Raises:
-        ConfigError: Teacher and labels share no keypoint, or a picture vanished.
+        ConfigError: Teacher and labels share no keypoint, or an image vanished.
         ModelError: The model is damaged or disagrees with its spec.
         MissingDependencyError: Its runtime is not installed.
     """
@@ -82,12 +77,12 @@ def ask_teacher(
     errors: list[LabelError] = []
     for done, (file, inside) in enumerate(by_file.items(), start=1):
         shared = _shared_keypoints(inside[0].names, pipeline)
-        picture = read_image_rgb(path_of[file])
-        for person, poses in zip(inside, _poses(pipeline, picture, inside), strict=True):
-            judged = _judge(person, poses, shared)
-            if judged is not None:
-                similarities.append(judged[0])
-                errors.extend(judged[1])
+        image = read_image_rgb(path_of[file])
+        for person, poses in zip(inside, _poses(pipeline, image, inside), strict=True):
+            compared = _compare(person, poses, shared)
+            if compared is not None:
+                similarities.append(compared[0])
+                errors.extend(compared[1])
         if progress is not None:
             progress(done, len(by_file))
     agreement = TeacherAgreement(
@@ -113,21 +108,23 @@ def _shared_keypoints(names: tuple[str, ...], pipeline: PosePipeline) -> _Shared
     return _Shared(mine, teachers, skeleton.sigmas[teachers])
 
 
-def _poses(pipeline: PosePipeline, picture: Image, persons: Sequence[AuditedPerson]) -> list[Poses]:
-    """The poses that may be each person's: one where the model takes boxes, else all in the picture."""
+def _poses(pipeline: PosePipeline, image: Image, persons: Sequence[AuditedPerson]) -> list[Poses]:
+    """The poses that may be each person's: one where the model takes boxes, else all in the image."""
     boxes = np.array([person.box_xyxy_px for person in persons])
-    found = pipeline.estimate(picture, boxes)
+    found = pipeline.estimate(image, boxes)
     if not pipeline.spec.uses_person_boxes:
         return [found] * len(persons)
     return [found.select(np.array([index])) for index in range(len(persons))]
 
 
-def _judge(person: AuditedPerson, poses: Poses, shared: _Shared) -> tuple[float, list[LabelError]] | None:
+def _compare(person: AuditedPerson, poses: Poses, shared: _Shared) -> tuple[float, list[LabelError]] | None:
     """OKS and errors; None where nothing can be compared."""
     known = person.there[shared.mine]
     if not known.any() or not len(poses):
         return None
-    fits = _fits(person, poses, shared)
+    seen, labelled = poses.keypoints_px[:, shared.teachers], person.keypoints_px[shared.mine]
+    # (N, S): of every pose and shared keypoint.
+    fits = _terms(seen, labelled, shared.sigmas, person.area_px2)
     similarities = (fits * known).sum(axis=1) / known.sum()
     best = int(similarities.argmax())
     oks = float(similarities[best])
@@ -140,18 +137,8 @@ def _judge(person: AuditedPerson, poses: Poses, shared: _Shared) -> tuple[float,
     elif oks < _MAX_DISAGREEING_OKS and sure >= _MIN_CONFIDENCE:
         far = [person.names[i] for i in shared.mine[known & (fits[best] < 0.5) & (confidence >= 0.3)]]
         reason = f"OKS {oks:.2f} with a teacher that is {sure:.2f} sure; off: {', '.join(far[:4]) or 'all'}"
-        errors.append(_error(person, "teacher_disagrees", (1 - oks) * sure, reason))
+        errors.append(person.error("teacher_disagrees", (1 - oks) * sure, reason))
     return oks, errors
-
-
-def _fits(person: AuditedPerson, poses: Poses, shared: _Shared) -> NDArray[np.float64]:
-    """(N, S): OKS term of every pose and shared keypoint."""
-    return _terms(
-        poses.keypoints_px[:, shared.teachers],
-        person.keypoints_px[shared.mine],
-        shared.sigmas,
-        person.area_px2,
-    )
 
 
 def _terms(
@@ -160,6 +147,7 @@ def _terms(
     sigmas: NDArray[np.float64],
     area_px2: float,
 ) -> NDArray[np.float64]:
+    """What each keypoint adds to the OKS."""
     squared = np.square(seen_px.astype(np.float64) - labelled_px).sum(axis=-1)
     return np.asarray(np.exp(-squared / (2 * (area_px2 + np.spacing(1)) * np.square(2 * sigmas))))
 
@@ -188,14 +176,4 @@ def _swap(
     reason = f"the teacher sees left and right of {', '.join(found)} the other way round"
     # Two parts that agree are surer than one.
     score = 1 - float(np.prod([1 - value for value in found.values()]))
-    return _error(person, "left_right_swapped", score, reason)
-
-
-def _error(person: AuditedPerson, kind: str, score: float, reason: str) -> LabelError:
-    return LabelError(
-        file=person.file,
-        annotation_id=person.annotation_id,
-        kind=kind,  # type: ignore[arg-type]
-        score=round(float(np.clip(score, 0, 1)), 3),
-        reason=reason,
-    )
+    return person.error("left_right_swapped", score, reason)

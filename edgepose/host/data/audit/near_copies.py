@@ -13,7 +13,7 @@ moments of one camera; 33 pairs among 12.5 million of 4,999 sports images, one o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,36 +23,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError
-from edgepose.host.data.audit.image_facts import PictureFacts, hash_distances, picture_facts
+from edgepose.host.data.audit.image_facts import ImageFacts, hash_distances, measure_image
 from edgepose.host.data.data_folder import DataFolder, open_data_folder
 from edgepose.records.data_audit import Leak
 from edgepose.runtime.image_file import list_image_files
+from edgepose.trust.digests import sha256_of_file
 
 MAX_HASH_DISTANCE = 16
 SCENE_CORRELATION = 0.6
 COPY_CORRELATION = 0.9
 # Saving again and rescaling leave more than this. So does a small person who moved before a still one,
-# but where that person was the pictures differ: by 0.77 of the contrast or more, copies by 0.51 at most.
-_SAME_PICTURE_CORRELATION = 0.97
-_SAME_PICTURE_DIFFERENCE = 0.6
+# but where that person was the images differ: by 0.77 of the contrast or more, copies by 0.51 at most.
+_SAME_CORRELATION = 0.97
+_SAME_DIFFERENCE = 0.6
 # Frames of one camera are all alike; the closest few of each join them all and keep the work linear.
 _MOST_CANDIDATES = 8
 _BLUR_SIGMA_PX = 4.0
 _MARGIN_PX = 3
 _ECC_STEPS = 30
+_SHOWN = 5
 _SCALES = (1.0, 0.96, 0.92, 0.88, 0.84, 0.8)
 
 
 @dataclass(frozen=True)
 class NearPair:
-    """Two pictures that show nearly the same.
+    """Two images, by their indices, that show nearly the same.
 
     Attributes:
-        first: Index into the first sequence.
-        second: Index into the second sequence.
         correlation: Of the aligned details.
         hash_distance: Of the perceptual hashes.
-        same_picture: Whether they are one picture, saved again in another size or quality at most.
+        same_picture: Whether they are one image, saved again in another size or quality at most.
     """
 
     first: int
@@ -62,37 +62,52 @@ class NearPair:
     same_picture: bool
 
 
-def pairs_between(mine: Sequence[PictureFacts], others: Sequence[PictureFacts]) -> Iterator[NearPair]:
-    """Every picture of ``mine`` that is nearly one of ``others``.
+def pairs_between(mine: Sequence[ImageFacts], others: Sequence[ImageFacts]) -> Iterator[NearPair]:
+    """Every image of ``mine`` that is nearly one of ``others``.
 
-    Flat pictures are left out; each picture is held against the eight others with the closest hashes.
+    Flat images are left out; each image is held against the eight others with the closest hashes.
     """
     codes = np.array([other.code for other in others], np.uint64)
-    for index, picture in enumerate(mine):
-        if len(codes):
-            yield from _verified(index, picture, others, hash_distances(picture.code, codes), 0)
+    for index, image in enumerate(mine):
+        yield from _verified(index, image, others, codes, 0)
 
 
-def pairs_within(pictures: Sequence[PictureFacts]) -> Iterator[NearPair]:
-    """Pairs of nearly equal pictures, ``first < second``, enough to join every group.
+def pairs_within(images: Sequence[ImageFacts]) -> Iterator[NearPair]:
+    """Pairs of nearly equal images, ``first < second``, enough to join every group.
 
-    Flat pictures are left out; each picture is held against the eight later ones with the closest hashes.
+    Flat images are left out; each image is held against the eight later ones with the closest hashes.
     """
-    codes = np.array([picture.code for picture in pictures], np.uint64)
-    for index, picture in enumerate(pictures[:-1]):
-        distances = hash_distances(picture.code, codes[index + 1 :])
-        yield from _verified(index, picture, pictures, distances, index + 1)
+    codes = np.array([image.code for image in images], np.uint64)
+    for index, image in enumerate(images):
+        yield from _verified(index, image, images, codes, index + 1)
+
+
+def _verified(
+    index: int, image: ImageFacts, others: Sequence[ImageFacts], codes: NDArray[np.uint64], first: int
+) -> Iterator[NearPair]:
+    """The pairs of an image with those of ``others`` from ``first`` on."""
+    if image.is_flat or first >= len(others):
+        return
+    distances = hash_distances(image.code, codes[first:])
+    close = np.flatnonzero(distances <= MAX_HASH_DISTANCE)
+    for place in close[np.argsort(distances[close], kind="stable")][:_MOST_CANDIDATES].tolist():
+        other = others[first + place]
+        if other.is_flat:
+            continue
+        same = image.sha256 == other.sha256
+        correlation = 1.0 if same else detail_correlation(image.thumbnail, other.thumbnail)
+        if correlation >= SCENE_CORRELATION:
+            alike = correlation >= _SAME_CORRELATION and (
+                same or _largest_difference(image.thumbnail, other.thumbnail) <= _SAME_DIFFERENCE
+            )
+            yield NearPair(index, first + place, correlation, int(distances[place]), alike)
 
 
 def grouped(count: int, pairs: Sequence[NearPair]) -> list[list[int]]:
-    """Joins pairs into groups.
-
-    Args:
-        count: Number of pictures.
-        pairs: From ``pairs_within``.
+    """Joins pairs of ``count`` images.
 
     Returns:
-        Indices, one list per group, singles included, each sorted, in the order of their first picture.
+        Indices, one list per group, singles included, each sorted, in the order of their first image.
     """
     leader = list(range(count))
 
@@ -115,14 +130,14 @@ def detail_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> f
     """Best correlation of the details of two thumbnails over shifts and scales.
 
     Returns:
-        -1 to 1; 1 for the same picture. The search ends where the same picture is certain.
+        -1 to 1; 1 for the same image. The search ends where the same image is certain.
     """
     details = (_details(first), _details(second))
     coarse = max(
         (match for inner, outer in (details, details[::-1]) for match in _matches(inner, outer)),
         key=lambda match: match[0],
     )
-    if not SCENE_CORRELATION <= coarse[0] < _SAME_PICTURE_CORRELATION:
+    if not SCENE_CORRELATION <= coarse[0] < _SAME_CORRELATION:
         return min(coarse[0], 1.0)
     return max(coarse[0], _refined(*coarse[1:]))
 
@@ -141,7 +156,7 @@ def _matches(inner: NDArray[np.float32], outer: NDArray[np.float32]) -> Iterator
         shift = (scale - 1) / 2
         warp = np.array([[scale, 0, x + shift], [0, scale, y + shift]], np.float32)
         yield best, cut, outer, warp
-        if best >= _SAME_PICTURE_CORRELATION:
+        if best >= _SAME_CORRELATION:
             return
 
 
@@ -171,112 +186,74 @@ def _largest_difference(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> 
     return float(cv2.blur(difference, (3, 3)).max() / max(a.std(), 1.0))
 
 
-def _verified(
-    index: int,
-    picture: PictureFacts,
-    others: Sequence[PictureFacts],
-    distances: NDArray[np.int64],
-    offset: int,
-) -> Iterator[NearPair]:
-    if picture.is_flat:
-        return
-    close = np.flatnonzero(distances <= MAX_HASH_DISTANCE)
-    for place in close[np.argsort(distances[close], kind="stable")][:_MOST_CANDIDATES]:
-        other = others[offset + int(place)]
-        if other.is_flat:
-            continue
-        same = picture.sha256 == other.sha256
-        correlation = 1.0 if same else detail_correlation(picture.thumbnail, other.thumbnail)
-        if correlation >= SCENE_CORRELATION:
-            alike = correlation >= _SAME_PICTURE_CORRELATION and (
-                same or _largest_difference(picture.thumbnail, other.thumbnail) <= _SAME_PICTURE_DIFFERENCE
-            )
-            yield NearPair(index, offset + int(place), correlation, int(distances[place]), alike)
-
-
-_SHOWN = 5
-
-
-def facts_of(folder: DataFolder) -> list[PictureFacts]:
-    """Measures every usable picture of a folder.
+def measure_folder(folder: DataFolder) -> list[ImageFacts]:
+    """Measures every usable image of a folder.
 
     Raises:
-        ConfigError: A picture vanished or cannot be decoded at full size.
+        ConfigError: An image vanished or cannot be decoded at full size.
     """
-    return [picture_facts(image.path, image.sha256) for image in folder.images]
+    return [measure_image(image.path, image.sha256) for image in folder.images]
 
 
-def leaks_between(mine: Sequence[PictureFacts], others: Sequence[PictureFacts]) -> tuple[Leak, ...]:
-    """The pictures of ``mine`` that are in ``others``: same bytes, near copies, same scenes.
+def leaks_between(mine: Sequence[ImageFacts], others: Sequence[ImageFacts]) -> tuple[Leak, ...]:
+    """The images of ``mine`` that are in ``others``: same bytes, near copies, same scenes.
 
-    Each picture is named once, with its closest counterpart.
+    Each image is named once, with its closest counterpart.
     """
     by_digest = {other.sha256: other for other in others}
     best: dict[int, Leak] = {}
-    for index, picture in enumerate(mine):
-        same = by_digest.get(picture.sha256)
+    for index, image in enumerate(mine):
+        same = by_digest.get(image.sha256)
         if same is not None:
-            best[index] = _leak(picture, same, 1.0, 0)
+            best[index] = _leak(image, same, 1.0, 0)
     for pair in pairs_between(mine, others):
         if pair.first not in best or best[pair.first].correlation < pair.correlation:
-            best[pair.first] = _leak(
-                mine[pair.first], others[pair.second], pair.correlation, pair.hash_distance
-            )
+            found = (mine[pair.first], others[pair.second])
+            best[pair.first] = _leak(*found, pair.correlation, pair.hash_distance)
     return tuple(best[index] for index in sorted(best))
 
 
-def refuse_leak(calibration: Path, evaluation_images: Path) -> None:
-    """Refuses to evaluate on pictures that set the ranges.
+def _leak(mine: ImageFacts, other: ImageFacts, correlation: float, distance: int) -> Leak:
+    kind: Literal["same_bytes", "near_copy", "same_scene"] = "same_scene"
+    if mine.sha256 == other.sha256:
+        kind = "same_bytes"
+    elif correlation >= COPY_CORRELATION:
+        kind = "near_copy"
+    return Leak(
+        file=mine.path.name,
+        other=other.path.name,
+        kind=kind,
+        correlation=round(correlation, 4),
+        hash_distance=distance,
+    )
 
-    Only the same picture counts here, as it is or saved again in another size or quality: two frames of one
+
+def refuse_leak(calibration: Path, evaluation_images: Path) -> None:
+    """Refuses to evaluate on images that set the ranges.
+
+    Only the same image counts here, as it is or saved again in another size or quality: two frames of one
     still camera are alike and yet different.
 
     Args:
         calibration: Data folder that sets the ranges.
-        evaluation_images: The labelled pictures that accuracy is measured on.
+        evaluation_images: The labelled images that accuracy is measured on.
 
     Raises:
-        ConfigError: They share a picture; the message names some. Or a folder cannot be used.
+        ConfigError: They share an image; the message names some. Or a folder cannot be used.
     """
-    mine = facts_of(open_data_folder(calibration))
-    files = list_image_files(evaluation_images)
-    others = [picture_facts(path, sha) for path, sha in _digests(files)]
+    mine = measure_folder(open_data_folder(calibration))
+    others = [measure_image(path, sha256_of_file(path)) for path in list_image_files(evaluation_images)]
     name_of = {other.sha256: other.path.name for other in others}
-    shared = {p.path.name: name_of[p.sha256] for p in mine if p.sha256 in name_of}
+    shared = {image.path.name: name_of[image.sha256] for image in mine if image.sha256 in name_of}
     for pair in pairs_between(mine, others):
         if pair.same_picture:
             shared.setdefault(mine[pair.first].path.name, others[pair.second].path.name)
     if not shared:
         return
     names = [name if name == other else f"{name} = {other}" for name, other in sorted(shared.items())]
-    named = "; ".join(names[:_SHOWN])
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    named = "; ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     raise ConfigError(
         f"{len(names)} of {len(mine)} calibration pictures in {calibration} are evaluation pictures in "
-        f"{evaluation_images} too, so the accuracy would be no measurement: {named}{more}.",
+        f"{evaluation_images} too, so the accuracy would be no measurement: {named}.",
         "Take them out of one of the folders; `edgepose data audit CALIBRATION --against IMAGES` lists all.",
     )
-
-
-def _digests(files: Iterable[Path]) -> Iterable[tuple[Path, str]]:
-    from edgepose.trust.digests import sha256_of_file
-
-    return ((path, sha256_of_file(path)) for path in files)
-
-
-def _leak(mine: PictureFacts, other: PictureFacts, correlation: float, distance: int) -> Leak:
-    return Leak(
-        file=mine.path.name,
-        other=other.path.name,
-        kind=_kind(mine, other, correlation),
-        correlation=round(correlation, 4),
-        hash_distance=distance,
-    )
-
-
-def _kind(
-    mine: PictureFacts, other: PictureFacts, correlation: float
-) -> Literal["same_bytes", "near_copy", "same_scene"]:
-    if mine.sha256 == other.sha256:
-        return "same_bytes"
-    return "near_copy" if correlation >= COPY_CORRELATION else "same_scene"

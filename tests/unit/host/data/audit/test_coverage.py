@@ -11,7 +11,7 @@ import pytest
 from edgepose.host.data.audit.audited_person import AuditedPerson
 from edgepose.host.data.audit.coverage import coverage, person_bins, person_figures
 from edgepose.host.data.audit.folder_audit import missing_persons, missing_slices
-from edgepose.host.data.audit.image_facts import PictureFacts
+from edgepose.host.data.audit.image_facts import ImageFacts
 from edgepose.pose.skeletons import COCO17
 
 # A person 100 px high who stands and is seen from the front: left is on the picture's right.
@@ -43,8 +43,8 @@ def person(turn_degrees: float = 0.0, /, **changed: tuple[float, float]) -> Audi
     )
 
 
-def picture(brightness: float = 100.0, contrast: float = 50.0, sharpness: float = 900.0) -> PictureFacts:
-    return PictureFacts(
+def picture(brightness: float = 100.0, contrast: float = 50.0, sharpness: float = 900.0) -> ImageFacts:
+    return ImageFacts(
         Path("a.png"),
         "0",
         400,

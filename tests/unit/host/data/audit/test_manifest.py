@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgepose.errors import ConfigError
-from edgepose.host.data.audit.manifest import licences_of, make_manifest, write_folder_manifest
-from edgepose.host.data.data_folder import open_data_folder
+from edgepose.host.data.data_folder import licences_of, make_manifest, open_data_folder, write_folder_manifest
 from edgepose.host.synthetic.image_set import PictureSetRequest, write_picture_set
 from edgepose.trust.digests import sha256_of_file
 from tests.support.data_folders import labelled_folder, write_pictures

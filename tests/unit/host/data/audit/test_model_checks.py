@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError
 from edgepose.host.data.audit.audited_person import AuditedPerson, labelled_persons
 from edgepose.host.data.audit.label_teacher import ask_teacher
-from edgepose.host.data.audit.model_findings import range_stability
-from edgepose.host.data.audit.preprocess_parity import check_parity, expected_levels
+from edgepose.host.data.audit.model_findings import check_parity, expected_levels, range_stability
 from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.data.coco import read_coco
 from edgepose.host.synthetic.composition import draw_scene

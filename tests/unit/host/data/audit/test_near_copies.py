@@ -11,10 +11,10 @@ import pytest
 
 from edgepose.host.data.audit.image_facts import (
     HASH_BITS,
-    PictureFacts,
+    ImageFacts,
     hash_distances,
+    measure_image,
     perceptual_hash,
-    picture_facts,
 )
 from edgepose.host.data.audit.near_copies import (
     COPY_CORRELATION,
@@ -34,13 +34,13 @@ def pictures() -> list[Picture]:
     return [draw_scene(seed, (256, 192)).image for seed in range(PICTURES)]
 
 
-def facts(folder: Path, pictures: list[Picture], suffix: str = ".png") -> list[PictureFacts]:
+def facts(folder: Path, pictures: list[Picture], suffix: str = ".png") -> list[ImageFacts]:
     folder.mkdir()
     found = []
     for index, picture in enumerate(pictures):
         path = folder / f"{index}{suffix}"
         cv2.imwrite(str(path), picture[..., ::-1])
-        found.append(picture_facts(path, str(path)))
+        found.append(measure_image(path, str(path)))
     return found
 
 
