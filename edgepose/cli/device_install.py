@@ -35,12 +35,12 @@ def command(
     bundle: Path, *, install: InstallOptions, enroll: str | None, root: Path | None, json_target: str | None
 ) -> None:
     """Verify a bundle, install it into the slot that does not run, check its health, make it active."""
-    from edgepose.cli.bundle import read_root_file
     from edgepose.cli.output import say, write_report
     from edgepose.cli.status import describe_install
     from edgepose.device.install.installer import install_bundle
     from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import become_owner
+    from edgepose.trust.verification import read_root_file
 
     pinned = None
     if enroll is not None:
@@ -65,11 +65,11 @@ def enroll_command(
     root_file: Path, fingerprint: str | None, root: Path | None, json_target: str | None
 ) -> None:
     """Pin the keys of whoever signs for this device, once: from then on it takes only their bundles."""
-    from edgepose.cli.bundle import read_root_file
     from edgepose.cli.output import write_report
     from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import become_owner
     from edgepose.device.install.readiness import enroll_device
+    from edgepose.trust.verification import read_root_file
 
     content = read_root_file(root_file)
     place = root or default_preview_root()
@@ -170,13 +170,13 @@ def verify_command(
     from edgepose.cli.output import write_report
 
     if bundle is not None:
-        from edgepose.cli.bundle import read_root_file, verified_by_anchor, verified_by_root
         from edgepose.device.install.installed import pinned_keys
+        from edgepose.trust.verification import check_by_anchor, check_by_root, read_root_file
 
         if root_key is not None:
-            verified = verified_by_root(bundle, read_root_file(root_key))
+            verified = check_by_root(bundle, read_root_file(root_key))
         else:
-            verified = verified_by_anchor(bundle, pinned_keys())
+            verified = check_by_anchor(bundle, pinned_keys())
         report, text = describe_bundle(bundle, verified)
     else:
         from edgepose.device.install.installed import installed_model

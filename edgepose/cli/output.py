@@ -125,7 +125,7 @@ def show_usage_error(problem: click.ClickException) -> None:
 
 
 def show_bug(problem: BaseException) -> None:
-    """The traceback of what nobody expected; its message may hold text from outside."""
+    """The traceback of what was not expected; its message may hold text from outside."""
     show("".join(traceback.format_exception(problem)), end="", err=True)
 
 

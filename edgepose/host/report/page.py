@@ -26,8 +26,8 @@ def frames_section(inputs: ReportInputs) -> Markup | None:
         return paragraph(f"{said}There is no frame to show.")
     said += (
         "These are spread evenly among them, not chosen by quality. Left of the body is orange, right is "
-        "blue; keypoints with a score under 0.2 are not drawn. This page shows whoever is in the video: pass "
-        "it on only where that is allowed."
+        "blue; keypoints with a score under 0.2 are not drawn. This page shows the persons of the video: "
+        "pass it on only where that is allowed."
     )
     shown = element("div", *map(_drawn_frame, drawn.shown), class_="pictures")
     return joined(paragraph(said), shown)

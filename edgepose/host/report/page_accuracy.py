@@ -26,7 +26,7 @@ from edgepose.records.quantization import QuantizationReport
 
 
 def about_people(inputs: ReportInputs) -> Markup:
-    """What nobody may conclude from data without a name."""
+    """What cannot be concluded from data without a name."""
     unnamed = [
         record.report.dataset.digest
         for record in inputs.all_evaluations()

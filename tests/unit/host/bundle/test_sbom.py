@@ -13,7 +13,6 @@ from unittest.mock import ANY
 import pytest
 from msgspec.structs import replace as with_fields
 
-from edgepose.cli.bundle import verified_by_root
 from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.bundle.device_lock import locks_of
 from edgepose.host.bundle.sbom import bundle_sbom, runtime_part, with_bill
@@ -26,6 +25,7 @@ from edgepose.records.record import to_json
 from edgepose.runtime.model_file import load_spec
 from edgepose.trust.bundle_reader import read_bundle, verify_bundle
 from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
+from edgepose.trust.verification import check_by_root
 from tests.support.bundled_models import MatchedFilters, request_for
 
 HISTORY = Lineage(
@@ -134,7 +134,7 @@ def test_every_wheel_that_the_device_gets_is_listed_with_version_licence_and_dig
         name for name, _, _ in listed
     }
     assert all("licenses" in part and part["purl"].startswith("pkg:pypi/") for part in listed.values())
-    shown = verified_by_root(bundle, None).sbom
+    shown = check_by_root(bundle, None).sbom
     assert shown is not None
     assert shown["packages"] == sorted(f"{wheel.name} {wheel.version}" for wheel in lock.wheels)
 
