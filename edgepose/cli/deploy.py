@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,53 +24,42 @@ from edgepose.cli.options import (
     spec_option,
 )
 from edgepose.cli.output import progress_bar, say, table, write_report
-from edgepose.host.deploy.deployment import deploy, plan_deployment
-from edgepose.host.deploy.fleet.fleet_target import FleetTarget
-from edgepose.host.deploy.fleet.inventory import read_inventory
-from edgepose.host.deploy.fleet.rollout import RolloutPlan, require_complete, roll_out
-from edgepose.host.deploy.plan import DeployRequest
-from edgepose.host.deploy.ssh.connection import connect
-from edgepose.host.deploy.ssh.remote_host import SshAddress
-from edgepose.host.deploy.ssh.remote_target import RemoteTarget
-from edgepose.records.deployment_report import DeploymentReport, InstallOptions, RolloutReport
-from edgepose.records.device_status import DeviceProbe
 
 if TYPE_CHECKING:
-    from edgepose.records.deployment_report import DeploymentReport
+    from edgepose.host.deploy.fleet.fleet_target import FleetTarget
+    from edgepose.host.deploy.fleet.rollout import RolloutPlan
+    from edgepose.host.deploy.plan import DeployRequest
+    from edgepose.host.deploy.ssh.remote_host import SshAddress
+    from edgepose.records.deployment_report import DeploymentReport, InstallOptions, RolloutReport
     from edgepose.records.device_profile import Precision
-
-
-@dataclass(frozen=True)
-class FleetCall:
-    """The options of ``deploy`` that are about fleets, by their names."""
-
-    inventory: Path
-    rollout: Path | None
-    stages: tuple[str, ...]
-    failure_limit: int
-    keys: Path | None
+    from edgepose.records.device_status import DeviceProbe
 
 
 def deploy_to_fleet(
     request: DeployRequest,
-    call: FleetCall,
+    plan: RolloutPlan,
     roots: tuple[bytes, ...],
     json_target: str | None,
     *,
     dry_run: bool,
 ) -> None:
     """Prepares and judges once, then rolls out; an unfinished rollout goes on with its own bundle."""
-    folder = call.rollout or Path(f"rollout-{request.profile.id}")
-    plan = RolloutPlan(call.inventory, folder, call.stages, call.failure_limit, request.install, call.keys)
-    hosts = read_inventory(call.inventory)
+    from edgepose.host.deploy.deployment import deploy, plan_deployment
+    from edgepose.host.deploy.fleet.fleet_target import FleetTarget
+    from edgepose.host.deploy.fleet.inventory import read_inventory
+    from edgepose.host.deploy.fleet.rollout import require_complete, roll_out
+
+    hosts = read_inventory(plan.inventory)
     if dry_run:
         steps = plan_deployment(request).plan
         lines = [f"  {number}. {step}" for number, step in enumerate(steps[:-1], 1)]
-        say("\n".join([f"Plan for {len(hosts)} devices of {call.inventory}:", *lines]))
-        say(f"  {len(steps)}. roll out in stages of {', '.join(call.stages)}\nNothing was changed.")
+        say("\n".join([f"Plan for {len(hosts)} devices of {plan.inventory}:", *lines]))
+        say(f"  {len(steps)}. roll out in stages of {', '.join(plan.stages)}\nNothing was changed.")
         return
     if plan.bundle.is_file():
-        say(f"{folder} holds an unfinished rollout; it goes on with its bundle. Remove it to begin anew.")
+        say(
+            f"{plan.folder} holds an unfinished rollout; it goes on with its bundle. Remove it to begin anew."
+        )
         report = roll_out(plan, hosts, say)
     else:
         target = FleetTarget(plan, hosts, roots, say)
@@ -108,6 +97,10 @@ def deploy_to_host(
     request: DeployRequest, address: SshAddress, roots: tuple[bytes, ...], *, dry_run: bool
 ) -> DeploymentReport:
     """Probes the device, refuses it or not, and deploys; a dry run only probes and plans."""
+    from edgepose.host.deploy.deployment import deploy, plan_deployment
+    from edgepose.host.deploy.ssh.connection import connect
+    from edgepose.host.deploy.ssh.remote_target import RemoteTarget
+
     with connect(address) as connection, progress_bar("bytes sent") as progress:
         say(describe_probe(connection.host.name, connection.probe))
         target = RemoteTarget(connection, roots, say=say, sent=progress)
@@ -199,6 +192,7 @@ def command(  # noqa: PLR0917 - one argument an option
     from edgepose.cli.install import LocalTarget
     from edgepose.device.install.layout import default_preview_root
     from edgepose.host.deploy.deployment import deploy, plan_deployment
+    from edgepose.host.deploy.fleet.rollout import RolloutPlan
     from edgepose.host.deploy.plan import DeployRequest, with_builtin_models
     from edgepose.host.quantize.recipe_choice import find_recipe
     from edgepose.records.device_profile import find_profile
@@ -234,7 +228,8 @@ def command(  # noqa: PLR0917 - one argument an option
         request = with_builtin_models(request, find_builtin_models())
     roots = signing.roots if signing else ()
     if inventory is not None:
-        fleet = FleetCall(inventory, rollout, tuple(stages.split(",")), failure_limit, keys)
+        folder = rollout or Path(f"rollout-{request.profile.id}")
+        fleet = RolloutPlan(inventory, folder, tuple(stages.split(",")), failure_limit, install, keys)
         deploy_to_fleet(request, fleet, roots, json_target, dry_run=dry_run)
         return
     if device is not None:
