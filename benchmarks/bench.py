@@ -132,8 +132,18 @@ def _listed() -> list[str]:
     for name, benchmark in sorted(BENCHMARKS.items()):
         source = (HERE / f"{benchmark.script}.py").read_text(encoding="utf-8")
         question = (ast.get_docstring(ast.parse(source)) or "").splitlines()[0]
-        lines.append(f"{name:38} {benchmark.minutes:4g} min  {question}")
+        lines.append(f"{name:38} {benchmark.minutes:4g} min  {_state(name):9}  {question}")
     return lines
+
+
+def _state(name: str) -> str:
+    """Whether a record is there, and made by the script as it is now."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return "no record"
+    made_by = json.loads(path.read_text(encoding="utf-8")).get("made_by", {})
+    current = script_sha256(BENCHMARKS[name].script, renamed=made_by.get("renamed_since"))
+    return "" if made_by.get("script_sha256") == current else "STALE"
 
 
 def _measured(benchmark: Benchmark, data: Path, more: Sequence[str]) -> dict[str, Any]:
