@@ -32,7 +32,7 @@ from edgepose.device.run.frame_estimator import FrameEstimator
 from edgepose.host.bundle.drift_reference import LEAST_SAMPLES, REFERENCED
 from edgepose.host.synthetic.composition import draw_scene
 from edgepose.records.drift_record import DriftReference, DriftStatus
-from edgepose.runtime.drift_features import PoseSampler, Samples, histogram, no_samples, picture_samples
+from edgepose.runtime.drift_features import PoseSampler, Samples, histogram, image_samples, no_samples
 from edgepose.runtime.image_file import list_image_files, read_image_rgb
 from edgepose.runtime.open_model import open_detector, open_pipeline
 from edgepose.trust.builtin_models import find_builtin_models
@@ -96,7 +96,7 @@ def looked_at(images: list[Image], estimator: FrameEstimator) -> list[Samples]:
     for image in images:
         samples = no_samples()
         poses = estimator.estimate(image)
-        for name, value in picture_samples(image).items():
+        for name, value in image_samples(image).items():
             samples[name].append(value)
         PoseSampler(poses.skeleton).sample(poses, image.shape[0], samples)
         found.append(samples)
@@ -142,7 +142,7 @@ def night_of(images: list[Image]) -> list[Samples]:
     found = []
     for image in images:
         samples = no_samples()
-        for name, value in picture_samples((image * 0.1).astype(np.uint8)).items():
+        for name, value in image_samples((image * 0.1).astype(np.uint8)).items():
             samples[name].append(value)
         samples["persons"].append(0.0)
         found.append(samples)

@@ -1,6 +1,6 @@
 """Does the memory of a service stay flat from frame 1,000 to frame 100,000?
 
-A video goes round and round, through the real service of an installed model: keeper and capture process,
+A video goes round and round, through the real service of an installed model: supervisor and capture process,
 shared pictures, models, tracking, telemetry, drift, the socket stream. Somebody reads the stream and looks at
 the memory of all processes of the service together (PSS: a shared page counts once) each 1,000 frames. The
 picture rate is what the machine can do, so an hour of a camera passes in minutes.

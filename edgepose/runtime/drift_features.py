@@ -121,7 +121,7 @@ def no_samples() -> Samples:
     return {name: [] for name in FEATURE_NAMES}
 
 
-def picture_samples(image: NDArray[np.uint8]) -> dict[FeatureName, float]:
+def image_samples(image: NDArray[np.uint8]) -> dict[FeatureName, float]:
     """Brightness and sharpness.
 
     Sharpness is the power of second differences, over the variance: a blur takes from the first and leaves

@@ -240,7 +240,7 @@ def test_a_keeper_makes_processes_like_itself_which_lock_themselves_in_further()
         import os, socket
         left, right = socket.socketpair()
         kept = frozenset({left.fileno(), right.fileno()})
-        report = lock_process(kept, LockScope.KEEPER)
+        report = lock_process(kept, LockScope.SUPERVISOR)
         pid = os.fork()
         if pid == 0:
             # A service's standard output is a socket, which is looked at again.

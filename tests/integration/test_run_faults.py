@@ -92,7 +92,7 @@ def whole_lines(path: Path) -> int:
 def test_a_stop_signal_in_mid_frame_ends_a_live_run_well(camera: RtspCamera, root: Path, number: int) -> None:
     with running(camera.url, root) as process:
         members = family(process.pid)
-        # Run, keeper, capture process, socket, page.
+        # Run, supervisor, capture process, socket, page.
         assert len(members) == 5
         process.send_signal(number)
         _, errors = process.communicate(timeout=PATIENCE_S)

@@ -22,7 +22,7 @@ def child_of(pid: int) -> int | None:
 
 def capture_pid(source: SupervisedSource) -> int:
     """The process that reads the camera."""
-    pid = child_of(source.keeper_pid)
+    pid = child_of(source.supervisor_pid)
     assert pid is not None
     return pid
 

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.device.capture.frame_source import Frame, PictureBuffers, PictureMemory, SourceInfo
+from edgepose.device.capture.frame_source import Frame, ImageBuffers, ImageMemory, SourceInfo
 from edgepose.device.capture.source_address import SourceAddress
 from edgepose.errors import DeviceError
 from edgepose.records.display_text import hide_logins
@@ -57,7 +57,7 @@ class CameraSource:
         name: str,
         fps: float | None = None,
         silence_limit_s: float = SILENCE_LIMIT_S,
-        pictures: PictureMemory | None = None,
+        pictures: ImageMemory | None = None,
     ) -> None:
         self._device = device
         self._info = SourceInfo(name, live=True, fps=fps)
@@ -70,7 +70,7 @@ class CameraSource:
         self._closed = False
         self._last_frame_ns = time.monotonic_ns()
         self._captured = False
-        self._pictures = pictures or PictureBuffers()
+        self._pictures = pictures or ImageBuffers()
         self._thread = threading.Thread(target=self._keep_newest, name="camera", daemon=True)
         self._thread.start()
 
@@ -160,7 +160,7 @@ def silence_native_messages() -> None:
 _RTSP_TIMEOUT_MS = 10_000
 
 
-def open_camera(address: SourceAddress, pictures: PictureMemory | None = None) -> CameraSource:
+def open_camera(address: SourceAddress, pictures: ImageMemory | None = None) -> CameraSource:
     """Opens a live source.
 
     Args:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from edgepose.device.capture.camera_source import silence_native_messages
-from edgepose.device.capture.frame_source import Frame, PictureBuffers, PictureMemory, SourceInfo
+from edgepose.device.capture.frame_source import Frame, ImageBuffers, ImageMemory, SourceInfo
 from edgepose.errors import ConfigError
 from edgepose.runtime.image_file import IMAGE_SUFFIXES, list_image_files, read_image_rgb
 
@@ -35,7 +35,7 @@ class VideoSource:
         ConfigError: The file is missing, empty or no video that can be decoded.
     """
 
-    def __init__(self, path: Path, pictures: PictureMemory | None = None) -> None:
+    def __init__(self, path: Path, pictures: ImageMemory | None = None) -> None:
         self._path = path
         self._capture = _open(path)
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
@@ -45,7 +45,7 @@ class VideoSource:
         self._last_position_ms = 0.0
         self._ended = False
         self._decoded: Any = None
-        self._pictures = pictures or PictureBuffers()
+        self._pictures = pictures or ImageBuffers()
 
     @property
     def info(self) -> SourceInfo:

@@ -103,7 +103,7 @@ def _references(buffers: list[NDArray[np.uint8]]) -> list[int]:
 _ONLY_THE_LIST = _references([np.empty(0, np.uint8)])[0]
 
 
-class PictureBuffers:
+class ImageBuffers:
     """Hands out arrays; one that was handed out comes back by itself when the last reference to it goes.
 
     A new 8 MB picture a frame would cost page faults, and a copy for whoever keeps a frame as much again. One
@@ -129,7 +129,7 @@ class PictureBuffers:
         return self._buffers[-1]
 
 
-class PictureMemory(Protocol):
+class ImageMemory(Protocol):
     """Hands out memory for pictures: of this process, or shared with the one that looks at them."""
 
     def take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:

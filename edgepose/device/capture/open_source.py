@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from edgepose.device.capture.file_sources import FolderSource, VideoSource
-from edgepose.device.capture.frame_source import FrameSource, PictureMemory
+from edgepose.device.capture.frame_source import FrameSource, ImageMemory
 from edgepose.device.capture.source_address import FORMS, SourceAddress
 from edgepose.errors import ConfigError
 from edgepose.runtime.image_file import IMAGE_SUFFIXES
@@ -14,7 +14,7 @@ from edgepose.runtime.image_file import IMAGE_SUFFIXES
 _LIKE_A_LOGIN = re.compile(r"[^/\s]*:.*@", re.DOTALL)
 
 
-def open_source(address: SourceAddress, pictures: PictureMemory | None = None) -> FrameSource:
+def open_source(address: SourceAddress, pictures: ImageMemory | None = None) -> FrameSource:
     """Opens a file, a folder or a camera in this process.
 
     Args:

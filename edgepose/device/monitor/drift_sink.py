@@ -25,7 +25,7 @@ from edgepose.errors import ConfigError, TrustError
 from edgepose.pose.skeletons import Skeleton
 from edgepose.records.drift_record import DriftEvent, DriftReference
 from edgepose.records.record import from_json, to_json
-from edgepose.runtime.drift_features import PoseSampler, no_samples, picture_samples
+from edgepose.runtime.drift_features import PoseSampler, image_samples, no_samples
 from edgepose.trust.digests import sha256_of_bytes
 
 
@@ -133,7 +133,7 @@ class DriftSink:
 
     def _sample(self, result: FrameResult) -> None:
         samples, image = self._samples, result.frame.image
-        for name, value in picture_samples(image).items():
+        for name, value in image_samples(image).items():
             samples[name].append(value)
         frame_ms = sum(result.stages_ms.values())
         if frame_ms > 0:

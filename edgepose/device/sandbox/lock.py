@@ -44,14 +44,14 @@ class LockScope(Enum):
 
     Attributes:
         ALL: Nothing that reaches outside.
-        KEEPER: Processes like itself, which are born locked and may lock themselves in further, for which
+        SUPERVISOR: Processes like itself, which are born locked and may lock themselves in further, for which
             they look at what they have open; device files of cameras, which they open; no program, no socket.
         CAMERA: Send and receive on the TCP connections to its camera that are open already.
         DAEMON: The same, and messages, on the Unix sockets to the system's camera service.
     """
 
     ALL = frozenset[str]()
-    KEEPER = frozenset(
+    SUPERVISOR = frozenset(
         {
             "fork", "clone", "kill", "tgkill", "seccomp", "landlock_create_ruleset", "landlock_add_rule",
             "landlock_restrict_self", "getsockname", "getpeername", "getsockopt",
@@ -90,15 +90,15 @@ def lock_process(
     # The files of /proc/self then belong to root, and no core is dumped, whatever the system's pattern.
     if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    keeper = scope is LockScope.KEEPER
-    used = tuple({*kinds, CAMERA} if keeper else kinds)
+    supervisor = scope is LockScope.SUPERVISOR
+    used = tuple({*kinds, CAMERA} if supervisor else kinds)
     ioctls = tuple(control for kind in used for control in kind.ioctls)
     # An accelerator's library may open its device again.
-    reads_only = not writable and not keeper and not any(kind.ioctls for kind in used)
-    children = () if keeper else _children()
+    reads_only = not writable and not supervisor and not any(kind.ioctls for kind in used)
+    children = () if supervisor else _children()
     try:
         control(ctypes.CDLL(None, use_errno=True), _PR_SET_DUMPABLE, 0)
-        missing = _restrict_files(tuple(writable), used, keeper=keeper)
+        missing = _restrict_files(tuple(writable), used, supervisor=supervisor)
         policy = ordinary_policy(os.getpid(), permitted=scope.value, signals_to=children, ioctls=ioctls)
         load_filter(reading_only(policy) if reads_only else policy)
     except OSError as problem:
@@ -133,16 +133,18 @@ def refuse_descriptors(kept: frozenset[int], scope: LockScope = LockScope.ALL) -
     )
 
 
-def _restrict_files(writable: tuple[Path, ...], kinds: tuple[DeviceKind, ...], *, keeper: bool) -> str | None:
+def _restrict_files(
+    writable: tuple[Path, ...], kinds: tuple[DeviceKind, ...], *, supervisor: bool
+) -> str | None:
     """Landlock; why it does not hold in every thread, or None."""
     if not landlock_abi():
         return "the kernel has none, it is switched off, or it is forbidden to this process"
     # Its children look at themselves, and a camera that is plugged in again has a new file.
     access = FileAccess((Path("/"),), writable, (Path("/dev"),))
     try:
-        if not keeper:
+        if not supervisor:
             access = FileAccess(_readable(), writable, files_of((PLAIN, *kinds)))
-        restrict_process(access, scope_signals=keeper)
+        restrict_process(access, scope_signals=supervisor)
     except OSError as problem:
         return str(problem)
     return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgepose.records.drift_record import DriftReference, FeatureName
-from edgepose.runtime.drift_features import PoseSampler, histogram, no_samples, picture_samples
+from edgepose.runtime.drift_features import PoseSampler, histogram, image_samples, no_samples
 from edgepose.runtime.image_file import read_image_rgb
 from edgepose.runtime.pipeline import PersonDetector, PosePipeline, confident
 
@@ -44,7 +44,7 @@ def drift_reference(
         image = read_image_rgb(path)
         boxes, scores = (None, None) if detector is None else detector.detect(image)
         poses = confident(pipeline.estimate(image, boxes, scores), pipeline.spec.min_pose_score)
-        for name, value in picture_samples(image).items():
+        for name, value in image_samples(image).items():
             samples[name].append(value)
         sampler.sample(poses, image.shape[0], samples)
         progress(done, len(chosen))

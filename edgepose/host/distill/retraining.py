@@ -16,7 +16,7 @@ from edgepose.pose.skeletons import Skeleton
 from edgepose.records.distillation_report import DriftCoverage, RetrainingAnswer
 from edgepose.records.drift_record import DriftEvent, FeatureName, RetrainingRequest
 from edgepose.records.record import read_json
-from edgepose.runtime.drift_features import FEATURES, PoseSampler, Samples, no_samples, picture_samples
+from edgepose.runtime.drift_features import FEATURES, PoseSampler, Samples, image_samples, no_samples
 from edgepose.runtime.image_file import read_image_rgb
 from edgepose.trust.digests import sha256_of_path
 
@@ -85,7 +85,7 @@ def _samples(persons: Sequence[TrainingPerson], skeleton: Skeleton) -> tuple[Sam
     chosen = by_picture[:: max(len(by_picture) // _MOST_PICTURES, 1)][:_MOST_PICTURES]
     for together in chosen:
         image = read_image_rgb(together[0].path)
-        for name, value in picture_samples(image).items():
+        for name, value in image_samples(image).items():
             samples[name].append(value)
         sampler.sample(_labelled_poses(together, skeleton), image.shape[0], samples)
     return samples, len(chosen)

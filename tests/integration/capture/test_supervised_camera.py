@@ -193,7 +193,7 @@ def test_the_password_of_a_camera_stands_in_no_command_line(camera: RtspCamera) 
     url = camera.url.replace("rtsp://", "rtsp://user:s3cret@")
     source = SupervisedSource(parse_source(url))
     read_frame(source)
-    for pid in (source.keeper_pid, capture_pid(source)):
+    for pid in (source.supervisor_pid, capture_pid(source)):
         assert "s3cret" not in Path(f"/proc/{pid}/cmdline").read_text()
         assert "s3cret" not in Path(f"/proc/{pid}/environ").read_text()
     source.close()
@@ -214,9 +214,9 @@ def _connections(pid: int) -> list[str]:
 
 def test_an_ended_camera_leaves_no_process(source: SupervisedSource) -> None:
     read_frame(source)
-    keeper, child = source.keeper_pid, capture_pid(source)
+    supervisor, child = source.supervisor_pid, capture_pid(source)
     source.close()
-    assert child_of(keeper) is None
+    assert child_of(supervisor) is None
     assert not is_alive(child)
     # The control: this process may still connect, so the lock was the other's alone.
     with socket.socket() as free:

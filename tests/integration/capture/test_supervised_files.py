@@ -125,8 +125,8 @@ def test_a_killed_keeper_ends_with_one_sentence_and_leaves_no_process(video: Pat
     source = SupervisedSource(parse_source(str(video)))
     read_frame(source)
     child = capture_pid(source)
-    os.kill(source.keeper_pid, signal.SIGKILL)
-    # The capture process dies of its keeper's death; until then it may still deliver the whole file.
+    os.kill(source.supervisor_pid, signal.SIGKILL)
+    # The capture process dies of its supervisor's death; until then it may still deliver the whole file.
     until(lambda: not is_alive(child), "the capture process is gone")
     with pytest.raises(DeviceError, match=r"watches over .*v\.mp4 was killed by signal 9"):
         read_on(source)
@@ -137,7 +137,7 @@ def test_closing_leaves_no_process_and_no_descriptor(video: Path) -> None:
     before = set(Path("/proc/self/fd").iterdir())
     source = SupervisedSource(parse_source(str(video)))
     frame = read_frame(source)
-    pids = (source.keeper_pid, capture_pid(source))
+    pids = (source.supervisor_pid, capture_pid(source))
     source.close()
     source.close()
     assert not any(is_alive(pid) for pid in pids)
@@ -151,19 +151,19 @@ def test_a_killed_reader_leaves_neither_processes_nor_shared_memory(video: Path)
     program = (
         "import sys, time; from edgepose.device.capture.source_address import parse_source; "
         "from edgepose.device.capture.supervised.supervised_source import SupervisedSource; "
-        "s = SupervisedSource(parse_source(sys.argv[1])); f = s.read(99); print(s.keeper_pid, flush=True); "
-        "time.sleep(999)"
+        "s = SupervisedSource(parse_source(sys.argv[1])); f = s.read(99); "
+        "print(s.supervisor_pid, flush=True); time.sleep(999)"
     )
     shared_before = set(_SHARED.iterdir())
     with subprocess.Popen(
         [sys.executable, "-c", program, str(video)], stdout=subprocess.PIPE, text=True
     ) as reader:
         assert reader.stdout is not None
-        keeper = int(reader.stdout.readline())
-        child = child_of(keeper)
+        supervisor = int(reader.stdout.readline())
+        child = child_of(supervisor)
         assert child is not None
         reader.kill()
-    until(lambda: not is_alive(keeper) and not is_alive(child), "both processes are gone")
+    until(lambda: not is_alive(supervisor) and not is_alive(child), "both processes are gone")
     assert set(_SHARED.iterdir()) == shared_before
 
 
@@ -176,7 +176,7 @@ def _status(pid: int, field: str) -> str:
 def test_both_processes_are_locked_in_and_have_no_socket(video: Path, *, lock: bool) -> None:
     source = SupervisedSource(parse_source(str(video)), CaptureOptions(lock=lock))
     read_frame(source)
-    for pid in (source.keeper_pid, capture_pid(source)):
+    for pid in (source.supervisor_pid, capture_pid(source)):
         # 2 is SECCOMP_MODE_FILTER, 0 is none: proc(5). Unlocked is the control.
         assert _status(pid, "Seccomp") == ("2" if lock else "0")
         assert _status(pid, "NoNewPrivs") == ("1" if lock else "0")
@@ -188,11 +188,11 @@ def test_both_processes_are_locked_in_and_have_no_socket(video: Path, *, lock: b
 def test_the_keeper_maps_no_picture_and_no_library_that_could_read_one(video: Path) -> None:
     source = SupervisedSource(parse_source(str(video)))
     read_frame(source)
-    keeper, child = (
-        Path(f"/proc/{pid}/maps").read_text() for pid in (source.keeper_pid, capture_pid(source))
+    supervisor, child = (
+        Path(f"/proc/{pid}/maps").read_text() for pid in (source.supervisor_pid, capture_pid(source))
     )
     # The capture process is the control: there both are.
     for name in ("edgepose-pictures", "cv2"):
         assert name in child
-        assert name not in keeper
+        assert name not in supervisor
     source.close()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import COCO17
 from edgepose.records.drift_record import FEATURE_NAMES
-from edgepose.runtime.drift_features import FEATURES, PoseSampler, Samples, no_samples, picture_samples
+from edgepose.runtime.drift_features import FEATURES, PoseSampler, Samples, image_samples, no_samples
 from tests.support.pictures import level_picture, persons_at
 
 HEIGHT_PX = 240
@@ -50,21 +50,21 @@ def test_every_feature_has_a_scale() -> None:
 
 @pytest.mark.parametrize("level", [0, 51, 255])
 def test_brightness_of_a_grey_picture_is_its_level(level: int) -> None:
-    assert picture_samples(level_picture(level))["brightness"] == pytest.approx(level / 255, abs=1e-3)
+    assert image_samples(level_picture(level))["brightness"] == pytest.approx(level / 255, abs=1e-3)
 
 
 def test_blur_lowers_sharpness_and_less_contrast_does_not() -> None:
     picture = textured()
-    sharp = picture_samples(picture)["sharpness"]
-    blurred = picture_samples(np.asarray(cv2.GaussianBlur(picture, (0, 0), 2.0), np.uint8))["sharpness"]
-    flat = picture_samples((picture * 0.5 + 60).astype(np.uint8))["sharpness"]
+    sharp = image_samples(picture)["sharpness"]
+    blurred = image_samples(np.asarray(cv2.GaussianBlur(picture, (0, 0), 2.0), np.uint8))["sharpness"]
+    flat = image_samples((picture * 0.5 + 60).astype(np.uint8))["sharpness"]
     assert blurred < sharp - 3
     assert flat == pytest.approx(sharp, abs=0.3)
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (2, 3), (640, 2)])
 def test_tiny_pictures_have_finite_features(size_wh: tuple[int, int]) -> None:
-    assert all(np.isfinite(value) for value in picture_samples(level_picture(7, size_wh)).values())
+    assert all(np.isfinite(value) for value in image_samples(level_picture(7, size_wh)).values())
 
 
 @pytest.mark.parametrize("degrees", [-90.0, 0.0, 45.0, 170.0])

@@ -9,9 +9,9 @@ import sys
 import traceback
 
 from edgepose.device.capture.supervised.messages import (
-    CaptureOrder,
+    CapturePipes,
     CaptureProblem,
-    ChildEnds,
+    CaptureTask,
     MessageKind,
     SourceFacts,
 )
@@ -23,23 +23,23 @@ from edgepose.records.record import to_json
 _PR_SET_PDEATHSIG = 1
 
 
-def run_child(order: CaptureOrder, ends: ChildEnds) -> int:
+def run_capture(task: CaptureTask, pipes: CapturePipes) -> int:
     """Runs to the end.
 
     Args:
-        order: What to open.
-        ends: Its pipes and memory.
+        task: What to open.
+        pipes: Its pipes and memory.
 
     Returns:
         The exit code.
     """
     try:
-        _die_with(ends.keeper)
-        _serve(order, ends)
+        _die_with(pipes.supervisor)
+        _serve(task, pipes)
     except EdgeposeError as problem:
         text = CaptureProblem.of(problem).packed()
-        # A file's error comes after the frames before it; a camera's is the keeper's to judge.
-        ends.report(MessageKind.FAILED, text) if order.live else ends.say(MessageKind.FAILED, text)
+        # A file's error comes after the frames before it; a camera's is the supervisor's to judge.
+        pipes.report(MessageKind.FAILED, text) if task.live else pipes.say(MessageKind.FAILED, text)
         return problem.exit_code
     except Exception:  # noqa: BLE001 (a forked process must not return into its parent's code)
         # Here end all libraries' own errors, which may name the address with its password.
@@ -48,42 +48,42 @@ def run_child(order: CaptureOrder, ends: ChildEnds) -> int:
     return 0
 
 
-def _serve(order: CaptureOrder, ends: ChildEnds) -> None:
-    # OpenCV is imported here, not in the keeper, which has nothing to do with pictures.
+def _serve(task: CaptureTask, pipes: CapturePipes) -> None:
+    # OpenCV is imported here, not in the supervisor, which has nothing to do with pictures.
     import cv2
 
     from edgepose.device.capture.open_source import open_source
     from edgepose.device.capture.supervised.serving import Server
-    from edgepose.device.capture.supervised.shared_images import WrittenPictures
+    from edgepose.device.capture.supervised.shared_images import WrittenImages
 
     cv2.setNumThreads(1)
-    pictures = WrittenPictures(ends.memory)
-    source = open_source(order.address, pictures)
+    pictures = WrittenImages(pipes.memory)
+    source = open_source(task.address, pictures)
     try:
-        if order.lock:
-            _lock(order)
+        if task.lock:
+            _lock(task)
         info = source.info
         facts = SourceFacts(fps=info.fps, frame_count=info.frame_count)
-        ends.say(MessageKind.OPENED, to_json(facts).encode())
-        Server(source, pictures, ends, order.limits().frozen_s).serve()
+        pipes.say(MessageKind.OPENED, to_json(facts).encode())
+        Server(source, pictures, pipes, task.limits().frozen_s).serve()
     finally:
         source.close()
 
 
-def _lock(order: CaptureOrder) -> None:
+def _lock(task: CaptureTask) -> None:
     from edgepose.device.sandbox.lock import LockScope, lock_process
 
-    if order.kind == "rtsp":
+    if task.kind == "rtsp":
         lock_process(scope=LockScope.CAMERA)
-    elif order.kind == "csi":
+    elif task.kind == "csi":
         lock_process(scope=LockScope.DAEMON)
     else:
         lock_process()
 
 
-def _die_with(keeper: int) -> None:
+def _die_with(supervisor: int) -> None:
     """A camera that nobody reads must not stay taken."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     # It may have ended before it was asked for a sign.
-    if os.getppid() != keeper:
-        raise DeviceError("The keeper of this capture process has ended.")
+    if os.getppid() != supervisor:
+        raise DeviceError("The supervisor of this capture process has ended.")

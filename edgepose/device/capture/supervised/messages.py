@@ -5,7 +5,7 @@ that is killed (pipe(7)). Pictures never go through a pipe: a record says where 
 
 Records through a pipe, in both directions.
 
-What a keeper is told to watch, and what it and its children say of troubles.
+What a supervisor is told to watch, and what it and its children say of troubles.
 
 What a capture process has been given.
 """
@@ -53,11 +53,11 @@ class RequestKind(IntEnum):
 
 @dataclass(frozen=True)
 class CaptureMessage:
-    """From a capture process or its keeper to the reader.
+    """From a capture process or its supervisor to the reader.
 
     Attributes:
         kind: What it says.
-        incarnation: Which of the capture processes, counted from 1.
+        generation: Which of the capture processes, counted from 1.
         slot: Number of the picture's slot; the reader gives it back.
         width_px: Of the picture.
         height_px: Of the picture.
@@ -68,7 +68,7 @@ class CaptureMessage:
     """
 
     kind: MessageKind
-    incarnation: int
+    generation: int
     slot: int = 0
     width_px: int = 0
     height_px: int = 0
@@ -87,7 +87,7 @@ class CaptureMessage:
             raise ValueError(f"a message takes {TEXT_BYTES} bytes of text, not {len(self.text)}")
         head = _MESSAGE.pack(
             self.kind,
-            self.incarnation,
+            self.generation,
             self.slot,
             self.width_px,
             self.height_px,
@@ -107,13 +107,13 @@ class CaptureMessage:
         """
         if len(data) != MESSAGE_BYTES:
             raise ValueError(f"a message has {MESSAGE_BYTES} bytes, not {len(data)}")
-        kind, incarnation, slot, width, height, dropped, offset, timestamp_ns, length = _MESSAGE.unpack_from(
+        kind, generation, slot, width, height, dropped, offset, timestamp_ns, length = _MESSAGE.unpack_from(
             data
         )
         if length > TEXT_BYTES:
             raise ValueError(f"a message takes {TEXT_BYTES} bytes of text, not {length}")
         text = data[_MESSAGE.size : _MESSAGE.size + length]
-        return cls(MessageKind(kind), incarnation, slot, width, height, dropped, offset, timestamp_ns, text)
+        return cls(MessageKind(kind), generation, slot, width, height, dropped, offset, timestamp_ns, text)
 
 
 @dataclass(frozen=True)
@@ -122,17 +122,17 @@ class CaptureRequest:
 
     Attributes:
         kind: ``WANT`` asks for one more frame, ``RELEASE`` gives a slot back.
-        incarnation: Which process is meant; another one ignores it.
+        generation: Which process is meant; another one ignores it.
         slot: The slot that is given back.
     """
 
     kind: RequestKind
-    incarnation: int
+    generation: int
     slot: int = 0
 
     def packed(self) -> bytes:
         """``REQUEST_BYTES`` bytes."""
-        return _REQUEST.pack(self.kind, self.incarnation, self.slot)
+        return _REQUEST.pack(self.kind, self.generation, self.slot)
 
     @classmethod
     def unpacked(cls, data: bytes) -> CaptureRequest:
@@ -143,8 +143,8 @@ class CaptureRequest:
         """
         if len(data) != REQUEST_BYTES:
             raise ValueError(f"a request has {REQUEST_BYTES} bytes, not {len(data)}")
-        kind, incarnation, slot = _REQUEST.unpack(data)
-        return cls(RequestKind(kind), incarnation, slot)
+        kind, generation, slot = _REQUEST.unpack(data)
+        return cls(RequestKind(kind), generation, slot)
 
 
 class RecordReader:
@@ -202,7 +202,7 @@ Family = Literal["config", "missing", "device"]
 _CUT = 500
 
 
-class CaptureOrder(Record, frozen=True, kw_only=True):
+class CaptureTask(Record, frozen=True, kw_only=True):
     """What to open and how long to wait for it.
 
     It goes through a pipe: a command line, which everybody on the machine can read, would show a password.
@@ -229,7 +229,7 @@ class CaptureOrder(Record, frozen=True, kw_only=True):
     limits_s: tuple[tuple[str, float], ...] = ()
 
     def __repr__(self) -> str:
-        return f"CaptureOrder({self.address!r})"
+        return f"CaptureTask({self.address!r})"
 
     @property
     def address(self) -> SourceAddress:
@@ -308,29 +308,29 @@ def problem_from(text: bytes) -> CaptureProblem:
 
 
 @dataclass(frozen=True)
-class ChildEnds:
+class CapturePipes:
     """What a capture process may use.
 
     Attributes:
-        incarnation: Its number.
+        generation: Its number.
         messages: Descriptor of the pipe to the reader.
         requests: Descriptor of the pipe from the reader.
         memory: Descriptor of the shared memory.
-        reports: Descriptor of the pipe to the keeper.
-        keeper: The keeper's process.
+        reports: Descriptor of the pipe to the supervisor.
+        supervisor: The supervisor's process.
     """
 
-    incarnation: int
+    generation: int
     messages: int
     requests: int
     memory: int
     reports: int
-    keeper: int
+    supervisor: int
 
     def say(self, kind: MessageKind, text: bytes = b"") -> bool:
         """To the reader; false where it is gone."""
-        return write_record(self.messages, CaptureMessage(kind, self.incarnation, text=text).packed())
+        return write_record(self.messages, CaptureMessage(kind, self.generation, text=text).packed())
 
     def report(self, kind: MessageKind, text: bytes = b"") -> bool:
-        """To the keeper; false where it is gone."""
-        return write_record(self.reports, CaptureMessage(kind, self.incarnation, text=text).packed())
+        """To the supervisor; false where it is gone."""
+        return write_record(self.reports, CaptureMessage(kind, self.generation, text=text).packed())

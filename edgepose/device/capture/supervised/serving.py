@@ -13,14 +13,14 @@ from edgepose.device.capture.frame_source import Frame, FrameSource
 from edgepose.device.capture.supervised.messages import (
     REQUEST_BYTES,
     CaptureMessage,
+    CapturePipes,
     CaptureRequest,
-    ChildEnds,
     MessageKind,
     RecordReader,
     RequestKind,
     write_record,
 )
-from edgepose.device.capture.supervised.shared_images import WrittenPictures
+from edgepose.device.capture.supervised.shared_images import WrittenImages
 
 _IDLE_S = 0.1
 _REPORT_EVERY_S = 0.5
@@ -66,17 +66,17 @@ class Server:
     Args:
         source: Opened; it takes its memory from ``pictures``.
         pictures: Where frames are put.
-        ends: The pipes.
+        pipes: To the reader and the supervisor.
         frozen_s: A camera that shows the very same picture for so long is frozen.
     """
 
     def __init__(
-        self, source: FrameSource, pictures: WrittenPictures, ends: ChildEnds, frozen_s: float
+        self, source: FrameSource, pictures: WrittenImages, pipes: CapturePipes, frozen_s: float
     ) -> None:
-        self._source, self._pictures, self._ends = source, pictures, ends
+        self._source, self._pictures, self._pipes = source, pictures, pipes
         self._camera = source if isinstance(source, CameraSource) else None
         self._frozen = FrozenWatch(frozen_s)
-        self._requests = RecordReader(ends.requests, REQUEST_BYTES)
+        self._requests = RecordReader(pipes.requests, REQUEST_BYTES)
         self._wanted = 0
         self._reported_s = 0.0
         self._reported_ns = 0
@@ -100,13 +100,13 @@ class Server:
             if frame is not None:
                 self._deliver(frame)
             elif self._source.ended:
-                self._ends.say(MessageKind.ENDED)
+                self._pipes.say(MessageKind.ENDED)
                 return
 
     def _take_requests(self) -> None:
         for record in self._requests.records():
             request = CaptureRequest.unpacked(record)
-            if request.incarnation != self._ends.incarnation:
+            if request.generation != self._pipes.generation:
                 continue
             if request.kind == RequestKind.WANT:
                 self._wanted += 1
@@ -117,7 +117,7 @@ class Server:
         slot = self._pictures.granted(frame.image)
         message = CaptureMessage(
             MessageKind.FRAME,
-            self._ends.incarnation,
+            self._pipes.generation,
             slot.number,
             *frame.size_wh,
             frame.dropped_before,
@@ -125,16 +125,16 @@ class Server:
             frame.timestamp_ns,
         )
         if not self._reported_ns:
-            # The keeper hears of the first frame before the reader gets it: a camera that is lost a moment
-            # later has delivered, and is opened again.
+            # The supervisor hears of the first frame before the reader gets it: a camera that is lost a
+            # moment later has delivered, and is opened again.
             self._report_captured()
-        write_record(self._ends.messages, message.packed())
+        write_record(self._pipes.messages, message.packed())
         self._wanted -= 1
         if self._camera is not None and self._frozen.looks(frame.image, time.monotonic()):
-            self._ends.report(MessageKind.EVENT)
+            self._pipes.report(MessageKind.EVENT)
 
     def _report_alive(self) -> bool:
-        """Tells the keeper that frames come, which is not the same as this loop going round."""
+        """Tells the supervisor that frames come, which is not the same as this loop going round."""
         now_s = time.monotonic()
         if now_s - self._reported_s < _REPORT_EVERY_S:
             return True
@@ -148,4 +148,4 @@ class Server:
         if captured_ns is None or captured_ns == self._reported_ns:
             return True
         self._reported_ns = captured_ns
-        return self._ends.report(MessageKind.FRAME)
+        return self._pipes.report(MessageKind.FRAME)

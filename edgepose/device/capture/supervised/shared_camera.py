@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgepose.device.capture.source_address import SourceAddress, camera_host
-from edgepose.device.capture.supervised.messages import CaptureOrder
+from edgepose.device.capture.supervised.messages import CaptureTask
 from edgepose.device.capture.supervised.shared_images import MESSAGES, PICTURES, REQUESTS
-from edgepose.device.capture.supervised.supervisor import Keeper
+from edgepose.device.capture.supervised.supervisor import CaptureSupervisor
 from edgepose.errors import ConfigError, DeviceError
 
 # Loopback addresses that are no camera's; the second where a camera is played at the first.
@@ -114,7 +114,7 @@ def _serve_one(address: SourceAddress, folder: Path, *, lock: bool) -> None:
         opened.append(os.open(folder / MESSAGES, os.O_WRONLY | os.O_CLOEXEC))
         _withdraw(folder)
         opened += [os.open(folder / name, os.O_RDWR | os.O_CLOEXEC) for name in PICTURES]
-        order = CaptureOrder(
+        task = CaptureTask(
             kind=address.kind,
             location=address.reveal(),
             messages=opened[1],
@@ -124,7 +124,7 @@ def _serve_one(address: SourceAddress, folder: Path, *, lock: bool) -> None:
             patient=True,
         )
         # A number that no reader has seen yet: slots of the one before mean nothing to this one.
-        Keeper(order, life=opened[0], first=int(time.monotonic() * 4) + 1).run()
+        CaptureSupervisor(task, life=opened[0], first=int(time.monotonic() * 4) + 1).run()
     finally:
         for descriptor in opened:
             os.close(descriptor)

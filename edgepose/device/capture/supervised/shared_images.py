@@ -2,7 +2,7 @@
 
 Which parts of the shared memory hold a picture that somebody still looks at. Pure.
 
-A keeper in another unit, met in a folder: two named pipes a reader, and two files of pictures.
+A supervisor in another unit, met in a folder: two named pipes a reader, and two files of pictures.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class SlotTable:
 _SLOTS = 6
 
 
-class WrittenPictures:
+class WrittenImages:
     """The writer's side: sources take their pictures' memory from here.
 
     Args:
@@ -121,7 +121,7 @@ class WrittenPictures:
         return self._slot is not None or self._table.has_room
 
     def take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """Memory for the next picture; see :class:`edgepose.device.capture.frame_source.PictureMemory`.
+        """Memory for the next picture; see :class:`edgepose.device.capture.frame_source.ImageMemory`.
 
         Raises:
             ValueError: The reader holds all slots.
@@ -165,7 +165,7 @@ class WrittenPictures:
         return self._map
 
 
-class ReadPictures:
+class ReadImages:
     """The reader's side.
 
     Args:
@@ -242,7 +242,7 @@ class SharedFolder:
         address: ``shared://FOLDER``.
     """  # noqa: D205
 
-    keeper_pid = 0
+    supervisor_pid = 0
 
     def __init__(self, address: SourceAddress) -> None:
         self._folder, self._name = Path(address.location), address.shown
@@ -252,7 +252,7 @@ class SharedFolder:
         self._denied_s: float | None = None
         self._closed = False
         self.messages: RecordReader = _Nothing()
-        self.pictures = (ReadPictures(-1), ReadPictures(-1))
+        self.pictures = (ReadImages(-1), ReadImages(-1))
         self._meet()
 
     def send(self, request: bytes) -> None:
@@ -307,7 +307,7 @@ class SharedFolder:
         self._denied_s = None
         self._own, self._requests = own, own[4]
         self.messages = RecordReader(own[3], MESSAGE_BYTES)
-        self.pictures = (ReadPictures(own[1]), ReadPictures(own[2]))
+        self.pictures = (ReadImages(own[1]), ReadImages(own[2]))
 
     def _is_yet_to_come(self, problem: OSError) -> bool:
         if problem.errno != errno.EACCES:

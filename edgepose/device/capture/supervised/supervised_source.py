@@ -19,8 +19,8 @@ from edgepose.device.capture.supervised.messages import (
     SourceFacts,
     problem_from,
 )
-from edgepose.device.capture.supervised.shared_images import ReadPictures, SharedFolder
-from edgepose.device.capture.supervised.supervisor import CaptureOptions, KeptProcess
+from edgepose.device.capture.supervised.shared_images import ReadImages, SharedFolder
+from edgepose.device.capture.supervised.supervisor import CaptureOptions, SupervisorProcess
 from edgepose.device.events import CaptureEvent
 from edgepose.errors import DeviceError
 from edgepose.records.record import from_json
@@ -35,12 +35,12 @@ class CaptureLink(Protocol):
         ...
 
     @property
-    def pictures(self) -> tuple[ReadPictures, ReadPictures]:
+    def pictures(self) -> tuple[ReadImages, ReadImages]:
         """Where their pictures lie."""
         ...
 
     @property
-    def keeper_pid(self) -> int:
+    def supervisor_pid(self) -> int:
         """The process that watches over the source; 0 where it belongs to another unit."""
         ...
 
@@ -66,12 +66,12 @@ class CaptureLink(Protocol):
 
 # A file is read ahead; of a camera nothing is asked for before it is wanted, so that it is new.
 _AHEAD = 2
-# A keeper says something at least every five seconds; decoding one picture takes less than this, too.
+# A supervisor says something at least every five seconds; decoding one picture takes less than this, too.
 _SILENCE_LIMIT_S = 40.0
 
 
 class SupervisedSource:
-    """Starts the keeper of a source at once; ``opened`` waits for what comes of it.
+    """Starts the supervisor of a source at once; ``opened`` waits for what comes of it.
 
     Args:
         address: What to open.
@@ -85,13 +85,13 @@ class SupervisedSource:
         patient = address.kind == "shared" or (self._live and self._options.patient)
         self._info = SourceInfo(address.shown, live=True) if patient else None
         self._ended = False
-        self._incarnation = self._wanted = self._index = self._dropped = 0
+        self._generation = self._wanted = self._index = self._dropped = 0
         self._fresh = True
         self._size_wh: tuple[int, int] | None = None
         self._events: list[CaptureEvent] = []
         self._heard_s = time.monotonic()
         self._link: CaptureLink = (
-            SharedFolder(address) if address.kind == "shared" else KeptProcess(address, self._options)
+            SharedFolder(address) if address.kind == "shared" else SupervisorProcess(address, self._options)
         )
 
     def opened(self) -> SupervisedSource:
@@ -119,9 +119,9 @@ class SupervisedSource:
         return self._info
 
     @property
-    def keeper_pid(self) -> int:
+    def supervisor_pid(self) -> int:
         """The process that watches over the source; 0 where it belongs to another unit."""
-        return self._link.keeper_pid
+        return self._link.supervisor_pid
 
     @property
     def ended(self) -> bool:
@@ -158,7 +158,7 @@ class SupervisedSource:
     def _want(self) -> None:
         """Asks for frames, unless somebody still looks at pictures where the new process would write."""
         pictures = self._memory
-        if self._incarnation == 0 or (self._wanted == 0 and self._fresh and pictures.held):
+        if self._generation == 0 or (self._wanted == 0 and self._fresh and pictures.held):
             return
         self._fresh = False
         while self._wanted < (1 if self._live else _AHEAD):
@@ -166,8 +166,8 @@ class SupervisedSource:
             self._wanted += 1
 
     @property
-    def _memory(self) -> ReadPictures:
-        return self._link.pictures[self._incarnation % 2]
+    def _memory(self) -> ReadImages:
+        return self._link.pictures[self._generation % 2]
 
     def _next_message(self, wait_s: float) -> CaptureMessage | None:
         """The next frame's message; everything else is taken note of."""
@@ -182,7 +182,7 @@ class SupervisedSource:
             self._heard_s = time.monotonic()
             message = CaptureMessage.unpacked(record)
             if message.kind == MessageKind.FRAME:
-                if message.incarnation == self._incarnation:
+                if message.generation == self._generation:
                     return message
             elif self._noted(message):
                 return None
@@ -190,7 +190,7 @@ class SupervisedSource:
     def _noted(self, message: CaptureMessage) -> bool:
         """Takes note of what is no frame; true where the caller has to look again."""
         if message.kind == MessageKind.OPENED:
-            self._incarnation, self._wanted, self._fresh = message.incarnation, 0, True
+            self._generation, self._wanted, self._fresh = message.generation, 0, True
             facts = from_json(message.text, SourceFacts, "facts of a source", DeviceError)
             self._info = SourceInfo(self._address.shown, self._live, facts.fps, facts.frame_count)
             return True
@@ -218,10 +218,10 @@ class SupervisedSource:
         if problem is not None:
             self._ended = True
             raise problem
-        if self._incarnation:
+        if self._generation:
             reason = f"The camera's unit at {self._address.shown} is gone; it is waited for."
             self._happened(CaptureEvent(kind="lost", reason=reason))
-        self._incarnation = self._wanted = 0
+        self._generation = self._wanted = 0
 
     def _frame(self, message: CaptureMessage) -> Frame:
         self._wanted -= 1
@@ -231,14 +231,14 @@ class SupervisedSource:
             reason = f"{self._address.shown} changed its size from {before} to {width}x{height}."
             self._happened(CaptureEvent(kind="size_changed", reason=reason))
         self._size_wh = size_wh
-        release = CaptureRequest(RequestKind.RELEASE, message.incarnation, message.slot).packed()
+        release = CaptureRequest(RequestKind.RELEASE, message.generation, message.slot).packed()
         picture = self._memory.picture(message.offset, (height, width, 3), lambda: self._send(release))
         frame = Frame(picture, message.timestamp_ns, self._index, message.dropped, events=self.events())
         self._index += 1
         return frame
 
     def _request(self, kind: RequestKind) -> None:
-        self._send(CaptureRequest(kind, self._incarnation).packed())
+        self._send(CaptureRequest(kind, self._generation).packed())
 
     def _send(self, request: bytes) -> None:
         self._link.send(request)

@@ -1,10 +1,10 @@
-"""The keeper of a camera: starts its capture process, kills it when it hangs, starts it again.
+"""The supervisor of a camera: starts its capture process, kills it when it hangs, starts it again.
 
-Run as ``python -m``; a :class:`CaptureOrder` comes as one line on standard input, whose end ends everything.
+Run as ``python -m``; a :class:`CaptureTask` comes as one line on standard input, whose end ends everything.
 The reader is locked in and can start no process; this one can, and has nothing to do with pictures: it maps
 no shared memory, imports no OpenCV, and for a camera of this machine it has no sockets either.
 
-A keeper of our own: started here, ended with this process.
+
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from edgepose.device.capture.source_address import SourceAddress
-from edgepose.device.capture.supervised.capture_process import run_child
+from edgepose.device.capture.supervised.capture_process import run_capture
 from edgepose.device.capture.supervised.messages import (
     MESSAGE_BYTES,
     CaptureMessage,
-    CaptureOrder,
+    CapturePipes,
     CaptureProblem,
-    ChildEnds,
+    CaptureTask,
     MessageKind,
     RecordReader,
     problem_from,
     write_record,
 )
-from edgepose.device.capture.supervised.shared_images import ReadPictures
+from edgepose.device.capture.supervised.shared_images import ReadImages
 from edgepose.device.capture.supervised.supervision import Supervision
 from edgepose.device.events import CaptureEvent, CaptureEventKind, EventBus
 from edgepose.errors import DeviceError, EdgeposeError
@@ -64,8 +64,8 @@ class CaptureOptions:
     limits_s: dict[str, float] = field(default_factory=dict)
 
 
-class KeptProcess:
-    """Starts the keeper; see :class:`edgepose.device.capture.supervised.supervised_source.CaptureLink`.
+class SupervisorProcess:
+    """Starts the supervisor; see :class:`edgepose.device.capture.supervised.supervised_source.CaptureLink`.
 
     Args:
         address: What it opens.
@@ -79,11 +79,11 @@ class KeptProcess:
         requests_end, self._requests = os.pipe()
         os.set_blocking(self._requests, False)
         self.messages = RecordReader(messages, MESSAGE_BYTES)
-        self.pictures = (ReadPictures(memories[0]), ReadPictures(memories[1]))
+        self.pictures = (ReadImages(memories[0]), ReadImages(memories[1]))
         self._own = [messages, self._requests, *memories]
-        order = CaptureOrder(
+        task = CaptureTask(
             kind=address.kind,
-            # The keeper's working folder is another one.
+            # The supervisor's working folder is another one.
             location=os.path.abspath(address.location) if address.kind == "path" else address.reveal(),  # noqa: PTH100
             messages=messages_end,
             requests=requests_end,
@@ -93,13 +93,13 @@ class KeptProcess:
             limits_s=tuple(options.limits_s.items()),
         )
         try:
-            self._process = _started(order)
+            self._process = _started(task)
         finally:
             os.close(messages_end)
             os.close(requests_end)
 
     @property
-    def keeper_pid(self) -> int:
+    def supervisor_pid(self) -> int:
         """Its number."""
         return self._process.pid
 
@@ -120,7 +120,7 @@ class KeptProcess:
         return DeviceError(f"{who} {how}.")
 
     def close(self) -> None:
-        """Ends the keeper and its child."""
+        """Ends the supervisor and its capture process."""
         if not self._own:
             return
         if self._process.stdin is not None:
@@ -129,7 +129,7 @@ class KeptProcess:
         try:
             self._process.wait(_END_LIMIT_S)
         except subprocess.TimeoutExpired:
-            # Its child dies with it.
+            # Its capture process dies with it.
             self._process.kill()
             self._process.wait()
         own, self._own = self._own, []
@@ -146,19 +146,19 @@ def shared_memory() -> int:
     return descriptor
 
 
-def _started(order: CaptureOrder) -> subprocess.Popen[bytes]:
+def _started(task: CaptureTask) -> subprocess.Popen[bytes]:
     # One thread of linear algebra: a fork keeps only one anyway.
     process = start_python(
         "edgepose.device.capture.supervised.supervisor",
         changes={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        pass_fds=(order.messages, order.requests, *order.memories),
+        pass_fds=(task.messages, task.requests, *task.memories),
         start_new_session=True,
     )
     if process.stdin is not None:
         with suppress(BrokenPipeError):
-            process.stdin.write(to_json(order).encode() + b"\n")
+            process.stdin.write(to_json(task).encode() + b"\n")
             process.stdin.flush()
     return process
 
@@ -166,33 +166,33 @@ def _started(order: CaptureOrder) -> subprocess.Popen[bytes]:
 _LOOK_EVERY_S = 0.25
 _SAY_ALIVE_EVERY_S = 5.0
 # What needs sockets or processes of its own before it is open.
-_UNLOCKED_KEEPERS = ("rtsp", "csi", "picamera2")
+_UNLOCKED_SUPERVISORS = ("rtsp", "csi", "picamera2")
 
 
-class Keeper:
+class CaptureSupervisor:
     """Watches over one capture process at a time.
 
     Args:
-        order: What to open.
+        task: What to open.
         life: Descriptor of a pipe; when its other end is closed, the reader is gone.
         first: Number of the first capture process.
     """
 
-    def __init__(self, order: CaptureOrder, life: int = 0, first: int = 1) -> None:
-        self._order = order
+    def __init__(self, task: CaptureTask, life: int = 0, first: int = 1) -> None:
+        self._task = task
         self._poll = select.poll()
         # Not what it says, only its end.
         self._poll.register(life, 0)
-        self._name = order.address.shown
-        self._incarnation = first - 1
-        self._child = 0
+        self._name = task.address.shown
+        self._generation = first - 1
+        self._capture_pid = 0
         self._reports: RecordReader | None = None
         self._reports_descriptor = -1
         self._problem: CaptureProblem | None = None
         self._lost_said = False
         self._frozen_in: int | None = None
         self._said_s = 0.0
-        self._supervision = Supervision(order.limits(), time.monotonic())
+        self._supervision = Supervision(task.limits(), time.monotonic())
 
     def run(self) -> None:
         """Runs until the reader is gone, the file has ended, or the camera is given up."""
@@ -211,7 +211,7 @@ class Keeper:
         if reports is not None and ready:
             self._take_reports(reports)
         self._say_alive()
-        return self._decide() if self._order.live else self._child != 0
+        return self._decide() if self._task.live else self._capture_pid != 0
 
     def _say_alive(self) -> None:
         now_s = time.monotonic()
@@ -259,52 +259,52 @@ class Keeper:
 
     def _frozen(self) -> None:
         """Opened again once; a camera that still shows the same then shows a world that stands still."""
-        limit_s = self._order.limits().frozen_s
+        limit_s = self._task.limits().frozen_s
         reason = f"{self._name} has shown the very same picture for {limit_s:.0f} s."
         self._event("frozen", reason)
-        again, self._frozen_in = self._frozen_in == self._incarnation - 1, self._incarnation
+        again, self._frozen_in = self._frozen_in == self._generation - 1, self._generation
         if not again:
             self._problem = CaptureProblem(family="device", message=reason)
             self._kill()
 
     def _start(self) -> None:
-        self._incarnation += 1
+        self._generation += 1
         reading, writing = os.pipe()
-        order = self._order
-        memory = order.memories[self._incarnation % 2]
-        ends = ChildEnds(self._incarnation, order.messages, order.requests, memory, writing, os.getpid())
+        task = self._task
+        memory = task.memories[self._generation % 2]
+        pipes = CapturePipes(self._generation, task.messages, task.requests, memory, writing, os.getpid())
         # Nothing runs beside this thread, so a fork is whole; an exec would cost the start of an interpreter.
-        self._child = os.fork()
-        if self._child == 0:
+        self._capture_pid = os.fork()
+        if self._capture_pid == 0:
             os.close(reading)
-            os._exit(run_child(order, ends))
+            os._exit(run_capture(task, pipes))
         os.close(writing)
         self._reports, self._reports_descriptor = RecordReader(reading, MESSAGE_BYTES), reading
         self._poll.register(reading, select.POLLIN)
 
     def _kill(self) -> None:
-        if self._child:
-            os.kill(self._child, signal.SIGKILL)
+        if self._capture_pid:
+            os.kill(self._capture_pid, signal.SIGKILL)
             self._reap()
 
     def _reap(self) -> None:
         """The process is gone or about to be; nothing is started before it is."""
-        if not self._child:
+        if not self._capture_pid:
             return
-        status = os.waitpid(self._child, 0)[1]
-        self._child = 0
+        status = os.waitpid(self._capture_pid, 0)[1]
+        self._capture_pid = 0
         self._poll.unregister(self._reports_descriptor)
         os.close(self._reports_descriptor)
         self._reports = None
         code = os.waitstatus_to_exitcode(status)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        if not self._order.live:
+        if not self._task.live:
             if code < 0 or code == 1:
                 self._say(MessageKind.FAILED, self._unexplained(how).packed())
             return
         self._problem = self._problem or self._unexplained(how)
         self._supervision.ended(time.monotonic())
-        if (self._supervision.delivered or self._order.patient) and not self._lost_said:
+        if (self._supervision.delivered or self._task.patient) and not self._lost_said:
             self._lost_said = True
             self._event("lost", f"{self._problem.message} It is being opened again.")
 
@@ -316,25 +316,25 @@ class Keeper:
         self._say(MessageKind.EVENT, to_json(event).encode())
 
     def _say(self, kind: MessageKind, text: bytes = b"") -> None:
-        write_record(self._order.messages, CaptureMessage(kind, self._incarnation, text=text).packed())
+        write_record(self._task.messages, CaptureMessage(kind, self._generation, text=text).packed())
 
 
 def main() -> int:
-    """Reads the order and keeps it."""
+    """Reads the task and carries on until its reader is gone."""
     # The end of the reader ends this; a signal to the whole group must not come before that.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    order = from_json(_first_line(), CaptureOrder, "order of a capture process", DeviceError)
+    task = from_json(_first_line(), CaptureTask, "task of a capture process", DeviceError)
     try:
-        if order.lock and order.kind not in _UNLOCKED_KEEPERS:
+        if task.lock and task.kind not in _UNLOCKED_SUPERVISORS:
             from edgepose.device.sandbox.lock import LockScope, lock_process
 
-            lock_process(scope=LockScope.KEEPER)
-        Keeper(order).run()
+            lock_process(scope=LockScope.SUPERVISOR)
+        CaptureSupervisor(task).run()
     except EdgeposeError as problem:
         text = CaptureProblem.of(problem).packed()
         with suppress(OSError):
-            write_record(order.messages, CaptureMessage(MessageKind.FAILED, 0, text=text).packed())
+            write_record(task.messages, CaptureMessage(MessageKind.FAILED, 0, text=text).packed())
         return problem.exit_code
     return 0
 

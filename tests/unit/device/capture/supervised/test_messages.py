@@ -14,9 +14,9 @@ from edgepose.device.capture.supervised.messages import (
     REQUEST_BYTES,
     TEXT_BYTES,
     CaptureMessage,
-    CaptureOrder,
     CaptureProblem,
     CaptureRequest,
+    CaptureTask,
     MessageKind,
     RequestKind,
     problem_from,
@@ -92,13 +92,13 @@ def test_every_error_fits_a_message(message: str, hint: str) -> None:
 
 def test_an_unknown_limit_is_refused_and_patience_never_gives_up() -> None:
     address = SourceAddress("rtsp", "rtsp://h/s")
-    order = CaptureOrder(
+    task = CaptureTask(
         kind=address.kind, location=address.reveal(), messages=3, requests=4, memories=(5, 6), patient=True
     )
-    assert order.address == address
-    assert order.limits().give_up_s is None
+    assert task.address == address
+    assert task.limits().give_up_s is None
     with pytest.raises(ConfigError, match="knows no limit 'silense_s'"):
-        CaptureOrder(
+        CaptureTask(
             kind="rtsp",
             location="",
             messages=3,

@@ -1,4 +1,4 @@
-"""What a capture process tells its keeper, and when."""
+"""What a capture process tells its supervisor, and when."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from edgepose.device.capture.camera_source import CameraSource
-from edgepose.device.capture.supervised.messages import CaptureRequest, ChildEnds, MessageKind, RequestKind
+from edgepose.device.capture.supervised.messages import CapturePipes, CaptureRequest, MessageKind, RequestKind
 from edgepose.device.capture.supervised.serving import Server
-from edgepose.device.capture.supervised.shared_images import WrittenPictures
+from edgepose.device.capture.supervised.shared_images import WrittenImages
 from edgepose.device.capture.supervised.supervisor import shared_memory
 from edgepose.errors import DeviceError
 from tests.support.pictures import level_picture
@@ -32,7 +32,7 @@ class _OneFrame:
         pass
 
 
-class _WatchedEnds(ChildEnds):
+class _WatchedPipes(CapturePipes):
     """Notes for each report whether the reader had anything by then."""
 
     def report(self, kind: MessageKind, text: bytes = b"") -> bool:
@@ -51,10 +51,10 @@ def test_the_keeper_hears_of_the_first_frame_before_the_reader_has_it() -> None:
     (messages, said), (requests, asked), (_, told) = pipes
     memory = shared_memory()
     _READER.append(messages)
-    ends = _WatchedEnds(1, said, requests, memory, told, os.getpid())
-    pictures = WrittenPictures(memory)
+    given = _WatchedPipes(1, said, requests, memory, told, os.getpid())
+    pictures = WrittenImages(memory)
     source = CameraSource(_OneFrame(), "played", pictures=pictures)
-    server = Server(source, pictures, ends, frozen_s=3600.0)
+    server = Server(source, pictures, given, frozen_s=3600.0)
     # As if the loop had just looked and found nothing to tell; the next time it looks is too late.
     server._reported_s = float("inf")
     os.write(asked, 2 * CaptureRequest(RequestKind.WANT, 1).packed())

@@ -1,4 +1,4 @@
-"""Slots: no two pictures that somebody looks at share a byte, whatever the order of events."""
+"""Slots: no two pictures that somebody looks at share a byte, whatever the task of events."""
 
 from __future__ import annotations
 
