@@ -36,9 +36,9 @@ RecordType = TypeVar("RecordType", bound=Record)
 SLOTS: tuple[SlotName, SlotName] = ("a", "b")
 _STATE, _LOCK, _SLOTS = "state.json", "lock", "slots"
 _TRUST, _ANCHOR, _VAR, _ENGINE_CACHE = "trust", "anchor.json", "var", "engine_cache"
-# What releases before ADR 0037 kept beside the state.
 # The service that runs what is installed in a root.
 UNIT_NAME = "edgepose.service"
+# What releases before ADR 0037 kept beside the state.
 MOVED_INTO_VAR = ("telemetry", "telemetry.prom", "drift", "running.json", "engine_cache")
 
 
