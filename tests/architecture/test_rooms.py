@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import PROJECT
 
 _PACKAGE = PROJECT / "edgepose"
-_MOST_FILES = 410
+_MOST_FILES = 400
 _MOST_LINES = 400
 # A smaller module with one importer is a part of that importer.
 _FEWEST_LINES = 50
@@ -22,6 +22,12 @@ _SMALL = {
     "edgepose.__main__": "python -m edgepose",
     "edgepose.host.convert.fold_worker": "a process",
     "edgepose.sandbox.python_start": "a process, run by its path",
+}
+
+# Imports that still have to go.
+_OPEN = {
+    ("edgepose.host.models.audit", "edgepose.host.quantize.qdq.placement"),
+    ("edgepose.host.convert.direct.onnx_import", "edgepose.host.convert.routes"),
 }
 
 Graph = dict[str, set[str]]
@@ -54,6 +60,8 @@ def import_graph(sources: Mapping[str, str]) -> Graph:
     The door of the package opens everything, lazily, and everything may ask it for the version.
     """
     graph = {name: imports_of(source, sources) - {name} for name, source in sources.items()}
+    for module, imported in _OPEN & {(name, other) for name in graph for other in graph[name]}:
+        graph[module].discard(imported)
     return graph | {"edgepose": set()}
 
 
@@ -85,6 +93,14 @@ def circles(graph: Graph) -> list[str]:
 @pytest.fixture(scope="module")
 def sources() -> dict[str, str]:
     return package_sources()
+
+
+def test_no_module_imports_itself_by_way_of_others(sources: dict[str, str]) -> None:
+    assert circles(import_graph(sources)) == []
+
+
+def test_no_room_imports_itself_by_way_of_others(sources: dict[str, str]) -> None:
+    assert circles(grouped(import_graph(sources), room_of)) == []
 
 
 @pytest.mark.parametrize(
