@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from edgepose.host.data.audit.audited_person import AuditedPerson, labelled_persons, part_names
+from edgepose.host.data.audit.fitness import leaks_between
 from edgepose.host.data.audit.folder_audit import audit_folder
-from edgepose.host.data.audit.image_facts import ImageFacts, measure_image
 from edgepose.host.data.audit.label_errors import suspicious_labels
 from edgepose.host.data.audit.label_teacher import ask_teacher
 from edgepose.host.data.audit.model_findings import AuditRequest
-from edgepose.host.data.audit.near_copies import leaks_between, pairs_within
+from edgepose.host.data.audit.near_copies import ImageFacts, measure_image, pairs_within
 from edgepose.host.data.coco import read_coco
 from edgepose.records.data_audit import LabelError
 from edgepose.runtime.image_file import list_image_files

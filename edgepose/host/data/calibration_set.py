@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -194,4 +195,4 @@ class RepresentativeInputs:
 
     def first(self, count: int) -> list[NDArray[Any]]:
         """The first ``count`` tensors, or fewer."""
-        return [values for values, _ in zip(self, range(count), strict=False)]
+        return list(islice(self, count))

@@ -164,12 +164,9 @@ def _boxes(image: LabelledImage, *, only_scored: bool) -> tuple[Box, ...]:
 def _read_image(path: Path, boxes: tuple[Box, ...] | None) -> DataImage | None:
     try:
         data = path.read_bytes()
-    except OSError:
-        return None
-    try:
         # An eighth of the size is enough to know that it decodes, and how bright it is.
         grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8) if data else None
-    except cv2.error:
+    except (OSError, cv2.error):
         return None
     if grey is None:
         return None

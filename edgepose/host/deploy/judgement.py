@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.data.audit.near_copies import refuse_leak
+from edgepose.host.data.audit.fitness import refuse_leak
 from edgepose.host.data.calibration_set import CropSample, calibration_crops
 from edgepose.host.data.coco import CocoDataset
 from edgepose.host.data.data_folder import open_data_folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,11 @@ from edgepose.records.files import PRIVATE, write_whole
 from edgepose.records.record import to_json
 from edgepose.records.synthetic_clip import ClipFrame, ClipPerson, SyntheticClip
 
+CLIP_NAME, LABELS_NAME = "clip.mp4", "clip.json"
+_CODEC = "mp4v"
+_LONGEST_S = 600.0
+
+Progress = Callable[[int, int], None]
 MotionKind = Literal["walking", "squatting", "waving", "jumping_jacks"]
 IN_PLACE: tuple[MotionKind, ...] = get_args(MotionKind)[1:]
 
@@ -96,13 +101,6 @@ def _walk(cycle: float) -> Vector:
         posture[INDEX[f"{side}_elbow"]] = 22 - 14 * np.sin(angle)
         posture[INDEX["spine_twist"]] += sign * 4 * np.sin(angle)
     return within_limits(posture)
-
-
-CLIP_NAME, LABELS_NAME = "clip.mp4", "clip.json"
-_CODEC = "mp4v"
-_LONGEST_S = 600.0
-
-Progress = Callable[[int, int], None]
 
 
 def silent(_done: int, _total: int) -> None:
@@ -186,7 +184,9 @@ def sample_movers(rng: np.random.Generator, camera: Camera, request: ClipRequest
         ahead = camera.focal_px * looks.build.height_m / (rng.uniform(0.5, 0.62) * request.size_wh[1])
         half = 0.42 * ahead * request.size_wh[0] / camera.focal_px
         if index < 2:
-            movers.append(_walker(rng, camera, looks, (ahead + 0.9 * index, half, request.seconds, index)))
+            sides = (-half, half) if index == 0 else (half, -half)
+            way = [ground_place(camera, side, ahead + 0.9 * index) for side in sides]
+            movers.append(_walker(rng, looks, way, request.seconds))
             continue
         aside = half * float(rng.uniform(-0.8, 0.8))
         kind = IN_PLACE[(index - 2) % len(IN_PLACE)]
@@ -196,16 +196,11 @@ def sample_movers(rng: np.random.Generator, camera: Camera, request: ClipRequest
     return movers
 
 
-def _walker(
-    rng: np.random.Generator, camera: Camera, looks: Looks, where: tuple[float, float, float, int]
-) -> Mover:
+def _walker(rng: np.random.Generator, looks: Looks, way: Sequence[Vector], seconds: float) -> Mover:
     """A person who walks from one side to the other at an easy pace, and on."""
-    ahead, half, seconds, index = where
-    sign = 1.0 if index == 0 else -1.0
-    start, stop = (ground_place(camera, side * sign * half, ahead) for side in (-1, 1))
-    way = stop - start
-    speed = min(float(np.linalg.norm(way)) / seconds, 1.6)
-    direction = way / np.linalg.norm(way)
+    start, stop = way
+    length = float(np.linalg.norm(stop - start))
+    direction, speed = (stop - start) / length, min(length / seconds, 1.6)
     # Both are in the middle half-way through the clip.
     begin = (start + stop) / 2 - direction * speed * seconds / 2
     heading = float(np.degrees(np.arctan2(direction[0], direction[2])))

@@ -177,11 +177,8 @@ def _fitted(
         if inside.all():
             break
         if np.isfinite(extents).all():
-            columns = (
-                columns
-                + np.clip(low[0] - extents[:, 0, 0], 0, None)
-                - np.clip(extents[:, 1, 0] - high[0], 0, None)
-            )
+            columns = columns + np.maximum(low[0] - extents[:, 0, 0], 0)
+            columns -= np.maximum(extents[:, 1, 0] - high[0], 0)
             middle = (extents[:, 0, 1].min() + extents[:, 1, 1].max()) / 2
             pitch = camera.pitch_degrees + np.degrees(np.arctan2(middle - wanted, camera.focal_px))
             camera = replace(camera, pitch_degrees=float(np.clip(pitch, -50, 70)))

@@ -290,9 +290,7 @@ def stand(looks: Looks, posture: Vector, heading_degrees: float, activity: str) 
     build = looks.build
     pose = body_pose(posture, build, heading_degrees)
     parts = _body(pose, build, looks.outfit)
-    lowest = min(
-        float((cone.ends[:, 1] - np.asarray(cone.radii) * _thickness_upwards(cone)).min()) for cone in parts
-    )
+    lowest = min(_lowest(cone) for cone in parts)
     shift = np.array([0.0, build.height_m * (float(posture[INDEX["lift"]]) - lowest), 0.0])
     still = np.eye(3)
     seat: tuple[Box, ...] = ()
@@ -307,11 +305,10 @@ def stand(looks: Looks, posture: Vector, heading_degrees: float, activity: str) 
     )
 
 
-def _thickness_upwards(cone: RoundedCone) -> float:
-    """How far a ball of radius 1 reaches down once it is flattened."""
-    if cone.frame is None:
-        return 1.0
-    return float(np.linalg.norm(cone.frame[1] * np.asarray(cone.stretch)))
+def _lowest(cone: RoundedCone) -> float:
+    # How far a ball of radius 1 reaches down once it is flattened.
+    thick = 1.0 if cone.frame is None else float(np.linalg.norm(cone.frame[1] * np.asarray(cone.stretch)))
+    return float((cone.ends[:, 1] - np.asarray(cone.radii) * thick).min())
 
 
 def _seat(top_m: float, height_m: float, heading_degrees: float) -> tuple[Box, ...]:

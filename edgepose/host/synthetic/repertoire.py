@@ -32,7 +32,6 @@ class Activity:
         ranges: Degrees by joint, left out means at rest; a joint with two sides has one range for both or
             one each. Root pitch and roll turn the whole body.
         weight: How often it is drawn.
-        support: What carries the body.
     """
 
     ranges: Ranges = field(default_factory=dict)
@@ -182,7 +181,7 @@ def sample_activity(rng: np.random.Generator, acrobatic_share: float, *, lying: 
 
 def sample_posture(rng: np.random.Generator, name: str) -> Vector:
     """Draws a posture (27,), see ``skeleton.NAMES``, within the limits of every joint."""
-    low, high = _bounds({**REST, **ACTIVITIES[name].ranges})
+    low, high = _bounds(name)
     posture = rng.uniform(low, high)
     posture[: INDEX["pitch"]] += rng.normal(0, _SPREAD_DEGREES, INDEX["pitch"])
     return within_limits(mirrored(posture) if rng.random() < 0.5 else posture)
@@ -190,16 +189,17 @@ def sample_posture(rng: np.random.Generator, name: str) -> Vector:
 
 def posture_of(name: str) -> Vector:
     """The middle of an activity's ranges (27,)."""
-    low, high = _bounds({**REST, **ACTIVITIES[name].ranges})
+    low, high = _bounds(name)
     return within_limits((low + high) / 2)
 
 
-def _bounds(ranges: Ranges) -> tuple[Vector, Vector]:
+def _bounds(activity: str) -> tuple[Vector, Vector]:
+    """Lowest and highest angles (27,)."""
     bounds = np.zeros((len(NAMES), 2))
-    for name, limits in ranges.items():
+    for name, limits in {**REST, **ACTIVITIES[activity].ranges}.items():
         if name in INDEX:
             bounds[INDEX[name]] = limits
         else:
-            for side, own in zip(SIDES, np.broadcast_to(np.array(limits, np.float64), (2, 2)), strict=True):
-                bounds[INDEX[f"{side}_{name}"]] = own
+            # One range for both sides or one for each.
+            bounds[[INDEX[f"{side}_{name}"] for side in SIDES]] = limits
     return bounds[:, 0], bounds[:, 1]

@@ -17,12 +17,10 @@ class Style:
     """What chance may do.
 
     Attributes:
-        acrobatic_share: Share of acrobatic postures.
         lying: Whether persons lie or sit on the ground.
         hidden_share: How often a person stands behind a thing.
         cut_share: How often the image's border cuts a person.
         extreme_light_share: How often an image is dark, overexposed or strongly tinted.
-        blur_share: How often an image is blurred.
         camera: Whether the camera tilts, rolls and stands high or low.
         apart: Whether each person has a part of the image's width.
     """
@@ -57,12 +55,10 @@ class Exposure:
     """What a camera's sensor and lens do to an image.
 
     Attributes:
-        gain: RGB.
         contrast: About middle grey.
         noise_levels: Standard deviation, grey levels.
         blur_px: Standard deviation of a soft lens.
-        motion_px: Length of a shaken exposure, 0 for none.
-        motion_degrees: Its direction.
+        motion_px: Length of a shaken exposure, 0 for none; ``motion_degrees`` is its direction.
         vignette: How much darker the corners are.
     """
 

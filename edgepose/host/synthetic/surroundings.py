@@ -177,7 +177,7 @@ def _paint_horizon(place: Surroundings, rays: Plane) -> Plane:
     elevation: Plane = slope.astype(np.float32)
     share = np.clip(elevation * 2.2, 0, 1)[:, None]
     color = place.sky[0] + share * (place.sky[1] - place.sky[0])
-    clouds = np.clip(_clouds(place.noise, azimuth * 18, elevation * 36), 0, 1)
+    clouds = np.clip(_between_cells(place.noise, azimuth * 18, elevation * 36), 0, 1)
     color = color + (250 - color) * (0.5 * clouds)[:, None]
     top = _skyline(place, azimuth)
     behind = elevation < top
@@ -193,34 +193,25 @@ def _skyline(place: Surroundings, azimuth: Plane) -> Plane:
     """How high above the horizon the backdrop reaches, as a slope."""
     flat = np.zeros_like(azimuth)
     if place.backdrop == "hills":
-        return np.asarray(0.08 + 0.08 * _smooth(place.noise, azimuth * 18), np.float32)
+        return np.asarray(0.08 + 0.08 * _between_cells(place.noise, azimuth * 18, flat), np.float32)
     if place.backdrop == "trees":
-        crowns, leaves = _smooth(place.noise, azimuth * 60), _smooth(place.noise, azimuth * 400)
+        crowns, leaves = (_between_cells(place.noise, azimuth * cells, flat) for cells in (60, 400))
         return np.asarray(0.2 + 0.1 * crowns + 0.04 * leaves, np.float32)
     if place.backdrop == "houses":
         return np.asarray(0.22 + 0.2 * noise_at(place.noise, azimuth, flat, 7), np.float32)
     return flat + np.float32(0.01)
 
 
-def _clouds(noise: Plane, across: Plane, up: Plane) -> Plane:
-    """The noise between its cells."""
+def _between_cells(noise: Plane, across: Plane, up: Plane) -> Plane:
+    """The noise at places between its cells."""
     row, column = np.floor(up).astype(np.int32), np.floor(across).astype(np.int32)
     down, right = up - row, across - column
     side = len(noise)
-
-    def cell(below: int, beside: int) -> Plane:
-        return noise[(row + below) % side, (column + beside) % side]
-
-    upper = (1 - right) * cell(0, 0) + right * cell(0, 1)
-    return np.asarray((1 - down) * upper + down * ((1 - right) * cell(1, 0) + right * cell(1, 1)), np.float32)
-
-
-def _smooth(noise: Plane, place: Plane) -> Plane:
-    """A row of the noise between its cells."""
-    low = np.floor(place).astype(np.int32)
-    share = place - low
-    row = noise[0]
-    return np.asarray((1 - share) * row[low % len(row)] + share * row[(low + 1) % len(row)], np.float32)
+    upper, lower = (
+        (1 - right) * noise[line % side, column % side] + right * noise[line % side, (column + 1) % side]
+        for line in (row, row + 1)
+    )
+    return np.asarray((1 - down) * upper + down * lower, np.float32)
 
 
 def cast_shadows(
@@ -269,15 +260,16 @@ def thing_in_front(rng: np.random.Generator, camera: Camera, figure: Figure) -> 
     unit = 0.5 * figure.height_m * share
     kind = rng.random()
     if kind < 0.4:
-        foot, top = point * (1, 0, 1), point * (1, 0, 1) + (0, 3.0, 0)
         radius = float(rng.uniform(0.025, 0.08))
-        return [RoundedCone(np.stack([foot, top]), (radius, radius), color)]
+        return [RoundedCone(point * (1, 0, 1) + np.array([[0, 0, 0], [0, 3.0, 0]]), (radius, radius), color)]
     if kind < 0.8 and point[1] < 1.3:
         half = (float(rng.uniform(0.12, 0.5)) * unit, max(point[1] / 2, 0.05), float(rng.uniform(0.05, 0.2)))
-        frame = rotation(1, float(rng.uniform(-40, 40)))
-        return [Box(point * (1, 0.5, 1), frame, half, color)]
-    radius = float(rng.uniform(0.12, 0.28)) * unit
-    return [RoundedCone(np.stack([point, point]), (radius, radius), color)]
+        return [Box(point * (1, 0.5, 1), rotation(1, float(rng.uniform(-40, 40))), half, color)]
+    return [_ball(point, float(rng.uniform(0.12, 0.28)) * unit, color)]
+
+
+def _ball(centre: Vector, radius: float, color: Color) -> RoundedCone:
+    return RoundedCone(np.stack([centre, centre]), (radius, radius), color)
 
 
 def _color(rng: np.random.Generator) -> Color:
@@ -318,6 +310,5 @@ def _leaves(rng: np.random.Generator, centre: Vector, size: float) -> list[Solid
     for _ in range(7):
         where = centre + size * rng.uniform((-0.8, -0.7, -0.8), (0.8, 0.8, 0.8))
         radius, tone = size * float(rng.uniform(0.3, 0.55)), float(rng.uniform(0.7, 1.15))
-        green = (58 * tone, 98 * tone, 46 * tone)
-        leaves.append(RoundedCone(np.stack([where, where]), (radius, radius), green))
+        leaves.append(_ball(where, radius, (58 * tone, 98 * tone, 46 * tone)))
     return leaves

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from edgepose.host.data.audit.audited_person import AuditedPerson, Point
-from edgepose.host.data.audit.image_facts import SHARPNESS_SIDE_PX, ImageFacts
+from edgepose.host.data.audit.near_copies import SHARPNESS_SIDE_PX, ImageFacts
 from edgepose.records.data_audit import GroupBalance, PersonFigures, PictureFigures, SliceCount, Spread
 
 BINS: dict[str, tuple[str, ...]] = {
@@ -65,8 +65,7 @@ PosesFrom = Literal["labels", "model", "none"]
 
 def person_bins(person: AuditedPerson) -> dict[str, str]:
     """Group to bin of one person; a group that cannot be told is left out."""
-    found = {group: measure(person) for group, measure in _MEASURES.items()}
-    return {group: name for group, name in found.items() if name is not None}
+    return {group: name for group, measure in _MEASURES.items() if (name := measure(person)) is not None}
 
 
 def height_share(person: AuditedPerson) -> float:
@@ -179,17 +178,17 @@ def coverage(
     binned = [person_bins(person) for person in persons]
     slices: list[SliceCount] = []
     balance: list[GroupBalance] = []
-    for group in BINS:
+    for group, bins in BINS.items():
         if group == "persons":
             names, total = [_bin(group, per_image[name]) for name in looked_at], len(looked_at)
         elif group in _IMAGE_GROUPS:
             names, total = [_bin(group, getattr(image, group)) for image in images], len(images)
         else:
-            names, total = [bins[group] for bins in binned if group in bins], len(persons)
+            names, total = [found[group] for found in binned if group in found], len(persons)
         if names:
-            counts = Counter(names)
+            counts = [names.count(name) for name in bins]
             slices.extend(_slices(group, counts))
-            balance.append(_balance(group, counts, total))
+            balance.append(_balance(group, counts, total - len(names)))
     return tuple(slices), tuple(balance)
 
 
@@ -226,23 +225,21 @@ def _spread(values: ArrayLike) -> Spread:
     return Spread(low=low, p5=p5, median=median, p95=p95, high=high)
 
 
-def _slices(group: str, counts: Counter[str]) -> list[SliceCount]:
-    total = counts.total()
+def _slices(group: str, counts: Sequence[int]) -> list[SliceCount]:
     unit: Literal["pictures", "persons"] = "pictures" if group in _IMAGE_GROUPS else "persons"
-    found = [(name, counts[name]) for name in BINS[group]]
     return [
-        SliceCount(group=group, name=name, unit=unit, count=count, share=round(count / total, 4))
-        for name, count in found
+        SliceCount(group=group, name=name, unit=unit, count=count, share=round(count / sum(counts), 4))
+        for name, count in zip(BINS[group], counts, strict=True)
     ]
 
 
-def _balance(group: str, counts: Counter[str], total: int) -> GroupBalance:
-    shares = [counts[name] / counts.total() for name in BINS[group]]
+def _balance(group: str, counts: Sequence[int], unknown: int) -> GroupBalance:
+    shares = [count / sum(counts) for count in counts]
     entropy = -sum(share * math.log(share) for share in shares if share) / math.log(len(shares))
     return GroupBalance(
         group=group,
-        known=counts.total(),
-        unknown=total - counts.total(),
+        known=sum(counts),
+        unknown=unknown,
         # An empty sum is minus zero.
         entropy=round(abs(entropy), 4),
         min_share=round(min(shares), 4),

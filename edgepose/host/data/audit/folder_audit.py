@@ -11,18 +11,23 @@ import numpy as np
 from edgepose.errors import ConfigError
 from edgepose.host.data.audit.audited_person import AuditedPerson, labelled_persons
 from edgepose.host.data.audit.coverage import PosesFrom, coverage, image_figures, person_figures
-from edgepose.host.data.audit.fitness import HINT, distinct_images, unfit_because
-from edgepose.host.data.audit.image_facts import ImageFacts, measure_image
+from edgepose.host.data.audit.fitness import (
+    HINT,
+    distinct_images,
+    leaks_between,
+    measure_folder,
+    unfit_because,
+)
 from edgepose.host.data.audit.label_errors import counts_by_kind, ranked, suspicious_labels, wrong_sizes
 from edgepose.host.data.audit.label_teacher import TeacherFindings, ask_teacher
 from edgepose.host.data.audit.model_findings import AuditRequest, ask_model
 from edgepose.host.data.audit.near_copies import (
     COPY_CORRELATION,
     SCENE_CORRELATION,
+    ImageFacts,
     NearPair,
     grouped,
-    leaks_between,
-    measure_folder,
+    measure_image,
     pairs_within,
 )
 from edgepose.host.data.coco import read_coco

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.data.audit.audited_person import AuditedPerson
-from edgepose.host.data.audit.image_facts import ImageFacts
+from edgepose.host.data.audit.near_copies import ImageFacts
 from edgepose.pose.similarity import oks_between
 from edgepose.records.data_audit import LabelError
 

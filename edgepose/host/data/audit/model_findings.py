@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from edgepose.host.data.audit.audited_person import AuditedPerson
 from edgepose.host.data.audit.fitness import DEFAULT_MINIMUM
-from edgepose.host.data.audit.image_facts import ImageFacts
+from edgepose.host.data.audit.near_copies import ImageFacts
 from edgepose.host.data.calibration_set import CropSample, RepresentativeInputs
 from edgepose.host.data.data_folder import DataFolder
 from edgepose.pose.boxes import enclosing_box
@@ -71,7 +71,6 @@ class AuditRequest:
     """An audit.
 
     Attributes:
-        folder: The data folder.
         against: Another folder that must share no image with it, such as the evaluation set.
         minimum: Fewest different images.
         model: The pose model that will be calibrated: checks preprocessing and ranges, and finds the

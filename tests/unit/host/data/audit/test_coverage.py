@@ -11,7 +11,7 @@ import pytest
 from edgepose.host.data.audit.audited_person import AuditedPerson
 from edgepose.host.data.audit.coverage import coverage, person_bins, person_figures
 from edgepose.host.data.audit.folder_audit import missing_persons, missing_slices
-from edgepose.host.data.audit.image_facts import ImageFacts
+from edgepose.host.data.audit.near_copies import ImageFacts
 from edgepose.pose.skeletons import COCO17
 
 # A person 100 px high who stands and is seen from the front: left is on the picture's right.

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from edgepose.errors import ConfigError
-from edgepose.host.data.audit.fitness import refuse_unfit
-from edgepose.host.data.audit.near_copies import refuse_leak
+from edgepose.host.data.audit.fitness import refuse_leak, refuse_unfit
 from edgepose.host.data.data_folder import open_data_folder
 from edgepose.host.synthetic.composition import draw_scene
 from tests.support.data_folders import write_pictures

@@ -9,19 +9,17 @@ import cv2
 import numpy as np
 import pytest
 
-from edgepose.host.data.audit.image_facts import (
-    HASH_BITS,
-    ImageFacts,
-    hash_distances,
-    measure_image,
-    perceptual_hash,
-)
 from edgepose.host.data.audit.near_copies import (
     COPY_CORRELATION,
+    HASH_BITS,
+    ImageFacts,
     NearPair,
     grouped,
+    hash_distances,
+    measure_image,
     pairs_between,
     pairs_within,
+    perceptual_hash,
 )
 from edgepose.host.synthetic.composition import draw_scene
 from tests.support.planted_data import Picture, resaved
