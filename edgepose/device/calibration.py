@@ -47,15 +47,15 @@ from edgepose.runtime.preprocess import Image
 
 
 class AcceptedCrops(PosePipeline):
-    """Keeps the input tensors of the last picture in which the model sees a person.
+    """Keeps the input tensors of the last image in which the model sees a person.
 
     Args:
         backend: The loaded pose model.
         spec: Its spec.
 
     Attributes:
-        accepted: Input tensors of the last picture's crops that reach ``min_pose_score``, in the order of the
-            boxes; the whole picture counts when anybody in it does.
+        accepted: Input tensors of the last image's crops that reach ``min_pose_score``, in the order of the
+            boxes; the whole image counts when anybody in it does.
         not_accepted: Number of all others so far.
 
     Raises:

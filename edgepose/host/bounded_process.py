@@ -1,4 +1,4 @@
-"""Runs a program whose answer is somebody else's: it may not grow, last or stay silent without end.
+"""Runs a program whose answer is someone else's: it may not grow, last or stay silent without end.
 
 Devices behind ssh or adb, package indexes and Ansible's plug-ins answer through local programs. What they say
 is read as it comes and thrown away with the program as soon as it breaks a limit, so that neither the memory
@@ -162,7 +162,7 @@ class _Conversation:
         except BlockingIOError:
             return
         except (StopIteration, BrokenPipeError):
-            # All is said, or whoever stopped reading says why on standard error.
+            # All is said, or who stopped reading says why on standard error.
             self._drop(stream)
 
     def _read(self, stream: object, name: str) -> None:

@@ -106,7 +106,7 @@ class Poses:
 
     @classmethod
     def empty(cls, skeleton: Skeleton) -> Poses:
-        """Returns nobody."""
+        """Returns no one."""
         keypoints = skeleton.keypoint_count
         return cls(
             keypoints_px=np.zeros((0, keypoints, 2), np.float32),

@@ -28,7 +28,7 @@ class ImageTransform:
         scale_xy: (2,) input pixels per image pixel.
         offset_xy: (2,) input position of image coordinate (0, 0), in input pixels.
         input_wh: Size of the model input in pixels.
-        resize_about_centres: True where the picture is sampled about pixel centres.
+        resize_about_centres: True where the image is sampled about pixel centres.
     """
 
     scale_xy: tuple[float, float]
@@ -114,7 +114,7 @@ def stretch_transform(image_wh: tuple[int, int], input_wh: tuple[int, int]) -> I
 
 @dataclass(frozen=True)
 class RotatedCrop:
-    """A square region of the picture and the square input that it fills.
+    """A square region of the image and the square input that it fills.
 
     Pixel indices are mapped like coordinates, without a half pixel: the corners of the square land on 0 and
     ``input_px``. That is how MediaPipe fills its tensors (``image_to_tensor_converter_opencv.cc`` maps the
@@ -164,7 +164,7 @@ class RotatedCrop:
 
 
 def whole_picture(image_wh: tuple[int, int], input_px: int) -> RotatedCrop:
-    """The smallest square around the whole picture, about its centre: a letterbox."""
+    """The smallest square around the whole image, about its centre: a letterbox."""
     width, height = image_wh
     return RotatedCrop((width / 2, height / 2), float(max(width, height)), 0.0, input_px)
 

@@ -163,7 +163,7 @@ class BenchmarkReport(Record, frozen=True, kw_only=True):
         duration_s: Time they took together.
         load_ms: From opening the file to a model that is ready.
         first_inference_ms: The first frame, which is not among the samples.
-        latency_ms: Picture to poses, or to person boxes.
+        latency_ms: Image to poses, or to person boxes.
         stages_ms: The parts of it.
         peak_rss_mib: Highest resident memory of this process up to the 1,024th sample.
         retention: Speed of the last tenth of the samples over that of the first tenth.

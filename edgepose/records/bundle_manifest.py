@@ -85,7 +85,7 @@ class BundledModel(Record, frozen=True, kw_only=True):
 
 
 class GoldenFrame(GoldenPose, frozen=True, kw_only=True):
-    """A picture in the bundle with the pose that the float parent sees in it.
+    """An image in the bundle with the pose that the float parent sees in it.
 
     Attributes:
         file: Path of the PNG inside the bundle.
@@ -95,11 +95,11 @@ class GoldenFrame(GoldenPose, frozen=True, kw_only=True):
 
 
 class GoldenDetection(Record, frozen=True, kw_only=True):
-    """What the detector finds in a golden picture.
+    """What the detector finds in a golden image.
 
     Attributes:
         file: Path of the PNG inside the bundle.
-        box_xyxy_px: Its best-scored box, pixels of the picture.
+        box_xyxy_px: Its best-scored box, pixels of the image.
     """
 
     file: str
@@ -107,11 +107,11 @@ class GoldenDetection(Record, frozen=True, kw_only=True):
 
 
 class GoldenSet(Record, frozen=True, kw_only=True):
-    """The pictures that are replayed before a model may become active.
+    """The images that are replayed before a model may become active.
 
     Attributes:
         tolerance_oks: OKS with the expected pose that every frame must reach.
-        frames: The pictures and expected poses.
+        frames: The images and expected poses.
         tolerance_iou: IoU with the expected box that every detection must reach.
         detections: What the detector must find; empty without a detector.
     """
@@ -128,7 +128,7 @@ class EvaluationSummary(Record, frozen=True, kw_only=True):
     Attributes:
         method: ``labels``: OKS-AP against labels; ``agreement``: mean OKS with the float parent.
         parent_sha256: Digest of the float model compared with.
-        dataset_digest: Digest of the labelled pictures; None for ``agreement``.
+        dataset_digest: Digest of the labelled images; None for ``agreement``.
         samples: Persons or poses.
         value: The AP or the agreement, or None where it could not be measured.
         delta: Paired difference of the AP to the float parent, or None.
@@ -242,9 +242,9 @@ class BundleManifest(Record, frozen=True, kw_only=True):
 
     def _check_golden(self, paths: set[str]) -> None:
         keypoints = self.model.spec.pose_skeleton.keypoint_count
-        pictures = [frame.file for frame in self.golden.frames]
-        pictures += [detection.file for detection in self.golden.detections]
-        unlisted = sorted(set(pictures) - paths)
+        images = [frame.file for frame in self.golden.frames]
+        images += [detection.file for detection in self.golden.detections]
+        unlisted = sorted(set(images) - paths)
         if unlisted:
             raise ValueError(f"golden pictures {', '.join(unlisted)} are not in files")
         if any(len(frame.keypoints) != keypoints for frame in self.golden.frames):

@@ -19,7 +19,7 @@ LabelErrorKind = Literal[
 
 
 class Spread(Record, frozen=True, kw_only=True):
-    """How a figure spreads over the pictures.
+    """How a figure spreads over the images.
 
     Attributes:
         low: Smallest value.
@@ -37,17 +37,17 @@ class Spread(Record, frozen=True, kw_only=True):
 
 
 class PictureFigures(Record, frozen=True, kw_only=True):
-    """The pictures by themselves.
+    """The images by themselves.
 
     Attributes:
         brightness: Mean grey value, 0 to 255.
         contrast: Standard deviation of the grey values, 0 to 127.5.
-        sharpness: Variance of the Laplacian of the grey picture, measured with its longer side scaled to
+        sharpness: Variance of the Laplacian of the grey image, measured with its longer side scaled to
             ``sharpness_side_px``; low is blurred.
         sharpness_side_px: That side in pixels.
-        width_px: Picture widths.
-        height_px: Picture heights.
-        flat_files: Pictures that show nothing: black, white or of one colour.
+        width_px: Image widths.
+        height_px: Image heights.
+        flat_files: Images that show nothing: black, white or of one colour.
     """
 
     brightness: Spread
@@ -60,14 +60,14 @@ class PictureFigures(Record, frozen=True, kw_only=True):
 
 
 class Leak(Record, frozen=True, kw_only=True):
-    """A picture that stands in both folders.
+    """An image that stands in both folders.
 
     Attributes:
         file: Name in the audited folder.
         other: Name in the other folder.
         kind: ``same_bytes``, ``near_copy`` (rescaled, recompressed, brightened, slightly cropped), or
             ``same_scene`` (alike, yet another picture: no problem by itself).
-        correlation: Of the aligned details, 1 for the same picture.
+        correlation: Of the aligned details, 1 for the same image.
         hash_distance: Hamming distance of the perceptual hashes, 0 to 63.
     """
 
@@ -79,7 +79,7 @@ class Leak(Record, frozen=True, kw_only=True):
 
 
 class SliceCount(Record, frozen=True, kw_only=True):
-    """How many pictures or persons have a property.
+    """How many images or persons have a property.
 
     Attributes:
         group: What is looked at, such as ``scale``.
@@ -101,7 +101,7 @@ class GroupBalance(Record, frozen=True, kw_only=True):
 
     Attributes:
         group: The group.
-        known: Pictures or persons where it could be told.
+        known: Images or persons where it could be told.
         unknown: Those where it could not.
         entropy: Shannon entropy over its maximum: 1 is even, 0 means all in one bin; None without a person.
         min_share: Share of the emptiest bin.
@@ -117,14 +117,14 @@ class GroupBalance(Record, frozen=True, kw_only=True):
 
 
 class PersonFigures(Record, frozen=True, kw_only=True):
-    """The persons in the pictures.
+    """The persons in the images.
 
     Attributes:
         poses_from: ``labels``, ``model`` or ``none``.
         persons: Number of persons.
-        pictures_with_persons: Pictures with at least one.
+        pictures_with_persons: Images with at least one.
         keypoint_visibility: Keypoint name to the share of persons whose keypoint is there.
-        height_share: Box height over picture height; None without persons.
+        height_share: Box height over image height; None without persons.
     """
 
     poses_from: Literal["labels", "model", "none"]
@@ -138,8 +138,8 @@ class LabelError(Record, frozen=True, kw_only=True):
     """A label that looks wrong, for a person to look at.
 
     Attributes:
-        file: Picture.
-        annotation_id: The annotation's ``id``; None where the picture as a whole is meant.
+        file: Image.
+        annotation_id: The annotation's ``id``; None where the image as a whole is meant.
         kind: What is wrong.
         score: How sure, 0 to 1, higher is surer; the list is sorted by it.
         reason: In words.
@@ -173,13 +173,13 @@ class PreprocessParity(Record, frozen=True, kw_only=True):
 
     Attributes:
         model_sha256: The model.
-        samples: Crops or pictures compared.
+        samples: Crops or images compared.
         mean_error_levels: Mean absolute difference in grey levels (0 to 255).
         max_error_levels: Largest difference in grey levels.
         input_mean: Mean of the model's real input values, one per channel in the model's colour order.
         input_std: Their standard deviation.
         agrees: Whether the difference is within the rounding of pixels and of an integer input.
-        normalisation_as_expected: Whether mean and deviation lie where natural pictures lie.
+        normalisation_as_expected: Whether mean and deviation lie where natural images lie.
     """
 
     model_sha256: str
@@ -193,7 +193,7 @@ class PreprocessParity(Record, frozen=True, kw_only=True):
 
 
 class UnstableTensor(Record, frozen=True, kw_only=True):
-    """A tensor whose range depends on which half of the pictures sets it.
+    """A tensor whose range depends on which half of the images sets it.
 
     Attributes:
         name: Tensor.
@@ -209,7 +209,7 @@ class UnstableTensor(Record, frozen=True, kw_only=True):
 
 
 class RangeStability(Record, frozen=True, kw_only=True):
-    """Activation ranges of two random halves of the pictures.
+    """Activation ranges of two random halves of the images.
 
     Attributes:
         model_sha256: The model.
@@ -239,30 +239,30 @@ class DataAuditReport(Record, frozen=True, kw_only=True):
 
     Attributes:
         folder: The folder as given.
-        digest: sha256 over the sorted digests of the usable pictures.
+        digest: sha256 over the sorted digests of the usable images.
         counts: What the folder holds.
         unreadable_files: Their names.
         duplicate_groups: File names that hold the same bytes, one tuple per content.
-        near_duplicate_groups: File names of nearly the same picture, one tuple per picture.
-        same_scene_groups: File names of pictures that look alike, copies among them, one tuple per scene.
-        distinct_pictures: Pictures that are neither copies nor resaved copies of another, nor flat.
+        near_duplicate_groups: File names of nearly the same image, one tuple per image.
+        same_scene_groups: File names of images that look alike, copies among them, one tuple per scene.
+        distinct_pictures: Images that are neither copies nor resaved copies of another, nor flat.
         minimum_pictures: Fewest of them for a fit folder.
-        brightness_low: Darkest picture's mean grey value, 0 to 255.
+        brightness_low: Darkest image's mean grey value, 0 to 255.
         brightness_median: Median of the mean grey values.
-        brightness_high: Brightest picture's mean grey value.
-        pictures: The pictures by themselves.
+        brightness_high: Brightest image's mean grey value.
+        pictures: The images by themselves.
         persons: The persons in them.
-        slices: Pictures and persons per bin.
+        slices: Images and persons per bin.
         balance: How even the bins are filled.
         label_errors: Suspicious labels, surest first; empty without labels.
         label_error_counts: Kind to number.
-        licences: Licence to number of pictures; ``unknown`` where none is stated.
+        licences: Licence to number of images; ``unknown`` where none is stated.
         fit: Whether there is no problem.
         problems: Why the folder must not be used, in words.
         missing: What would make it better, in words.
         against: The other folder, or None.
-        leaked_files: Pictures of this folder whose bytes are in the other one too.
-        leaks: Pictures of this folder that are in the other one, or of the same scene.
+        leaked_files: Images of this folder whose bytes are in the other one too.
+        leaks: Images of this folder that are in the other one, or of the same scene.
         teacher: Agreement with a teacher, where one was given.
         parity: Preprocessing, where a model was given.
         ranges: Stability of activation ranges, where a model was given.
@@ -301,7 +301,7 @@ class DataAuditReport(Record, frozen=True, kw_only=True):
 
 
 class ManifestFile(Record, frozen=True, kw_only=True):
-    """One picture of a manifest.
+    """One image of a manifest.
 
     Attributes:
         file: Path relative to the data folder, with forward slashes.
@@ -319,7 +319,7 @@ class ManifestFile(Record, frozen=True, kw_only=True):
 
 
 class DatasetManifest(Record, frozen=True, kw_only=True):
-    """``edgepose.dataset/1``: the pictures of a data folder with digests and licences.
+    """``edgepose.dataset/1``: the images of a data folder with digests and licences.
 
     Attributes:
         schema: Name and version of this record.

@@ -28,8 +28,8 @@ class DistillationData(Record, frozen=True, kw_only=True):
     """What was learned from.
 
     Attributes:
-        digest: sha256 over pictures, boxes and labels.
-        images: Pictures with at least one usable person.
+        digest: sha256 over images, boxes and labels.
+        images: Images with at least one usable person.
         persons: Usable persons.
         labelled_keypoints: Labelled keypoints in all.
         disputed_labels: Labels where a confident teacher sees another place.
@@ -74,8 +74,8 @@ class RoundedFigures(Record, frozen=True, kw_only=True):
     """How good one form of the student is.
 
     Attributes:
-        oks_ap: AP with the labels' boxes; None without validation pictures.
-        pck: Share of keypoints within 0.2 of the torso's size; None without validation pictures.
+        oks_ap: AP with the labels' boxes; None without validation images.
+        pck: Share of keypoints within 0.2 of the torso's size; None without validation images.
         agreement_oks: Mean OKS with the float student's confident poses; None where there was none.
     """
 
@@ -93,14 +93,14 @@ class QuantizationAwareTuning(Record, frozen=True, kw_only=True):
         resumed_from: Step of the checkpoint that the last session went on from.
         seconds: Time of the steps, all sessions together.
         loss: Mean loss of the last steps, with rounding.
-        measured_on: ``validation`` pictures, or ``training`` pictures where there were no others.
+        measured_on: ``validation`` images, or ``training`` images where there were no others.
         crops: Persons that the agreement was measured on.
         float_student: ``model.tflite``.
         fake_quantized: The fine-tuned student in the training's framework, rounded.
         converted: The same as a file, by the device's runtime in integers.
         plain: ``model.tflite`` by plain post-training quantization.
         shipped: Which of the two files is ``model_int8.tflite``: ``plain`` only where its AP on validation
-            pictures is higher.
+            images is higher.
         mean_steps_apart: Mean difference of ``converted`` and ``fake_quantized`` in steps of the output.
         greatest_steps_apart: The greatest one.
         model: ``model_int8.tflite``.
@@ -124,14 +124,14 @@ class QuantizationAwareTuning(Record, frozen=True, kw_only=True):
 
 
 class DriftCoverage(Record, frozen=True, kw_only=True):
-    """Whether the training pictures show what a device sees.
+    """Whether the training images show what a device sees.
 
     Attributes:
         feature: What drifted.
         typical: Its median on the device now.
         reference: The median of what it was compared with there.
         share: Share of the training samples at least halfway from ``reference`` to ``typical``; None where
-            pictures and labels do not tell.
+            images and labels do not tell.
     """
 
     feature: FeatureName
@@ -148,7 +148,7 @@ class RetrainingAnswer(Record, frozen=True, kw_only=True):
         model: Name of the model that drifted.
         model_sha256: Its digest.
         bundle_version: The bundle that it came in.
-        pictures: So many training pictures were looked at.
+        pictures: So many training images were looked at.
         coverage: Of each feature that drifted.
     """
 
@@ -178,7 +178,7 @@ class DistillationReport(Record, frozen=True, kw_only=True):
         workers: Processes that trained together.
         versions: Package to version.
         model: The exported model.
-        evaluation: The exported model on the validation pictures; None without.
+        evaluation: The exported model on the validation images; None without.
         quantization_aware: The int8 model that was fine-tuned beside it; None without.
         retraining: The device's request that it answers; None without.
     """
@@ -218,8 +218,8 @@ class DetectorData(Record, frozen=True, kw_only=True):
     """What was learned from.
 
     Attributes:
-        digest: sha256 over pictures and boxes.
-        images: Pictures.
+        digest: sha256 over images and boxes.
+        images: Images.
         images_without_person: Of these, images in which no person was labelled or found.
         persons: Boxes, the labels' and the teacher's joined.
     """
@@ -259,7 +259,7 @@ class DetectorDistillationReport(Record, frozen=True, kw_only=True):
         precision: Keras dtype policy.
         versions: Of what trained.
         model: The float TFLite file.
-        evaluation: The student on the validation pictures; None without them.
+        evaluation: The student on the validation images; None without them.
         teacher_evaluation: The teacher on the same.
     """
 

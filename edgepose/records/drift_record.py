@@ -35,8 +35,8 @@ class DriftReference(Record, frozen=True, kw_only=True):
 
     Attributes:
         schema: ``edgepose.drift_reference/1``.
-        pictures: How many pictures it was made from.
-        features: A histogram a feature; only features that single pictures have.
+        pictures: How many images it was made from.
+        features: A histogram a feature; only features that single images have.
     """
 
     schema: Literal["edgepose.drift_reference/1"] = "edgepose.drift_reference/1"
@@ -157,7 +157,7 @@ class RetrainingRequest(Record, frozen=True, kw_only=True):
         profile: The device profile.
         reference_sha256: Digest of the reference in the bundle; None without one.
         drifted: What drifted.
-        pictures: In words, what new training pictures should show.
+        pictures: In words, what new training images should show.
     """
 
     schema: Literal["edgepose.retraining_request/1"] = "edgepose.retraining_request/1"

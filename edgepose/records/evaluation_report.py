@@ -14,7 +14,7 @@ class MetricFigure(Record, frozen=True, kw_only=True):
 
     Attributes:
         value: Fraction in [0, 1]; None where nothing could be measured.
-        interval_95: Percentile bootstrap over pictures; None where ``value`` is.
+        interval_95: Percentile bootstrap over images; None where ``value`` is.
         sample_count: Number of persons behind AP and AR, of labelled keypoints behind the others.
     """
 
@@ -24,11 +24,11 @@ class MetricFigure(Record, frozen=True, kw_only=True):
 
 
 class DeltaFigure(Record, frozen=True, kw_only=True):
-    """This model minus the baseline, on the same pictures and the same resamples.
+    """This model minus the baseline, on the same images and the same resamples.
 
     Attributes:
         value: A loss is negative.
-        interval_95: Paired percentile bootstrap over pictures.
+        interval_95: Paired percentile bootstrap over images.
     """
 
     value: float | None
@@ -44,17 +44,17 @@ class EvaluatedModel(Record, frozen=True, kw_only=True):
 
 
 class EvaluatedData(Record, frozen=True, kw_only=True):
-    """The labelled pictures.
+    """The labelled images.
 
     Attributes:
-        digest: sha256 over the sorted digests of the pictures and the annotations' digest.
-        images: Number of pictures.
+        digest: sha256 over the sorted digests of the images and the annotations' digest.
+        images: Number of images.
         persons: Number of persons that count: no group, at least one compared keypoint labelled.
         keypoints: The keypoints that model and data share, which are all that was compared.
         keypoints_of_data: Number of keypoints that the data labels.
         boxes_from: ``labels``, ``detector`` or ``whole_image``.
-        labels_without_image: Labels whose picture is missing.
-        images_without_label: Pictures that the labels do not list.
+        labels_without_image: Labels whose image is missing.
+        images_without_label: Images that the labels do not list.
     """
 
     digest: str
@@ -102,7 +102,7 @@ class BaselineReport(Record, frozen=True, kw_only=True):
 
 
 class BootstrapReport(Record, frozen=True, kw_only=True):
-    """How the intervals were made: pictures drawn with replacement."""
+    """How the intervals were made: images drawn with replacement."""
 
     resamples: int
     seed: int
@@ -171,7 +171,7 @@ class EvaluationReport(Record, frozen=True, kw_only=True):
 
 
 class DetectorFigures(Record, frozen=True, kw_only=True):
-    """How good one detector is, on pictures that were not learned from.
+    """How good one detector is, on images that were not learned from.
 
     Attributes:
         box_ap: AP of person boxes over IoU .50:.05:.95; None where no person is labelled.
@@ -190,8 +190,8 @@ class EmptyPictures(Record, frozen=True, kw_only=True):
     """What a detector sees where no person is.
 
     Attributes:
-        images: Pictures without a person.
-        false_persons_per_picture: Boxes with score 0.25 or more a picture.
+        images: Images without a person.
+        false_persons_per_picture: Boxes with score 0.25 or more an image.
     """
 
     images: int
@@ -204,10 +204,10 @@ class DetectorEvaluationReport(Record, frozen=True, kw_only=True):
     Attributes:
         schema: ``edgepose.detector_evaluation/1``.
         model: The detector.
-        digest: sha256 over pictures and labels.
-        images: Labelled pictures.
+        digest: sha256 over images and labels.
+        images: Labelled images.
         figures: How good it is on them.
-        empty: What it sees where no person is; None where no such pictures were given.
+        empty: What it sees where no person is; None where no such images were given.
     """
 
     schema: Literal["edgepose.detector_evaluation/1"]

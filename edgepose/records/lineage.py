@@ -39,7 +39,7 @@ class QuantizationRecipe(Record, frozen=True, kw_only=True):
             where a single odd crop widens a range for good (measured on TinyPose-256: 46.7 against 29.8 AP);
             ``percentile`` cuts 0.01 % off either end, ``mse`` takes the range with the least rounding and
             clipping noise at the outputs, ``entropy`` the one that keeps most of the distribution;
-            ``learned`` says that quantization-aware fine-tuning set them, and no pictures give them again.
+            ``learned`` says that quantization-aware fine-tuning set them, and no images give them again.
         exact_input: Whether the normalization is undone in float in front of the first layer, so that every
             pixel level is a whole number of int8 steps.
         equalize: Whether channels are scaled across layers so that one step fits all of a tensor.
@@ -105,14 +105,14 @@ LINEAGE_METADATA_KEY = "edgepose.lineage"
 
 
 class GoldenPose(Record, frozen=True, kw_only=True):
-    """What the float parent sees in one generated picture.
+    """What the float parent sees in one generated image.
 
     Attributes:
-        seed: The picture's seed for the generator (figures, or coloured patches from 9000 on).
-        image_sha256: Digest of the picture's RGB bytes.
-        width_px: Picture width.
-        height_px: Picture height.
-        box_xyxy_px: The person box given to a model that works on crops; None for the whole picture.
+        seed: The image's seed for the generator (figures, or coloured patches from 9000 on).
+        image_sha256: Digest of the image's RGB bytes.
+        width_px: Image width.
+        height_px: Image height.
+        box_xyxy_px: The person box given to a model that works on crops; None for the whole image.
         area_px2: Object area for OKS.
         keypoints: K rows of x_px, y_px, score.
     """
@@ -160,7 +160,7 @@ class Lineage(Record, frozen=True, kw_only=True):
         recipe: How it was quantized, or None.
         calibration: What it was calibrated on, or None.
         agreement_oks: Mean OKS with the float parent on held-out crops, or None where not measured.
-        golden: The float parent's poses on generated pictures.
+        golden: The float parent's poses on generated images.
     """
 
     parents: tuple[ParentModel, ...]
@@ -250,7 +250,7 @@ class OutputParity(Record, frozen=True, kw_only=True):
         name: The parent's output.
         shape: The parent's shape.
         permutation: ``parent.transpose(permutation)`` has the converted model's axis order.
-        max_abs_error: Largest difference over all pictures.
+        max_abs_error: Largest difference over all images.
         value_range: Largest minus smallest value of the parent.
         correlation: Pearson's, over all values.
         argmax_agreement: Share of heatmaps whose highest cell is the same; None for other outputs.
@@ -275,7 +275,7 @@ class ConversionReport(Record, frozen=True, kw_only=True):
         route_note: Why this route was taken where another comes first; empty otherwise.
         model: The written file.
         parity: Every output against the parent's.
-        pictures: Number of pictures that were compared.
+        pictures: Number of images that were compared.
         seconds: Duration.
     """
 

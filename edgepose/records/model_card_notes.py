@@ -13,7 +13,7 @@ Sentence = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class TrainingSource(Record, frozen=True, kw_only=True):
-    """Where training pictures came from.
+    """Where training images came from.
 
     Attributes:
         name: Name of the data set.
@@ -27,7 +27,7 @@ class TrainingSource(Record, frozen=True, kw_only=True):
 
 
 class EvaluationSource(Record, frozen=True, kw_only=True):
-    """The name of labelled pictures, which a record knows by their digest alone.
+    """The name of labelled images, which a record knows by their digest alone.
 
     Attributes:
         digest: ``dataset.digest`` of the evaluation.
@@ -45,8 +45,8 @@ class ModelCardNotes(Record, frozen=True, kw_only=True):
         title: Heading of the card.
         intended_use: What the model is for.
         not_for: What it is not fit for, a sentence each.
-        training_data: Sources of the training pictures.
-        evaluation_data: Names of the labelled pictures.
+        training_data: Sources of the training images.
+        evaluation_data: Names of the labelled images.
         weights_licence: Terms of the weights, apart from those of the code.
         known_failures: Failures that were seen, a sentence each.
         command: The commands that made the files, exactly, in their order.

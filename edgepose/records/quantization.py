@@ -22,13 +22,13 @@ class DataFolderCounts(Record, frozen=True, kw_only=True):
     """What a data folder holds.
 
     Attributes:
-        images: Usable pictures.
-        unreadable: Files named like pictures that cannot be decoded.
-        other_files: Files that are neither pictures nor the labels.
-        exact_duplicates: Pictures beyond the first of each content.
+        images: Usable images.
+        unreadable: Files named like images that cannot be decoded.
+        other_files: Files that are neither images nor the labels.
+        exact_duplicates: Images beyond the first of each content.
         has_labels: Whether there is an annotations file.
-        labels_without_image: Labels whose picture is missing.
-        images_without_label: Pictures that no label mentions.
+        labels_without_image: Labels whose image is missing.
+        images_without_label: Images that no label mentions.
     """
 
     images: int
@@ -44,10 +44,10 @@ class CalibrationReport(Record, frozen=True, kw_only=True):
     """The data that set the ranges.
 
     Attributes:
-        digest: sha256 over the sorted digests of the pictures that calibrated.
-        images: Number of pictures drawn to calibrate.
+        digest: sha256 over the sorted digests of the images that calibrated.
+        images: Number of images drawn to calibrate.
         crops: Number of crops drawn to calibrate.
-        held_out_crops: Crops of other pictures, used to compare float and quantized model.
+        held_out_crops: Crops of other images, used to compare float and quantized model.
         selection_crops: Crops that chose between repairs; 0 where nothing was searched.
         boxes_from: ``labels``, ``detector`` or ``whole_image``.
         seed: Seed of the draw.
@@ -234,7 +234,7 @@ class ActivationRanges(Record, frozen=True, kw_only=True):
         crops: Crops that were taken in: accepted as a person.
         distinct_crops: How many of them differ; a camera that stands still repeats itself.
         crops_not_accepted: Crops below the spec's ``min_pose_score``, which were left out.
-        boxes_from: ``detector``, ``followed`` (the whole picture at first) or ``whole_image``.
+        boxes_from: ``detector``, ``followed`` (the whole image at first) or ``whole_image``.
         tensors: The input and every float tensor, in the order of the ops.
     """
 
@@ -259,7 +259,7 @@ class ActivationRanges(Record, frozen=True, kw_only=True):
 
 
 def require_enough_crops(crops: int, distinct: int, where: str) -> None:
-    """Refuses figures of too few pictures.
+    """Refuses figures of too few images.
 
     Raises:
         ConfigError: Fewer than ``FEWEST_CROPS`` differ.

@@ -15,7 +15,7 @@ class ClipPerson(Record, frozen=True, kw_only=True):
         activity: What it does.
         box_xyxy_px: Tight around what is seen, or None where nothing is.
         area_px2: What is seen.
-        keypoints: COCO-17: x_px, y_px, visibility (0 outside the picture, 1 hidden, 2 seen); the place is
+        keypoints: COCO-17: x_px, y_px, visibility (0 outside the image, 1 hidden, 2 seen); the place is
             exact in any case.
     """
 
@@ -64,9 +64,9 @@ class SynthesisReport(Record, frozen=True, kw_only=True):
         folder: What was written into.
         commands: What makes the same again.
         seconds: Time it took.
-        pictures: Number of pictures.
+        pictures: Number of images.
         persons: Labelled persons in them.
-        keypoints_outside: Keypoints outside their picture.
+        keypoints_outside: Keypoints outside their image.
         keypoints_hidden: Keypoints that something hides.
         keypoints_seen: Keypoints that are seen.
         frames: Frames of the clip.

@@ -1,4 +1,4 @@
-"""What telemetry may say: figures per minute and named events. No coordinate, no picture, no free text."""
+"""What telemetry may say: figures per minute and named events. No coordinate, no image, no free text."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ from edgepose.runtime.open_model import RuntimeOptions, open_backend
 from edgepose.runtime.pipeline import PersonDetector, PosePipeline, Stage, StageTimer
 from edgepose.runtime.preprocess import Image
 
-# One person in a picture of 640x480; models that see the whole picture ignore it.
+# One person in an image of 640x480; models that see the whole image ignore it.
 _BOX_XYXY_PX = np.array([[200.0, 40.0, 440.0, 440.0]])
 
 
@@ -52,8 +52,8 @@ class BenchmarkSubject:
 
     Attributes:
         spec: Its spec.
-        run: Takes a picture all the way through.
-        timer: Time of each stage of the last picture.
+        run: Takes an image all the way through.
+        timer: Time of each stage of the last image.
         info: What really runs it, asked after it ran.
     """
 
@@ -78,7 +78,7 @@ def open_subject(
     pipeline = PosePipeline(open_backend(model, options), spec)
     return BenchmarkSubject(
         spec,
-        lambda picture: pipeline.estimate(picture, _BOX_XYXY_PX),
+        lambda image: pipeline.estimate(image, _BOX_XYXY_PX),
         pipeline.timer,
         lambda: pipeline.backend_info,
     )
@@ -100,7 +100,7 @@ class BenchmarkRequest:
         profile: Whose device; None asks for none.
         options: How to run.
         length: When it has lasted long enough.
-        spec: The spec where somebody knows it already.
+        spec: The spec where someone knows it already.
         progress: Called with (done, in all).
         sensors_root: Root of the file system, where the machine's sensors are.
     """
@@ -144,14 +144,14 @@ def benchmark_model(request: BenchmarkRequest) -> BenchmarkReport:
     start_ns = time.monotonic_ns()
     subject = open_subject(request.model, request.spec, request.spec_file, request.options)
     load_ms = _ms_since(start_ns)
-    picture = _picture()
+    image = _picture()
     start_ns = time.monotonic_ns()
-    first_ms = _time_frame(subject, picture)
+    first_ms = _time_frame(subject, image)
     for _ in range(WARM_UP_SAMPLES - 1):
-        _time_frame(subject, picture)
+        _time_frame(subject, image)
     warm_up = WarmUpRecord(samples=WARM_UP_SAMPLES, duration_s=round(_ms_since(start_ns) / 1e3, 3))
     with MachineWatch(request.sensors_root) as watch:
-        samples = _sample(subject, picture, request)
+        samples = _sample(subject, image, request)
     times_ms, ends_s = np.asarray(samples.times_ms, np.float64), np.asarray(samples.ends_s)
     duration_s, seen = float(ends_s[-1]), watch.seen
     return BenchmarkReport(
@@ -185,12 +185,12 @@ def percentiles(values_ms: NDArray[np.float64]) -> LatencyRecord:
     return LatencyRecord(p50=p50, p90=p90, p95=p95, p99=p99, mean=float(values_ms.mean()))
 
 
-def _sample(subject: BenchmarkSubject, picture: Image, request: BenchmarkRequest) -> _Samples:
+def _sample(subject: BenchmarkSubject, image: Image, request: BenchmarkRequest) -> _Samples:
     samples, length = _Samples(), request.length
     start_ns = time.monotonic_ns()
     end_s, count = 0.0, 0
     while count == 0 or not length.reached(end_s, count):
-        time_ms = _time_frame(subject, picture)
+        time_ms = _time_frame(subject, image)
         end_s, count = _ms_since(start_ns) / 1e3, count + 1
         samples.add(subject, time_ms, end_s)
         # What has farther to go tells how far it is.
@@ -199,10 +199,10 @@ def _sample(subject: BenchmarkSubject, picture: Image, request: BenchmarkRequest
     return samples
 
 
-def _time_frame(subject: BenchmarkSubject, picture: Image) -> float:
+def _time_frame(subject: BenchmarkSubject, image: Image) -> float:
     subject.timer.reset()
     start_ns = time.monotonic_ns()
-    subject.run(picture)
+    subject.run(image)
     return _ms_since(start_ns)
 
 
@@ -211,7 +211,7 @@ def _ms_since(start_ns: int) -> float:
 
 
 def _picture() -> Image:
-    """A 640x480 picture of coarse noise: the time does not depend on what is seen."""
+    """A 640x480 image of coarse noise: the time does not depend on what is seen."""
     coarse = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 

@@ -41,7 +41,7 @@ RULE = BenchmarkLength()
 
 
 def length_asked(duration_s: float | None, samples: int | None) -> BenchmarkLength:
-    """The rule's length, unless somebody asks for another.
+    """The rule's length, unless someone asks for another.
 
     Who asks for less time or fewer samples than the rule does gets just that; who asks for more gets the rest
     of the rule, too.

@@ -31,7 +31,7 @@ def unpacked_bundle(bundle: Path) -> Iterator[tuple[BundleManifest, Path]]:
         TrustError: The bundle could not be verified.
         ConfigError: The file cannot be read.
     """
-    # mkdtemp makes the folder with mode 0700: nobody can change a model between check and use.
+    # mkdtemp makes the folder with mode 0700: no one can change a model between check and use.
     with TemporaryDirectory(prefix="edgepose-") as name:
         folder = Path(name)
 
@@ -76,7 +76,7 @@ BoxXyxy = tuple[float, float, float, float]
 
 
 def estimate_in_box(pipeline: PosePipeline, image: Image, box_xyxy_px: BoxXyxy | None) -> Poses:
-    """Runs a model on a picture, in the box where there is one.
+    """Runs a model on an image, in the box where there is one.
 
     Raises:
         ModelError: The model failed.

@@ -1,6 +1,6 @@
-"""The numbers by which drift is seen: a few a picture and a few a person. Host and device use the same.
+"""The numbers by which drift is seen: a few an image and a few a person. Host and device use the same.
 
-Nothing of a picture remains in them. Places of the histograms are about as far apart as a change that
+Nothing of an image remains in them. Places of the histograms are about as far apart as a change that
 matters.
 
 How far two histograms are apart. Pure.
@@ -171,7 +171,7 @@ class PoseSampler:
         self._before: dict[int, list[NDArray[np.float32]]] = {}
 
     def sample(self, poses: Poses, height_px: int, into: Samples) -> None:
-        """Adds the samples of one picture's persons."""
+        """Adds the samples of one image's persons."""
         into["persons"].append(float(len(poses)))
         for person in range(len(poses)):
             keypoints, scores = poses.keypoints_px[person], poses.keypoint_scores[person]
@@ -245,7 +245,7 @@ def _length(keypoints: NDArray[np.float32], chain: list[int]) -> float:
     return float(sum(np.linalg.norm(keypoints[b] - keypoints[a]) for a, b in pairwise(chain)))
 
 
-# So much of a sample is put into each place before shares are taken: a place nobody was at has no logarithm.
+# So much of a sample is put into each place before shares are taken: a place no one was at has no logarithm.
 _PRIOR = 0.5
 
 

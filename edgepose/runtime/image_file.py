@@ -1,4 +1,4 @@
-"""Reading a picture from disk, the same way on the host and on the device."""
+"""Reading an image from disk, the same way on the host and on the device."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def list_image_files(folder: Path) -> list[Path]:
 
 
 def read_image_rgb(path: Path) -> Image:
-    """Decodes a picture.
+    """Decodes an image.
 
-    EXIF orientation is applied and grey pictures become RGB, as every viewer shows them.
+    EXIF orientation is applied and grey images become RGB, as every viewer shows them.
 
     Returns:
         uint8 (H, W, 3), RGB.
 
     Raises:
-        ConfigError: The file is missing or is no picture.
+        ConfigError: The file is missing or is no image.
     """
     try:
         data = np.fromfile(path, dtype=np.uint8)

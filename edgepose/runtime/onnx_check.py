@@ -19,7 +19,7 @@ from typing import NoReturn
 from edgepose.errors import ModelError
 from edgepose.runtime.wire_formats import names_in, protobuf_fields, protobuf_numbers, submessages
 
-# Numeric ops of the standard; left out are those on strings, sequences, optionals and encoded pictures.
+# Numeric ops of the standard; left out are those on strings, sequences, optionals and encoded images.
 STANDARD_OPS = names_in(
     """
     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization

@@ -167,16 +167,16 @@ class PosePipeline:
         boxes_xyxy_px: NDArray[np.floating] | None = None,
         box_scores: NDArray[np.floating] | None = None,
     ) -> Poses:
-        """Estimates the poses in one picture.
+        """Estimates the poses in one image.
 
         Args:
             image: uint8 (H, W, 3), RGB.
             boxes_xyxy_px: (N, 4) person boxes for a model that works on crops, which takes the whole
-                picture as one box without. Other models ignore it.
+                image as one box without. Other models ignore it.
             box_scores: (N,) detector scores, which multiply the pose scores.
 
         Returns:
-            One pose per box (also weak ones, in the order of the boxes), or what a whole-picture model
+            One pose per box (also weak ones, in the order of the boxes), or what a whole-image model
             finds. Nothing is filtered by ``min_pose_score`` here.
 
         Raises:
@@ -247,7 +247,7 @@ def _stacked(parts: Sequence[Poses]) -> Poses:
 
 
 class PersonDetector:
-    """Finds persons in a whole picture.
+    """Finds persons in a whole image.
 
     Raises:
         ConfigError: The spec is not a detector's.

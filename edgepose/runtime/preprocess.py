@@ -1,4 +1,4 @@
-"""From a picture to the model's input tensor: one resizer, one table look-up.
+"""From an image to the model's input tensor: one resizer, one table look-up.
 
 The resizer is ``cv2.warpAffine``, on the host and on the device (docs/adr/0003). Normalization and the
 input's quantization are one table of 256 values per channel, so an int8 model costs no more than a copy
@@ -35,10 +35,10 @@ class Preprocessor:
     """Fills one model's input tensor.
 
     Args:
-        spec: How the model wants its picture.
+        spec: How the model wants its image.
         tensor: The input tensor that the file really has.
-        replicates_border: What lies outside the picture repeats its edge; else it has the spec's
-            ``pad_value``, and a stretched picture has no outside.
+        replicates_border: What lies outside the image repeats its edge; else it has the spec's
+            ``pad_value``, and a stretched image has no outside.
 
     Raises:
         ModelError: Spec and file disagree on size, layout or range.
@@ -57,7 +57,7 @@ class Preprocessor:
         self._picture: Image = np.empty((height, width, 3), np.uint8)
         self._planes: list[Image] = [np.empty((height, width), np.uint8) for _ in range(3)]
         self._border = (spec.pad_value,) * 3
-        # A stretched picture has no outside; a constant would darken its edge where it is enlarged.
+        # A stretched image has no outside; a constant would darken its edge where it is enlarged.
         replicates_border = replicates_border or spec.resize == "stretch"
         self._border_mode = cv2.BORDER_REPLICATE if replicates_border else cv2.BORDER_CONSTANT
 
@@ -87,10 +87,10 @@ class Preprocessor:
             tensor: The input tensor's memory, shape (1, 3, H, W) or (1, H, W, 3).
 
         Raises:
-            ValueError: The picture is not uint8 with three channels.
+            ValueError: The image is not uint8 with three channels.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            # OpenCV would silently write elsewhere and the previous picture would be used again.
+            # OpenCV would silently write elsewhere and the previous image would be used again.
             raise ValueError(f"expected a uint8 (H, W, 3) picture, found {image.dtype} {image.shape}")
         cv2.warpAffine(
             image,
@@ -107,10 +107,10 @@ class Preprocessor:
             self._write_planes(tensor[0])
 
     def _write_interleaved(self, tensor: Tensor) -> None:
-        picture = self._picture
+        image = self._picture
         if self._spec.color_order == "BGR":
-            picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        _look_up(picture, self._table.reshape(1, 256, 3), tensor)
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        _look_up(image, self._table.reshape(1, 256, 3), tensor)
 
     def _write_planes(self, tensor: Tensor) -> None:
         cv2.split(self._picture, self._planes)

@@ -139,7 +139,7 @@ def _convolution(channel_axis: int, data: int = 0, bias: int = 2, *, depthwise: 
 
 
 def _channels_fit(channels: int, weights: tuple[int, ...], *, depthwise: bool) -> bool:
-    """Whether weights belong to a picture's channels; a convolution may go group by group."""
+    """Whether weights belong to an image's channels; a convolution may go group by group."""
     if depthwise:
         return weights[3] % channels == 0
     return channels % weights[3] == 0 and weights[0] % (channels // weights[3]) == 0

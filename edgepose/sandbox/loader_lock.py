@@ -84,7 +84,7 @@ def lock_loader(
     ):
         _limit(kind, most)
     libc = ctypes.CDLL(None, use_errno=True)
-    # Whoever started it is gone: so is it.
+    # Who started it is gone: so is it.
     control(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)
     control(libc, _PR_SET_NO_NEW_PRIVS, 1)
     guarded = landlock and landlock_abi() > 0

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Nobody but root can put anything there.
+# No one but root can put anything there.
 _NOWHERE = "/"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _START = Path(__file__).with_name("python_start.py").resolve()

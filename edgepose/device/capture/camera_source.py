@@ -185,7 +185,7 @@ def _open_capture(address: SourceAddress) -> cv2.VideoCapture:
     if address.kind == "rtsp":
         timeouts = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
         options = [value for key in timeouts for value in (key, _RTSP_TIMEOUT_MS)]
-        # Over UDP each lost packet harms pictures, and the camera chooses ports that no filter can know.
+        # Over UDP each lost packet harms images, and the camera chooses ports that no filter can know.
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "rtsp_transport;tcp"
         return cv2.VideoCapture(address.reveal(), cv2.CAP_FFMPEG, options)
     if address.kind == "csi":

@@ -35,7 +35,7 @@ class VideoSource:
         ConfigError: The file is missing, empty or no video that can be decoded.
     """
 
-    def __init__(self, path: Path, pictures: ImageMemory | None = None) -> None:
+    def __init__(self, path: Path, images: ImageMemory | None = None) -> None:
         self._path = path
         self._capture = _open(path)
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
@@ -45,7 +45,7 @@ class VideoSource:
         self._last_position_ms = 0.0
         self._ended = False
         self._decoded: Any = None
-        self._pictures = pictures or ImageBuffers()
+        self._pictures = images or ImageBuffers()
 
     @property
     def info(self) -> SourceInfo:
@@ -65,7 +65,7 @@ class VideoSource:
         """
         if self._ended:
             return None
-        # Its buffer is used again and again: a new 8 MB picture a frame costs page faults.
+        # Its buffer is used again and again: a new 8 MB image a frame costs page faults.
         decoded, self._decoded = self._capture.read(self._decoded)
         timestamp_ns = time.monotonic_ns()
         if not decoded:
@@ -73,9 +73,9 @@ class VideoSource:
             self._check_complete()
             return None
         self._last_position_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-        picture = self._pictures.take(self._decoded.shape)
-        cv2.cvtColor(self._decoded, cv2.COLOR_BGR2RGB, dst=picture)
-        frame = Frame(picture, timestamp_ns, self._index)
+        image = self._pictures.take(self._decoded.shape)
+        cv2.cvtColor(self._decoded, cv2.COLOR_BGR2RGB, dst=image)
+        frame = Frame(image, timestamp_ns, self._index)
         self._index += 1
         return frame
 
@@ -124,7 +124,7 @@ def _open(path: Path) -> cv2.VideoCapture:
 
 
 class FolderSource:
-    """Pictures from image files.
+    """Images from image files.
 
     Args:
         paths: The files in the order in which they are delivered.
@@ -151,16 +151,16 @@ class FolderSource:
 
     @property
     def info(self) -> SourceInfo:
-        """The number of pictures; they have no rate."""
+        """The number of images; they have no rate."""
         return SourceInfo(self._name, live=False, frame_count=len(self._paths))
 
     @property
     def ended(self) -> bool:
-        """Whether the last picture was delivered."""
+        """Whether the last image was delivered."""
         return self._index >= len(self._paths)
 
     def read(self, wait_s: float) -> Frame | None:  # noqa: ARG002 (decoding takes what it takes)
-        """Decodes the next picture.
+        """Decodes the next image.
 
         Raises:
             ConfigError: The file is no readable image; the message names it.

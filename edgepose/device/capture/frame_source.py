@@ -14,16 +14,16 @@ from edgepose.device.events import CaptureEvent
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture with the moment at which it was captured.
+    """An image with the moment at which it was captured.
 
     The image stays as it is for as long as something refers to it; nothing writes into it.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
-        timestamp_ns: ``time.monotonic_ns`` when the picture left the camera's driver or the decoder.
+        timestamp_ns: ``time.monotonic_ns`` when the image left the camera's driver or the decoder.
         index: Number of the frame among those that the source delivered, from 0.
         dropped_before: Frames that the source threw away since the previous delivered one, because
-            nobody had time for them; always 0 for files.
+            no one had time for them; always 0 for files.
         events: What happened to the camera since the previous delivered frame.
     """
 
@@ -57,7 +57,7 @@ class SourceInfo:
 
     @property
     def is_stream(self) -> bool:
-        """Whether frames follow each other in time; pictures of a folder do not."""
+        """Whether frames follow each other in time; images of a folder do not."""
         return self.live or self.fps is not None
 
 
@@ -106,7 +106,7 @@ _ONLY_THE_LIST = _references([np.empty(0, np.uint8)])[0]
 class ImageBuffers:
     """Hands out arrays; one that was handed out comes back by itself when the last reference to it goes.
 
-    A new 8 MB picture a frame would cost page faults, and a copy for whoever keeps a frame as much again. One
+    A new 8 MB image a frame would cost page faults, and a copy for who keeps a frame as much again. One
     thread takes buffers; anybody may hold them.
     """
 

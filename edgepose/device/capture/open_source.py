@@ -14,12 +14,12 @@ from edgepose.runtime.image_file import IMAGE_SUFFIXES
 _LIKE_A_LOGIN = re.compile(r"[^/\s]*:.*@", re.DOTALL)
 
 
-def open_source(address: SourceAddress, pictures: ImageMemory | None = None) -> FrameSource:
+def open_source(address: SourceAddress, images: ImageMemory | None = None) -> FrameSource:
     """Opens a file, a folder or a camera in this process.
 
     Args:
         address: What to open.
-        pictures: Where frames are put, where a source can choose; memory of its own by default.
+        images: Where frames are put, where a source can choose; memory of its own by default.
 
     Raises:
         ConfigError: The file or folder is missing, empty or damaged.
@@ -28,7 +28,7 @@ def open_source(address: SourceAddress, pictures: ImageMemory | None = None) -> 
     if address.kind != "path":
         from edgepose.device.capture.camera_source import open_camera
 
-        return open_camera(address, pictures)
+        return open_camera(address, images)
     path = Path(address.location)
     if path.is_dir():
         return FolderSource.of_folder(path)
@@ -39,4 +39,4 @@ def open_source(address: SourceAddress, pictures: ImageMemory | None = None) -> 
         raise ConfigError(f"SOURCE {path} does not exist.", f"Give {FORMS}.")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource([path], str(path))
-    return VideoSource(path, pictures)
+    return VideoSource(path, images)

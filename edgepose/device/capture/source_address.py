@@ -141,7 +141,7 @@ def parse_source(text: str | SourceAddress) -> SourceAddress:
 
 
 def require_numeric(address: SourceAddress) -> None:
-    """Refuses a network camera with a name: looking a name up asks somebody else than the camera.
+    """Refuses a network camera with a name: looking a name up asks someone else than the camera.
 
     Raises:
         ConfigError: Its host is no IP address.

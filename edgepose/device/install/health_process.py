@@ -42,8 +42,8 @@ class Measurement:
     """What the replay found.
 
     Attributes:
-        oks: Golden picture to OKS with the expected pose.
-        detection_iou: Golden picture to IoU with the expected box; empty without a detector.
+        oks: Golden image to OKS with the expected pose.
+        detection_iou: Golden image to IoU with the expected box; empty without a detector.
         latency: Per frame, pose model only, after a warm-up.
         peak_rss_mib: Peak resident memory of this process.
         backend: What really ran the pose model.
@@ -89,7 +89,7 @@ def measure(
     """Runs the installed model, exactly as the device will.
 
     Raises:
-        EdgeposeError: A picture or a model cannot be opened or run.
+        EdgeposeError: An image or a model cannot be opened or run.
     """
     runtime = manifest.profile.runtime
     options = RuntimeOptions(threads=runtime.threads)

@@ -165,7 +165,7 @@ def make_var(root: Path) -> Path:
 def is_own_var(root: Path) -> bool:
     """Whether what a run writes here belongs to this user.
 
-    Whoever owns ``var`` can put a link there, and another user, root above all, would follow it.
+    Who owns ``var`` can put a link there, and another user, root above all, would follow it.
     """
     return _owner(root) == os.geteuid()
 

@@ -67,7 +67,7 @@ def hand_over(root: Path, user: str) -> None:
 
     Raises:
         KeyError: There is no such user.
-        DeployError: Somebody else could replace the root, or put something there that is not edgepose's.
+        DeployError: Someone else could replace the root, or put something there that is not edgepose's.
         OSError: It is not allowed.
     """
     entry = pwd.getpwnam(user)

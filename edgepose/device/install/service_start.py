@@ -130,7 +130,7 @@ def _note(root: Path, outcome: Literal["steady", "no_camera"]) -> None:
     content = read_state(Layout(root)).active_content
     if content is not None:
         note = StartNote(manifest_sha256=content.manifest_sha256, outcome=outcome)
-        # Whoever installs reads it, who is another user.
+        # Who installs reads it, who is another user.
         write_whole(make_var(root) / _NOTE, [to_json(note).encode()], READABLE)
 
 

@@ -1,1 +1,1 @@
-"""A page on this machine alone that shows skeletons and figures, never a picture."""
+"""A page on this machine alone that shows skeletons and figures, never an image."""

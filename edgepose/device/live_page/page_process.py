@@ -1,7 +1,7 @@
 """``python -m edgepose.device.live_page.page_process PORT``: the page for lines of standard input.
 
 A process of its own, with no memory, no camera and no descriptor of the run: what it can show is what the
-lines hold, and they hold no picture.
+lines hold, and they hold no image.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The page over HTTP, on the loopback interface alone.
 
-One thread serves everybody, and nobody can take the place of others: a connection is for one request, which
+One thread serves everybody, and no one can take the place of others: a connection is for one request, which
 must be whole after ten seconds however its bytes come; where all places are taken, the one that has waited
 longest for its request makes room.
 """
@@ -37,8 +37,8 @@ class LiveFeed:
     """The newest state, for those who look and for the one who feeds.
 
     Args:
-        temperature_celsius: Asked once a second where somebody looks.
-        clock_s: A clock that nobody sets.
+        temperature_celsius: Asked once a second where someone looks.
+        clock_s: A clock that no one sets.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ _RECENT_S = 3.0
 # A source that gives nothing for so long is said to be waited for.
 _QUIET_S = 3.0
 _MOST_PERSONS = 100
-# What lines hold is ours, but a program of somebody else may write to the socket that the page follows.
+# What lines hold is ours, but a program of someone else may write to the socket that the page follows.
 _MOST_POINTS, _MOST_NAMES, _LONGEST_NAME, _MOST_RECENT = 512, 64, 64, 3000
 
 _CAMERA_EVENTS = frozenset({"camera_lost", "camera_restarted", "camera_frozen", "camera_size_changed"})
@@ -33,7 +33,7 @@ Edges = list[tuple[int, int]]
 
 @dataclass
 class PageState:
-    """Fed by one thread; whoever reads holds the same lock as whoever feeds.
+    """Fed by one thread; who reads holds the same lock as who feeds.
 
     Attributes:
         number: Grows with each frame.
@@ -57,7 +57,7 @@ class PageState:
 
         Args:
             line: JSON.
-            now_s: On a clock that nobody sets.
+            now_s: On a clock that no one sets.
 
         Raises:
             ValueError: It is not what its schema says.

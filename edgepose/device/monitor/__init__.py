@@ -1,1 +1,1 @@
-"""Telemetry that stays on the device: counts, histograms, temperatures, events; no pose, no picture."""
+"""Telemetry that stays on the device: counts, histograms, temperatures, events; no pose, no image."""

@@ -167,7 +167,7 @@ def retraining_request(
 
 
 def wanted_pictures(event: DriftEvent) -> str:
-    """In words, what training pictures are missing."""
+    """In words, what training images are missing."""
     feature = FEATURES[event.feature]
     lower = event.size.typical < event.size.reference
     words = (feature.low if lower else feature.high) or feature.meaning

@@ -1,4 +1,4 @@
-"""Drift as an output of the run: a look now and then, window after window, and whoever must know is told.
+"""Drift as an output of the run: a look now and then, window after window, and who must know is told.
 
 Looks for drift where an installed model runs.
 
@@ -186,7 +186,7 @@ _HOOK = "edgepose.device.monitor.hook_process"
 def open_drift(
     choice: DriftChoice, events: EventBus, say: Callable[[str], None], opened: ExitStack
 ) -> DriftSink:
-    """Opens it for the active version; its files were verified by whoever runs it.
+    """Opens it for the active version; its files were verified by who runs it.
 
     Args:
         choice: What is watched.

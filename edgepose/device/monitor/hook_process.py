@@ -4,7 +4,7 @@ A process of its own, started before a run is locked in: that one can start no p
 
 The command gets the event on its standard input: a feature's name and its size. It has a folder of its own,
 ROOT/var/drift/hook (mode 0700), as working folder and as HOME; five variables, no other descriptor, and at
-most a minute. It runs with the rights of whoever runs the service: in the systemd unit those of the unit.
+most a minute. It runs with the rights of who runs the service: in the systemd unit those of the unit.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A damaged database is set aside, and what can be read of it goes into a fresh one.
 
-The newest figures in Prometheus's text format, for whoever scrapes on this device. Pure text.
+The newest figures in Prometheus's text format, for who scrapes on this device. Pure text.
 
 Names and units follow https://prometheus.io/docs/practices/naming/: base units, ``_total`` for counters. The
 format is https://prometheus.io/docs/instrumenting/exposition_formats/; node_exporter's textfile collector
@@ -298,7 +298,7 @@ class Recorder:
             self._paused, self._lost = False, 0
 
     def _open_store(self, at: str) -> TelemetryStore:
-        # Somebody may have deleted or replaced the file, which SQLite would not notice.
+        # Someone may have deleted or replaced the file, which SQLite would not notice.
         if self._store is not None and self._inode == _inode(self._place.database):
             return self._store
         self._forget_store()
@@ -364,7 +364,7 @@ def _inode(path: Path) -> int | None:
 
 
 def _replace(place: TelemetryPlace, content: bytes) -> None:
-    """Whole or not at all for whoever reads, but not flushed: after a power cut a new run writes it anew."""
+    """Whole or not at all for who reads, but not flushed: after a power cut a new run writes it anew."""
     path = place.prometheus
     temporary = temporary_beside(path)
     descriptor = os.open(

@@ -2,7 +2,7 @@
 
 Every column is a number, a date or one of a list of words. Tables are STRICT (SQLite 3.37 and later), so a
 column of numbers takes no text and no bytes, and no column is declared for bytes or free text at all: a
-picture or a list of coordinates has no place to go.
+image or a list of coordinates has no place to go.
 """
 
 from __future__ import annotations

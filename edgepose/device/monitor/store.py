@@ -7,7 +7,7 @@ ROOT/var/telemetry/damaged.sqlite3     the last database that could not be read 
 ROOT/var/telemetry/writer.lock         held by the run that writes
 ROOT/var/telemetry.prom                for whoever scrapes locally: mode 0640
 ```
-All of it belongs to the user who runs the model; nobody else writes here (``require_own_var``).
+All of it belongs to the user who runs the model; no one else writes here (``require_own_var``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TelemetryPlace:
 
     @property
     def folder(self) -> Path:
-        """Nobody else may look into it."""
+        """No one else may look into it."""
         return Layout(self.root).var / "telemetry"
 
     @property

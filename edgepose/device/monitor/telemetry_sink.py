@@ -28,7 +28,7 @@ class Clocks:
     """Where time comes from.
 
     Attributes:
-        monotonic_ns: Measures; nobody sets it.
+        monotonic_ns: Measures; no one sets it.
         now: The wall clock: a label.
     """
 

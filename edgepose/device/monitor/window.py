@@ -168,7 +168,7 @@ class Window:
     Attributes:
         started_at: ISO 8601, UTC: a label.
         duration_s: Set when the window ends.
-        frames_with_poses: Frames in which somebody was reported.
+        frames_with_poses: Frames in which someone was reported.
         dropped: Frames that the source dropped.
         persons_a_frame: Number of persons (at most ``MANY_PERSONS``) to frames.
         persons: Reported persons, summed.
@@ -193,7 +193,7 @@ class Window:
         return sum(self.persons_a_frame.values())
 
     def count(self, result: FrameResult) -> None:
-        """Takes a frame's figures; nothing of its picture or its keypoints."""
+        """Takes a frame's figures; nothing of its image or its keypoints."""
         persons = len(result.poses)
         slot = min(persons, MANY_PERSONS)
         self.persons_a_frame[slot] = self.persons_a_frame.get(slot, 0) + 1

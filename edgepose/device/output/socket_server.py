@@ -185,7 +185,7 @@ def listening(path: Path) -> socket.socket:
     """A socket at a path, for this user alone; one that a killed run left is replaced.
 
     Raises:
-        ValueError: Something else is there, or somebody listens; the message is for people.
+        ValueError: Something else is there, or someone listens; the message is for people.
         OSError: It cannot be made.
     """
     if path.is_symlink() or path.exists():
@@ -195,7 +195,7 @@ def listening(path: Path) -> socket.socket:
             probe.connect(str(path))
             raise ValueError(f"Somebody listens at {path} already.")
         path.unlink()
-    # It gets its name once it listens: whoever waits for the path may connect at once. The name before that
+    # It gets its name once it listens: who waits for the path may connect at once. The name before that
     # is as long, as the system allows only about 100 bytes.
     unready = path.with_name(path.name[:-1] + ("_" if path.name.endswith("~") else "~"))
     if unready.is_socket():
@@ -205,7 +205,7 @@ def listening(path: Path) -> socket.socket:
     try:
         listener.bind(str(unready))
         listener.listen(MAX_READERS)
-        # Unlike a rename, a link takes nobody's place.
+        # Unlike a rename, a link takes no one's place.
         path.hardlink_to(unready)
         unready.unlink()
     except OSError:

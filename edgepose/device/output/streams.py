@@ -200,14 +200,14 @@ _MODULE = "edgepose.device.output.socket_server"
 
 
 class SocketSink:
-    """Feeds a process that listens; a reader that is too slow misses lines and holds nobody up.
+    """Feeds a process that listens; a reader that is too slow misses lines and holds no one up.
 
     Args:
         path: The socket, which only this user may connect to.
         say: Takes a line about who was served, at the end.
 
     Raises:
-        ConfigError: Something else is there, or somebody listens there already.
+        ConfigError: Something else is there, or someone listens there already.
         DeviceError: The process does not start.
     """
 

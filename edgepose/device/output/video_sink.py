@@ -1,6 +1,6 @@
-"""The source's pictures with the poses drawn on them, as an MP4 file.
+"""The source's images with the poses drawn on them, as an MP4 file.
 
-Draws poses on a copy of a picture.
+Draws poses on a copy of an image.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def draw_poses(image: NDArray[np.uint8], poses: Poses, min_keypoint_score: float
         min_keypoint_score: Keypoints below are not drawn, nor limbs that end in one.
 
     Returns:
-        A picture of the same shape.
+        An image of the same shape.
     """
     picture = np.array(image, dtype=np.uint8, order="C")
     for person in range(len(poses)):
@@ -69,44 +69,44 @@ def limb_colour(skeleton: Skeleton, first: int, second: int) -> Colour:
     return colours.pop() if len(colours) == 1 else MIDDLE
 
 
-def _draw_person(picture: NDArray[np.uint8], poses: Poses, person: int, min_score: float) -> None:
-    width_px = max(round(min(picture.shape[:2]) / 240), 1)
+def _draw_person(image: NDArray[np.uint8], poses: Poses, person: int, min_score: float) -> None:
+    width_px = max(round(min(image.shape[:2]) / 240), 1)
     # A damaged coordinate far outside would overflow the drawing's integers; nothing there is visible.
-    reach = 4 * max(picture.shape[:2])
+    reach = 4 * max(image.shape[:2])
     points = np.clip(np.nan_to_num(poses.keypoints_px[person]), -reach, reach).round().astype(int).tolist()
     shown = poses.keypoint_scores[person] >= min_score
     skeleton = poses.skeleton
     limbs = [edge for edge in skeleton.edges if shown[edge[0]] and shown[edge[1]]]
     # All outlines first, so that no outline crosses a coloured limb.
     for first, second in limbs:
-        cv2.line(picture, points[first], points[second], OUTLINE, width_px + 2, cv2.LINE_AA)
+        cv2.line(image, points[first], points[second], OUTLINE, width_px + 2, cv2.LINE_AA)
     for first, second in limbs:
         colour = limb_colour(skeleton, first, second)
-        cv2.line(picture, points[first], points[second], colour, width_px, cv2.LINE_AA)
+        cv2.line(image, points[first], points[second], colour, width_px, cv2.LINE_AA)
     for index in np.flatnonzero(shown):
         colour = side_colour(skeleton.keypoint_names[index])
-        cv2.circle(picture, points[index], width_px + 2, OUTLINE, cv2.FILLED, cv2.LINE_AA)
-        cv2.circle(picture, points[index], width_px + 1, colour, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(image, points[index], width_px + 2, OUTLINE, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(image, points[index], width_px + 1, colour, cv2.FILLED, cv2.LINE_AA)
     if poses.track_ids is not None and shown.any():
         top = min((points[index] for index in np.flatnonzero(shown)), key=lambda point: point[1])
-        _draw_id(picture, int(poses.track_ids[person]), (top[0], top[1]), width_px)
+        _draw_id(image, int(poses.track_ids[person]), (top[0], top[1]), width_px)
 
 
-def _draw_id(picture: NDArray[np.uint8], track_id: int, top_px: tuple[int, int], width_px: int) -> None:
-    """The id above the highest keypoint, kept inside the picture."""
+def _draw_id(image: NDArray[np.uint8], track_id: int, top_px: tuple[int, int], width_px: int) -> None:
+    """The id above the highest keypoint, kept inside the image."""
     text, scale = str(track_id), 0.3 + 0.25 * width_px
     (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, width_px)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     x = int(np.clip(top_px[0] - text_width // 2, 0, max(width - text_width, 0)))
     y = int(np.clip(top_px[1] - 4 * width_px, text_height, height - 1))
     colour = _TRACKS[track_id % len(_TRACKS)]
     for line_colour, line_width in ((OUTLINE, width_px + 3), (colour, width_px)):
         cv2.putText(
-            picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, line_colour, line_width, cv2.LINE_AA
+            image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, line_colour, line_width, cv2.LINE_AA
         )
 
 
-# Pictures of a folder have no rate: two a second can be looked at.
+# Images of a folder have no rate: two a second can be looked at.
 FPS_WITHOUT_RATE = 2.0
 _CODEC = "mp4v"
 
@@ -114,7 +114,7 @@ _CODEC = "mp4v"
 class VideoSink:
     """Writes a video beside its target and gives it its name when it is whole.
 
-    All frames of a video have one size: pictures of another one (a folder of images) are fitted into the
+    All frames of a video have one size: images of another one (a folder of images) are fitted into the
     first one's, with black beside them.
 
     Args:
@@ -131,7 +131,7 @@ class VideoSink:
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self._closed = False
-        # FFmpeg opens by name and follows links: in a folder of its own (mode 0700) nobody can lay one. It
+        # FFmpeg opens by name and follows links: in a folder of its own (mode 0700) no one can lay one. It
         # cannot say why it failed to open a file either, so that is found out before.
         self._folder: TemporaryDirectory[str] | None = None
         try:
@@ -206,16 +206,16 @@ class VideoSink:
                 shutil.copyfileobj(source, target)
 
 
-def fitted(picture: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scales a picture to fit, centred on black; one that has the size already is returned as it is.
+def fitted(image: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """Scales an image to fit, centred on black; one that has the size already is returned as it is.
 
     Args:
-        picture: uint8 (H, W, 3).
+        image: uint8 (H, W, 3).
         size_wh: Width and height of the result.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if (width, height) == size_wh:
-        return picture
+        return image
     scale = min(size_wh[0] / width, size_wh[1] / height)
     inner = (
         min(max(round(width * scale), 1), size_wh[0]),
@@ -224,7 +224,7 @@ def fitted(picture: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.u
     left, top = (size_wh[0] - inner[0]) // 2, (size_wh[1] - inner[1]) // 2
     canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
     canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(
-        picture, inner, interpolation=cv2.INTER_AREA
+        image, inner, interpolation=cv2.INTER_AREA
     )
     return canvas
 

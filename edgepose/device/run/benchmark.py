@@ -235,7 +235,7 @@ def _record(ages: _Ages, address: SourceAddress, source_fps: float | None) -> Fr
         )
     played = address.kind == "path"
     return FrameAgeRecord(
-        # Where a file lies is nobody else's business.
+        # Where a file lies is no one else's business.
         source=Path(address.shown).name if played else address.shown,
         played=played,
         source_fps=source_fps,

@@ -1,4 +1,4 @@
-"""BlazePose from picture to pose: a detector until somebody is found, then crops that follow the keypoints.
+"""BlazePose from image to pose: a detector until someone is found, then crops that follow the keypoints.
 
 The order of steps and every number are those of MediaPipe's ``modules/pose_landmark/pose_landmark_cpu.pbtxt``
 and the graphs that it contains, with the defaults of ``mp.solutions.pose``.
@@ -132,14 +132,14 @@ def _share(cutoff_hz: float | Points, elapsed_s: float) -> Points:
 
 Image = NDArray[np.uint8]
 
-# min_tracking_confidence of mp.solutions.pose: below, there is nobody.
+# min_tracking_confidence of mp.solutions.pose: below, there is no one.
 _MIN_PRESENCE = 0.5
-# mp.solutions.pose (solution_base.py) lets the clock go on so far for each picture.
+# mp.solutions.pose (solution_base.py) lets the clock go on so far for each image.
 _NS_PER_PICTURE = 33_333_000
 
 
 class BlazePoseDetector:
-    """Finds the most prominent person in a whole picture.
+    """Finds the most prominent person in a whole image.
 
     Args:
         backend: The loaded detector.
@@ -157,7 +157,7 @@ class BlazePoseDetector:
         self._input_px = _square_input(spec)
         self._codec = BlazePoseDetectorCodec(self._input_px, spec.codec.score_threshold, spec.codec.nms_iou)
         self._preprocessor = Preprocessor(spec.input, backend.input)
-        # Refuses another model now rather than at the first picture.
+        # Refuses another model now rather than at the first image.
         self._codec.check({info.name: info.shape for info in backend.outputs})
 
     def find(self, image: Image, box_scale: float, input_px: int) -> RotatedCrop | None:
@@ -190,9 +190,9 @@ class BlazePoseEstimator:
         detector: The detector.
 
     Attributes:
-        detect_every: 1 treats each picture by itself (``static_image_mode``): the detector looks at each,
+        detect_every: 1 treats each image by itself (``static_image_mode``): the detector looks at each,
             and nothing is smoothed. Anything above follows the person; the detector then looks only where
-            nobody is followed.
+            no one is followed.
         skeleton: What the keypoints are.
         timer: Time per stage of the last frame.
 
@@ -229,7 +229,7 @@ class BlazePoseEstimator:
         return self._backend.info
 
     def take_smoothing(self) -> bool:
-        """Steadies the keypoints from now on, as MediaPipe does; nobody else has to."""
+        """Steadies the keypoints from now on, as MediaPipe does; no one else has to."""
         self._smoothing = True
         return True
 
@@ -237,11 +237,11 @@ class BlazePoseEstimator:
         """Finds the most prominent person.
 
         Args:
-            image: uint8 (H, W, 3), RGB: the next picture of the stream.
-            scene_time_ns: When the scene looked like this; None counts 30 pictures a second.
+            image: uint8 (H, W, 3), RGB: the next image of the stream.
+            scene_time_ns: When the scene looked like this; None counts 30 images a second.
 
         Returns:
-            One pose, where the model is at least half sure that there is somebody, or none. The keypoint
+            One pose, where the model is at least half sure that there is someone, or none. The keypoint
             scores are visibilities.
 
         Raises:

@@ -94,7 +94,7 @@ def opened_models(choice: EstimatorChoice) -> Callable[[], PoseEstimator]:
             blazepose = BlazePoseDetector(
                 open_backend(choice.detector, RuntimeOptions(models.options.threads)), own_detector
             )
-            # A third of the landmark model's time goes into a mask that nobody reads.
+            # A third of the landmark model's time goes into a mask that no one reads.
             landmarks = open_backend(models.model, replace(models.options, reads=is_read))
             return lambda: BlazePoseEstimator(landmarks, models.spec, blazepose)
         pipeline = PosePipeline(open_backend(models.model, models.options), models.spec)

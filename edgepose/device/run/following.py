@@ -29,7 +29,7 @@ class FollowOptions:
         min_keypoints: Fewer confident keypoints than this are no person to follow.
         growth: Both sides are multiplied by this: keypoints lie inside the body, labelled boxes around it,
             and the person moves until the next frame.
-        min_side_share: A box side is at least this share of the picture's shorter side.
+        min_side_share: A box side is at least this share of the image's shorter side.
     """
 
     min_keypoint_score: float = 0.2
@@ -42,12 +42,12 @@ def box_to_follow(poses: Poses, image_wh: tuple[int, int], options: FollowOption
     """Says where the person of this frame will be in the next one.
 
     Args:
-        poses: What the model saw in this frame and what may be reported: nobody, or one person.
-        image_wh: Picture size in pixels.
+        poses: What the model saw in this frame and what may be reported: no one, or one person.
+        image_wh: Image size in pixels.
         options: How the box is made.
 
     Returns:
-        (4,) xyxy in image pixels, inside the picture and never empty; None: look at the whole picture.
+        (4,) xyxy in image pixels, inside the image and never empty; None: look at the whole image.
     """
     if not len(poses):
         return None
@@ -110,7 +110,7 @@ class FollowedPersons:
         self._somebody_lost = False
 
     def needs_detection(self, every: int) -> bool:
-        """Every so many frames; at once where nobody is followed, or where somebody was just lost."""
+        """Every so many frames; at once where no one is followed, or where someone was just lost."""
         return self._frames_since_detection >= every or not self._persons or self._somebody_lost
 
     def detected(self, boxes_px: Boxes, scores: NDArray[np.floating]) -> None:
@@ -150,10 +150,10 @@ class FollowedPersons:
         Args:
             poses: One per box, in their order.
             accepted: (N,), which of them may be reported.
-            image_wh: Picture size in pixels.
+            image_wh: Image size in pixels.
 
         Returns:
-            (N,), which of them are reported: accepted, and nobody twice.
+            (N,), which of them are reported: accepted, and no one twice.
         """
         twice = _duplicates(poses, accepted, self._options.duplicate_oks)
         reported = accepted & ~twice
@@ -161,7 +161,7 @@ class FollowedPersons:
             self._after(person, poses.select(np.array([row])), image_wh) if reported[row] else None
             for row, person in enumerate(self._persons)
         ]
-        # Somebody whom only the detector saw was never in sight, and who was found twice is still there.
+        # Someone whom only the detector saw was never in sight, and who was found twice is still there.
         self._somebody_lost = any(
             person.keypoints_px is not None and after[row] is None and not twice[row]
             for row, person in enumerate(self._persons)

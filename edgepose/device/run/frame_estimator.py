@@ -1,4 +1,4 @@
-"""From one picture of a stream to the persons worth reporting."""
+"""From one image of a stream to the persons worth reporting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgepose.runtime.pipeline import PersonDetector, PosePipeline, StageTimer, 
 
 
 class PoseEstimator(Protocol):
-    """Picture after picture to poses; what the loop of the runtime needs."""
+    """Image after image to poses; what the loop of the runtime needs."""
 
     detect_every: int
 
@@ -36,11 +36,11 @@ class PoseEstimator(Protocol):
         ...
 
     def take_smoothing(self) -> bool:
-        """Asks it to steady the keypoints itself; false where it does not and somebody else has to."""
+        """Asks it to steady the keypoints itself; false where it does not and someone else has to."""
         ...
 
     def estimate(self, image: NDArray[np.uint8], scene_time_ns: int | None = None) -> Poses:
-        """Finds persons in the next picture.
+        """Finds persons in the next image.
 
         Raises:
             ModelError: A model failed.
@@ -53,16 +53,16 @@ class FrameEstimator:
 
     Args:
         pipeline: The pose model.
-        detector: In front of it; None lets a model that works on crops look at the whole picture at first
+        detector: In front of it; None lets a model that works on crops look at the whole image at first
             and then follow the person by the keypoints.
 
     Attributes:
-        detect_every: The detector looks at each so-manieth frame, at once where nobody is in sight or
-            somebody was just lost; between, persons are followed by their keypoints. 1 asks it for every one
-            and remembers nobody: right for pictures that have nothing to do with each other.
+        detect_every: The detector looks at each so-manieth frame, at once where no one is in sight or
+            someone was just lost; between, persons are followed by their keypoints. 1 asks it for every one
+            and remembers no one: right for images that have nothing to do with each other.
 
     Raises:
-        ConfigError: A detector was given to a model that sees the whole picture.
+        ConfigError: A detector was given to a model that sees the whole image.
     """
 
     def __init__(self, pipeline: PosePipeline, detector: PersonDetector | None = None) -> None:
@@ -94,14 +94,14 @@ class FrameEstimator:
         return self._pipeline.backend_info
 
     def take_smoothing(self) -> bool:
-        """Does not steady keypoints: somebody else has to."""
+        """Does not steady keypoints: someone else has to."""
         return False
 
     def estimate(self, image: NDArray[np.uint8], scene_time_ns: int | None = None) -> Poses:  # noqa: ARG002
         """Finds the persons whose mean keypoint score reaches the spec's ``min_pose_score``.
 
         Args:
-            image: uint8 (H, W, 3), RGB: the next picture of the stream.
+            image: uint8 (H, W, 3), RGB: the next image of the stream.
             scene_time_ns: When the scene looked like this; nothing here depends on it.
 
         Raises:

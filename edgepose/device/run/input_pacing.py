@@ -53,8 +53,8 @@ class RateReading:
     Attributes:
         camera_fps: Frames a second that the source delivers, dropped ones counted.
         frame_ms: Median time that the models and the hand-over took for a frame.
-        temperature_celsius: The hottest zone; None where nobody knows.
-        throttled: Whether the firmware slows down now; None where nobody knows.
+        temperature_celsius: The hottest zone; None where no one knows.
+        throttled: Whether the firmware slows down now; None where no one knows.
     """
 
     camera_fps: float

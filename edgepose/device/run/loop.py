@@ -56,7 +56,7 @@ def prompt_switching() -> Iterator[None]:
 
 # How long a quiet camera may keep the loop from looking at its stop signal.
 _WAIT_S = 0.2
-# Pictures of a folder have no time; the tracker needs one that goes on evenly.
+# Images of a folder have no time; the tracker needs one that goes on evenly.
 _NS_PER_PICTURE = 100_000_000
 # A person goes about half the own width in ten frames of a video; following is about as good as detecting.
 DETECT_EVERY = 10
@@ -75,9 +75,9 @@ class RunRequest:
         render: Video with the poses drawn; None draws none.
         max_frames: Ends after so many frames; None runs to the end.
         lock: Locks the process in once everything is open, before the first frame; None leaves it unlocked.
-        observers: Who else takes the results, beside the outputs; closed by whoever opened them.
+        observers: Who else takes the results, beside the outputs; closed by who opened them.
         detect_every: A detector looks at each so-manieth frame; None takes 10 for a video or camera, and 1
-            for pictures of a folder, which have nothing to do with each other.
+            for images of a folder, which have nothing to do with each other.
         smoothing: Steady keypoints; None smooths a video or camera and leaves a folder alone.
         capture: How the process that reads the source is watched.
         append: Add to the lines that ``output`` holds, as a service does, which begins again and again.
@@ -104,7 +104,7 @@ class LoopControl:
 
     Attributes:
         stop: Asked after each frame; true ends the run with all outputs finished.
-        progress: Called with the frames done and the frames expected (0 where nobody knows).
+        progress: Called with the frames done and the frames expected (0 where no one knows).
         max_frames: Ends after so many frames.
         overlapped: Tracks and writes in a thread beside the models; else all follows one after the other.
         smoother: Steadies the keypoints.
@@ -144,7 +144,7 @@ def run(
     """
     address = parse_source(request.source)
     refuse_overwriting(request.models, address, (request.output, request.render))
-    # OpenCV's own pool only adds memory and switches for pictures as small as a model's input.
+    # OpenCV's own pool only adds memory and switches for images as small as a model's input.
     cv2.setNumThreads(request.models.threads or 1)
     with ExitStack() as opened:
         # Its process starts and opens the source while this one loads the models.

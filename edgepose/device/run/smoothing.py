@@ -2,9 +2,9 @@
 
 Casiez, Roussel and Vogel, CHI 2012, "1 € Filter: A Simple Speed-based Low-pass Filter for Noisy Input in
 Interactive Systems": an exponential filter whose cut-off frequency grows with the speed of what it follows,
-so that somebody at rest stands still and somebody who moves is followed at once. Three things are ours:
+so that someone at rest stands still and someone who moves is followed at once. Three things are ours:
 
-* speeds are in body sizes a second, so that the same options fit near and far persons and any picture size;
+* speeds are in body sizes a second, so that the same options fit near and far persons and any image size;
 * a speed below what noise alone looks like counts as rest, which lets the gain on real motion be high;
 * doubtful keypoints weigh less, down to a floor, so that a flicker of a hidden wrist hardly shows.
 
@@ -137,7 +137,7 @@ def _step(
 ) -> _Filter:
     elapsed_s = (time_ns - before.seen_ns) / 1e9
     if elapsed_s <= 0:
-        # Two pictures of one moment say nothing about speed.
+        # Two images of one moment say nothing about speed.
         return before
     # The size is steadier than the keypoints: a tenth of what is new is enough.
     size_px = before.size_px + 0.1 * (_size_px(points_px, scores) - before.size_px)

@@ -77,7 +77,7 @@ class Estimated:
     """Poses without ids yet.
 
     Attributes:
-        frame: The picture, kept until it was written.
+        frame: The image, kept until it was written.
         poses: The persons worth reporting.
         stages_ms: Time of each stage.
         scene_time_ns: When the scene looked like this.

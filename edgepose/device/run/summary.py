@@ -35,7 +35,7 @@ class RunSummary(Record, frozen=True, kw_only=True):
         schema: ``edgepose.run/1``.
         source: The source, without a password.
         frames: Frames processed.
-        frames_with_poses: Frames in which somebody was reported.
+        frames_with_poses: Frames in which someone was reported.
         persons: Reported persons, summed over all frames.
         tracks: Different track ids.
         dropped: Frames that a live source dropped.

@@ -2,7 +2,7 @@
 
 No appearance: what a person looks like never enters, so there is nothing to store and nothing to leak. Two
 things bring an id through a crossing: the person is looked for where the motion so far leads, and the whole
-figure is compared, not only its box. While somebody is hidden the prediction grows vague, so that the search
+figure is compared, not only its box. While someone is hidden the prediction grows vague, so that the search
 widens with the time (:attr:`TrackerOptions.widening_per_s`).
 
 The one interface to a tracker.
@@ -34,7 +34,7 @@ class Tracker(Protocol):
                 than at the previous call: the capture time of a live frame, the media time of a file's.
 
         Returns:
-            The same persons in the same order with ``track_ids``; nobody is dropped or added.
+            The same persons in the same order with ``track_ids``; no one is dropped or added.
         """
         ...
 
@@ -119,7 +119,7 @@ class TrackerOptions:
     Attributes:
         min_oks: Two poses less alike than this are two persons. OKS falls steeply with distance; at 0.1
             a person may be about a fifth of the own height off the predicted place.
-        max_missed_s: A track that matched nobody for longer than this ends, and its id with it.
+        max_missed_s: A track that matched no one for longer than this ends, and its id with it.
         velocity_memory_s: A velocity is a mean over about this time: a turn is followed within it, and the
             jitter of the keypoints is not.
         widening_per_s: The person counts as so much larger for each second without a match, because limbs
@@ -223,6 +223,6 @@ def _velocity(
 
 
 def _area_px2(points_px: NDArray[np.float64]) -> float:
-    """From the longer side alone: somebody seen from the side is no smaller and moves no slower."""
+    """From the longer side alone: someone seen from the side is no smaller and moves no slower."""
     longer = max(float(np.ptp(points_px, axis=0).max()), _MIN_SIDE_PX)
     return longer * longer * BOX_TO_MASK_AREA

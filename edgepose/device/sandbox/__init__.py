@@ -1,1 +1,1 @@
-"""What keeps pictures in a process: the kernel refuses every system call that could carry them out."""
+"""What keeps images in a process: the kernel refuses every system call that could carry them out."""

@@ -169,7 +169,7 @@ def device_kinds(descriptor: Descriptor) -> tuple[DeviceKind, ...]:
 
 
 def checked_descriptors(allowed: AllowedSockets) -> tuple[DeviceKind, ...]:
-    """Refuses to go on while something is open that could carry a picture out.
+    """Refuses to go on while something is open that could carry an image out.
 
     Args:
         allowed: Which sockets may stay.

@@ -1,6 +1,6 @@
 """Locks this process in: no socket, no child, no other process, no file but its own, in every thread.
 
-Whether a run is locked in: live pictures always, files never: their owner has them anyway.
+Whether a run is locked in: live images always, files never: their owner has them anyway.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def lock_process(
 
     Raises:
         DeviceError: Something is open that is not on the list of what may stay, or the kernel cannot enforce
-            the lock. The process may be locked in part; it must not go on with pictures.
+            the lock. The process may be locked in part; it must not go on with images.
     """
     kinds = refuse_descriptors(kept_sockets, scope)
     # The files of /proc/self then belong to root, and no core is dumped, whatever the system's pattern.
@@ -116,7 +116,7 @@ def lock_process(
 
 
 def refuse_descriptors(kept: frozenset[int], scope: LockScope = LockScope.ALL) -> tuple[DeviceKind, ...]:
-    """Refuses to go on while something is open that could carry a picture out.
+    """Refuses to go on while something is open that could carry an image out.
 
     Args:
         kept: Unix sockets that may stay. Standard output may be systemd's journal as well.

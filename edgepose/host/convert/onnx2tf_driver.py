@@ -7,7 +7,7 @@ descriptor of an open file.
 
 onnx2tf's careful mode runs every op of both graphs to choose among axis orders, which takes most of its
 time. For graphs without ambiguous axes both modes give the same ops, so the caller tries ``fast`` first
-and compares. Going from the model in memory straight to TFLite saves the SavedModel, which nobody needs,
+and compares. Going from the model in memory straight to TFLite saves the SavedModel, which no one needs,
 and the float16 file.
 """
 

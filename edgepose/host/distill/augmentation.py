@@ -1,6 +1,6 @@
 """Random views of a person, pure functions of a random generator.
 
-A view is one affine map from image pixels to the student's input. Picture, teacher maps and keypoints all
+A view is one affine map from image pixels to the student's input. Image, teacher maps and keypoints all
 go through that very map, so they cannot drift apart by half a pixel.
 """
 
@@ -179,23 +179,23 @@ def _half_body_box(
     return np.concatenate([centre - size / 2, centre + size / 2])
 
 
-def recolour(picture: Image, settings: AugmentationSettings, rng: np.random.Generator) -> Image:
-    """Light, colour, sharpness and occlusion; the picture may be changed in place."""
+def recolour(image: Image, settings: AugmentationSettings, rng: np.random.Generator) -> Image:
+    """Light, colour, sharpness and occlusion; the image may be changed in place."""
     draws = rng.random(6)
-    picture = _relit(picture, rng, grey=draws[0] < 0.08)
+    image = _relit(image, rng, grey=draws[0] < 0.08)
     if draws[1] < 0.15:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.4 + 1.2 * draws[2]))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.4 + 1.2 * draws[2]))
     elif draws[1] < 0.35:
-        picture = _coarsened(picture, 0.3 + 0.5 * draws[2])
+        image = _coarsened(image, 0.3 + 0.5 * draws[2])
     if draws[3] < 0.1:
-        noise = rng.normal(0, 3 + 9 * draws[4], picture.shape).astype(np.int16)
-        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
+        noise = rng.normal(0, 3 + 9 * draws[4], image.shape).astype(np.int16)
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if draws[5] < settings.occlusion_share:
-        _occlude(picture, rng)
-    return picture
+        _occlude(image, rng)
+    return image
 
 
-def _relit(picture: Image, rng: np.random.Generator, *, grey: bool) -> Image:
+def _relit(image: Image, rng: np.random.Generator, *, grey: bool) -> Image:
     """A gain, an offset and a gamma per channel, mostly common to the three."""
     common, own = rng.normal(0, 1, 3), rng.normal(0, 1, (3, 3))
     gain = np.exp(0.2 * common[0] + 0.06 * own[:, 0])
@@ -203,24 +203,24 @@ def _relit(picture: Image, rng: np.random.Generator, *, grey: bool) -> Image:
     offset = 15 * common[2] + 4 * own[:, 2]
     levels = np.arange(256)[:, None] / 255
     table = np.clip(255 * levels**gamma * gain + offset, 0, 255).astype(np.uint8)
-    picture = np.asarray(cv2.LUT(picture, table.reshape(1, 256, 3)))
+    image = np.asarray(cv2.LUT(image, table.reshape(1, 256, 3)))
     if grey:
-        picture = np.repeat(picture.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
-    return picture
+        image = np.repeat(image.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+    return image
 
 
-def _coarsened(picture: Image, factor: float) -> Image:
+def _coarsened(image: Image, factor: float) -> Image:
     """As a small person looks when enlarged."""
-    height, width = picture.shape[:2]
-    small = cv2.resize(picture, (int(width * factor), int(height * factor)), interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    small = cv2.resize(image, (int(width * factor), int(height * factor)), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
-def _occlude(picture: Image, rng: np.random.Generator) -> None:
+def _occlude(image: Image, rng: np.random.Generator) -> None:
     """Puts one to three plain or noisy rectangles in front."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     for _ in range(int(rng.integers(1, 4))):
         w, h = (rng.uniform(0.08, 0.35, 2) * (width, height)).astype(int)
         x, y = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
         colour = rng.integers(0, 256, 3)
-        picture[y : y + h, x : x + w] = colour
+        image[y : y + h, x : x + w] = colour

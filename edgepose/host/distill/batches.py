@@ -249,7 +249,7 @@ class BatchSource:
         places = self._settings.share.places(len(chosen))
         samples = [self._sample(int(chosen[place]), (step, place)) for place in places]
         return Batch(
-            np.stack([picture for picture, _ in samples]),
+            np.stack([image for image, _ in samples]),
             np.stack([packed(target) for _, target in samples]),
         )
 
@@ -272,8 +272,8 @@ class BatchSource:
         view = random_view(
             Subject(box, keypoints, known), design.input_wh, settings.augmentation, rng, STUDENT_SKELETON
         )
-        picture = self._picture(index, view)
-        return recolour(picture, settings.augmentation, rng), self._target(index, view)
+        image = self._picture(index, view)
+        return recolour(image, settings.augmentation, rng), self._target(index, view)
 
     def _picture(self, index: int, view: View) -> NDArray[np.uint8]:
         from_crop = compose(view.matrix, inverse(axis_aligned(self._cache.crop_maps[index])))
@@ -322,7 +322,7 @@ def packed(target: Target) -> NDArray[np.float32]:
 def sampling_chances(sources: NDArray[np.int64]) -> NDArray[np.float64]:
     """How often each person is drawn: a folder in proportion to the root of its size.
 
-    A small folder of the pictures that matter must not drown in a large one of others, nor be repeated so
+    A small folder of the images that matter must not drown in a large one of others, nor be repeated so
     often that it is learned by heart.
 
     Returns:

@@ -74,9 +74,9 @@ def _add(target: Any, box: Boxes, codec: CenterCodec, cell_px: NDArray[np.float6
     target[rows, columns, BOX_WEIGHT] = near[rows, columns]
 
 
-# Standard deviation of the logarithm of the zoom, its limits, and the shift as a part of the picture.
+# Standard deviation of the logarithm of the zoom, its limits, and the shift as a part of the image.
 _LOG_ZOOM, _ZOOM_LIMITS, _SHIFT = 0.3, (0.5, 1.8), 0.2
-# A box cut by the border to less than this share of its area is nobody's any more, nor background.
+# A box cut by the border to less than this share of its area is no one's any more, nor background.
 _LEAST_SEEN = 0.3
 _SMALLEST_PX = 6.0
 
@@ -108,7 +108,7 @@ class DetectorBatches:
         self._cache, self._pictures, self._design = cache, data.pictures, design
         self._size, self._seed = size, seed
         self._codec = CenterCodec(design.input_wh)
-        self._chances = sampling_chances(np.array([picture.source for picture in data.pictures], np.int64))
+        self._chances = sampling_chances(np.array([image.source for image in data.pictures], np.int64))
         self._colours = AugmentationSettings(occlusion_share=0.1)
 
     def batch(self, step: int) -> Batch:
@@ -116,8 +116,8 @@ class DetectorBatches:
         rng = np.random.default_rng([self._seed, step])
         chosen = rng.choice(len(self._pictures), self._size, p=self._chances)
         samples = [self._sample(int(index), (step, place)) for place, index in enumerate(chosen)]
-        pictures, targets = zip(*samples, strict=True)
-        return Batch(np.stack(pictures), np.stack(targets))
+        images, targets = zip(*samples, strict=True)
+        return Batch(np.stack(images), np.stack(targets))
 
     def stream(self, first_step: int) -> Iterator[Batch]:
         """Batches from a step on, made ahead by a thread."""
@@ -127,11 +127,11 @@ class DetectorBatches:
         rng = np.random.default_rng([self._seed, *place, 1])
         size = self._cache.sizes_wh[index]
         view = random_view(int(size[0]), int(size[1]), self._design.input_wh, rng)
-        picture = recolour(self._seen(index, view), self._colours, rng)
+        image = recolour(self._seen(index, view), self._colours, rng)
         entry = self._pictures[index]
         persons, cut = visible_boxes(view.boxes(entry.boxes_px), self._design.input_wh)
         unsure = np.concatenate([view.boxes(entry.unsure_px), cut])
-        return picture, packed_target(persons, unsure, self._codec, self._design.map_wh)
+        return image, packed_target(persons, unsure, self._codec, self._design.map_wh)
 
     def _seen(self, index: int, view: PictureView) -> NDArray[np.uint8]:
         sx, sy, ox, oy = self._cache.to_cache[index]

@@ -1,4 +1,4 @@
-"""A detector student from end to end: pictures, training, export, measurement."""
+"""A detector student from end to end: images, training, export, measurement."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def measured(backend: Backend, spec: ModelSpec, dataset: CocoDataset) -> Detecto
     """Box figures of a detector in any form.
 
     Raises:
-        ConfigError: A picture cannot be read.
+        ConfigError: An image cannot be read.
         ModelError: The detector failed.
     """
     return _figures_of(PersonDetector(backend, spec, _WEAKEST_SCORE), dataset)
@@ -126,14 +126,14 @@ def distil_detector(
     outcome = _train(trainer, prepared, request, observers, labelled)
     student, parents = trainer.averaged_student(), _parents(prepared.teacher)
     model = export_student(student, prepared.spec, parents, request.output, observers.say)
-    pictures = prepared.data.pictures
+    images = prepared.data.pictures
     report = DetectorDistillationReport(
         schema="edgepose.detector_distillation/1",
         teacher=prepared.teacher,
         data=DetectorData(
             digest=prepared.data.digest,
-            images=len(pictures),
-            images_without_person=sum(not len(picture.boxes_px) for picture in pictures),
+            images=len(images),
+            images_without_person=sum(not len(image.boxes_px) for image in images),
             persons=prepared.data.persons,
         ),
         options=prepared.options,

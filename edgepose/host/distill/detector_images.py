@@ -42,7 +42,7 @@ _MUCH_SMALLER = 0.8
 
 @dataclass(frozen=True, eq=False)
 class TeachingPicture:
-    """One picture.
+    """One image.
 
     Attributes:
         path: The file.
@@ -63,7 +63,7 @@ class TeachingPictures:
 
     Attributes:
         pictures: In the order of the folders.
-        digest: sha256 over pictures and boxes.
+        digest: sha256 over images and boxes.
     """
 
     pictures: tuple[TeachingPicture, ...]
@@ -72,7 +72,7 @@ class TeachingPictures:
     @property
     def persons(self) -> int:
         """Number of boxes."""
-        return sum(len(picture.boxes_px) for picture in self.pictures)
+        return sum(len(image.boxes_px) for image in self.pictures)
 
 
 def collect_pictures(
@@ -81,26 +81,26 @@ def collect_pictures(
     """Reads labels and asks the teacher.
 
     Args:
-        sources: Folders of pictures; one where nobody is found teaches what no person looks like.
+        sources: Folders of images; one where no one is found teaches what no person looks like.
         teacher: A detector; None learns from labels alone, and folders without labels are refused.
-        progress: Called with (pictures done, pictures in all).
+        progress: Called with (images done, images in all).
 
     Raises:
-        ConfigError: A folder is empty or missing, labels are damaged, a picture cannot be read, there is
-            neither label nor teacher, or nobody is there.
+        ConfigError: A folder is empty or missing, labels are damaged, an image cannot be read, there is
+            neither label nor teacher, or no one is there.
         ModelError: The teacher failed.
     """
     listed = [entry for index, source in enumerate(sources) for entry in _listed(source, index, teacher)]
-    pictures = []
+    images = []
     for done, (path, labels, crowd, source) in enumerate(listed, 1):
-        pictures.append(_joined(path, labels, crowd, source, teacher))
+        images.append(_joined(path, labels, crowd, source, teacher))
         if progress is not None:
             progress(done, len(listed))
-    if not any(len(picture.boxes_px) for picture in pictures):
+    if not any(len(image.boxes_px) for image in images):
         raise ConfigError(
-            f"Nobody is in the {len(pictures)} pictures.", "A detector learns from pictures with persons."
+            f"Nobody is in the {len(images)} pictures.", "A detector learns from pictures with persons."
         )
-    return TeachingPictures(tuple(pictures), sha256_of_list(_line(picture) for picture in pictures))
+    return TeachingPictures(tuple(images), sha256_of_list(_line(image) for image in images))
 
 
 def _listed(
@@ -176,9 +176,9 @@ def _none() -> Boxes:
     return np.zeros((0, 4))
 
 
-def _line(picture: TeachingPicture) -> str:
-    numbers = [*picture.boxes_px.ravel(), *(-picture.unsure_px.ravel())]
-    return f"{sha256_of_file(picture.path)} {' '.join(f'{n:.2f}' for n in numbers)} {picture.source}"
+def _line(image: TeachingPicture) -> str:
+    numbers = [*image.boxes_px.ravel(), *(-image.unsure_px.ravel())]
+    return f"{sha256_of_file(image.path)} {' '.join(f'{n:.2f}' for n in numbers)} {image.source}"
 
 
 # The grey that YOLOX pads with; a padded border then looks the same to teacher and student.
@@ -219,12 +219,12 @@ _LARGER = 4 / 3
 
 @dataclass(frozen=True, eq=False)
 class PictureCache:
-    """N pictures.
+    """N images.
 
     Attributes:
         pictures: (N, H, W, 3) uint8 RGB, letterboxed.
         to_cache: (N, 4): scale x, y and offset x, y from image pixels to cached pixels.
-        sizes_wh: (N, 2), of the pictures themselves.
+        sizes_wh: (N, 2), of the images themselves.
     """
 
     pictures: NDArray[np.uint8]
@@ -235,12 +235,12 @@ class PictureCache:
 def open_pictures(
     folder: Path, data: TeachingPictures, design: StudentDesign, progress: Progress | None = None
 ) -> PictureCache:
-    """Opens the cache of these pictures and this input size; fills it on first use.
+    """Opens the cache of these images and this input size; fills it on first use.
 
     Raises:
-        ConfigError: A picture is not readable, or the disk is full.
+        ConfigError: An image is not readable, or the disk is full.
     """
-    paths = [f"{picture.path}" for picture in data.pictures]
+    paths = [f"{image.path}" for image in data.pictures]
     home = folder / sha256_of_list([_LAYOUT, data.digest, f"{design.input_wh}", *paths])[:16]
     if not (home / "complete").is_file():
         try:
@@ -257,21 +257,21 @@ def open_pictures(
 
 
 def _fill(home: Path, data: TeachingPictures, design: StudentDesign, progress: Progress | None) -> None:
-    # Crops of people: nobody else looks into it.
+    # Crops of people: no one else looks into it.
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     count = len(data.pictures)
     size_wh = round(design.input_wh[0] * _LARGER), round(design.input_wh[1] * _LARGER)
-    pictures = reserved(home / "pictures.npy", (count, size_wh[1], size_wh[0], 3))
+    images = reserved(home / "pictures.npy", (count, size_wh[1], size_wh[0], 3))
     to_cache, sizes = np.zeros((count, 4)), np.zeros((count, 2), np.int64)
     for index, picture in enumerate(data.pictures):
         image = read_image_rgb(picture.path)
         sizes[index] = image.shape[1], image.shape[0]
         transform = letterbox_transform((image.shape[1], image.shape[0]), size_wh, centred=True)
-        pictures[index] = _small(image, transform)
+        images[index] = _small(image, transform)
         to_cache[index] = (*transform.scale_xy, *transform.offset_xy)
         if progress is not None:
             progress(index + 1, count)
-    pictures.flush()
+    images.flush()
     with (home / "pictures.npz").open("wb") as stream:
         np.savez(stream, to_cache=to_cache, sizes_wh=sizes)
     write_whole(home / "complete", [msgspec.json.encode({"pictures": count, "digest": data.digest})])

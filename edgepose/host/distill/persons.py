@@ -26,7 +26,7 @@ _MIN_DETECTION_SCORE = 0.5
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A folder of pictures, with labels or without.
+    """A folder of images, with labels or without.
 
     Attributes:
         folder: ``DIR`` with ``images/`` and an optional ``person_keypoints.json``, or a bare folder.
@@ -38,7 +38,7 @@ class ImageSource:
 
     @property
     def images_dir(self) -> Path:
-        """Where the pictures are."""
+        """Where the images are."""
         inner = self.folder / "images"
         return inner if inner.is_dir() else self.folder
 
@@ -54,11 +54,11 @@ class TrainingPerson:
     """One person to learn from.
 
     Attributes:
-        path: The picture.
+        path: The image.
         box_xyxy_px: (4,) float64.
         keypoints_px: (K, 2) float64 in the student's order; (0, 0) where there is no label.
         labelled: (K,) bool.
-        source: Index of the folder that the picture is from.
+        source: Index of the folder that the image is from.
     """
 
     path: Path
@@ -73,9 +73,9 @@ class TrainingPersons:
     """Everybody to learn from.
 
     Attributes:
-        persons: Sorted by source and picture.
-        digest: sha256 over pictures, boxes and labels.
-        images: Number of pictures with at least one usable person.
+        persons: Sorted by source and image.
+        digest: sha256 over images, boxes and labels.
+        images: Number of images with at least one usable person.
         too_small: Persons left out for their size.
     """
 
@@ -91,7 +91,7 @@ def collect_persons(
     detector: PersonDetector | None = None,
     progress: Progress | None = None,
 ) -> TrainingPersons:
-    """Reads all labels; pictures without labels take the detector's boxes.
+    """Reads all labels; images without labels take the detector's boxes.
 
     Args:
         sources: The folders.
@@ -101,7 +101,7 @@ def collect_persons(
 
     Raises:
         ConfigError: A folder is missing or empty, labels are damaged or share no keypoint with the student,
-            a folder has neither labels nor a detector, a picture is not readable, or nobody is there.
+            a folder has neither labels nor a detector, an image is not readable, or no one is there.
     """
     found: list[TrainingPerson] = []
     for index, source in enumerate(sources):

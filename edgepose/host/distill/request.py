@@ -29,7 +29,7 @@ class DistillationRequest:
         input_wh: Another input size than the student's own.
         start: A ``.keras`` file of the same student, to go on from its weights; None: fresh ones.
         augmentation: Name of an entry of ``AUGMENTATIONS``.
-        sources: Folders of pictures.
+        sources: Folders of images.
         output: Folder for model, record, log and checkpoints.
         teacher: The teacher model; None learns from labels alone.
         teacher_spec: Spec of a teacher that carries none.

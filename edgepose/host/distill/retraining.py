@@ -20,9 +20,9 @@ from edgepose.runtime.drift_features import FEATURES, PoseSampler, Samples, imag
 from edgepose.runtime.image_file import read_image_rgb
 from edgepose.trust.digests import sha256_of_path
 
-# A model that is nobody's student is answered by the one that ships.
+# A model that is no one's student is answered by the one that ships.
 DEFAULT_STUDENT = "edgepose-s"
-# What pictures and labels show by themselves; the rest takes a model and a camera.
+# What images and labels show by themselves; the rest takes a model and a camera.
 _SHOWN: frozenset[FeatureName] = frozenset(
     ("brightness", "sharpness", "scale", "visibility", "leg_ratio", "arm_ratio", "tilt")
 )
@@ -47,19 +47,19 @@ def student_for(request: RetrainingRequest) -> str:
 
 
 def answer_to(path: Path, persons: Sequence[TrainingPerson], skeleton: Skeleton) -> RetrainingAnswer:
-    """Looks whether the training pictures show what the device sees.
+    """Looks whether the training images show what the device sees.
 
     Raises:
-        ConfigError: The request or a picture is not readable.
+        ConfigError: The request or an image is not readable.
     """
     request = read_request(path)
-    samples, pictures = _samples(persons, skeleton)
+    samples, images = _samples(persons, skeleton)
     return RetrainingAnswer(
         request_sha256=sha256_of_path(path),
         model=request.model,
         model_sha256=request.model_sha256,
         bundle_version=request.bundle_version,
-        pictures=pictures,
+        pictures=images,
         coverage=tuple(_coverage(event, samples) for event in request.drifted),
     )
 

@@ -212,8 +212,8 @@ def rounded_student(network: FoldedNetwork, input_range: Range) -> Any:
     Returns:
         (N, H, W, 3) normalized to (N, h, w, K); its layer ``rounded`` has weights and ranges.
     """
-    picture = keras.Input(network.input_shape, name="image")
-    return keras.Model(picture, RoundedSteps(network, input_range, name="rounded")(picture))
+    image = keras.Input(network.input_shape, name="image")
+    return keras.Model(image, RoundedSteps(network, input_range, name="rounded")(image))
 
 
 def steps_of(student: Any) -> RoundedSteps:

@@ -86,7 +86,7 @@ def open_cache(
     """Opens the cache of these data, this student size and this teacher; fills it on first use.
 
     Raises:
-        ConfigError: A picture is not readable, or the disk is full.
+        ConfigError: An image is not readable, or the disk is full.
         ModelError: The teacher failed.
     """
     key = sha256_of_list(
@@ -122,7 +122,7 @@ def _fill(
     teacher: Teacher | None,
     progress: Progress | None,
 ) -> None:
-    # Crops of people: nobody else looks into it.
+    # Crops of people: no one else looks into it.
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     count, keypoints = len(data.persons), len(data.persons[0].labelled)
     crop_wh = _crop_wh(design)

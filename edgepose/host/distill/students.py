@@ -3,7 +3,7 @@
 Only convolutions, ReLU, additions and bilinear upsampling, all of static shape; batch normalization folds
 into the convolutions. Full 3x3 convolutions instead of depthwise ones: at the same latency on one core they
 hold more weights and train more than twice as fast (docs/adr/0017-students.md has the measured table). An
-encoder halves the picture down to stride 16 or 32; a decoder climbs back to stride 4, adding the encoder's
+encoder halves the image down to stride 16 or 32; a decoder climbs back to stride 4, adding the encoder's
 maps on the way (as U-Nets and feature pyramids do).
 """
 
@@ -18,7 +18,7 @@ from edgepose.pose.skeletons import COCO17, Skeleton
 from edgepose.records.model_spec import HeatmapCodecSpec, InputSpec, ModelSpec
 
 MAP_STRIDE_PX = 4
-# (x - 127.5) / 127.5 is exact on an int8 grid: one level of the input is one level of the picture.
+# (x - 127.5) / 127.5 is exact on an int8 grid: one level of the input is one level of the image.
 INPUT_OFFSET = 127.5
 # SimpleBaseline (Xiao et al. 2018) uses 8 px at 256 px of height; in proportion here.
 _SIGMA_OF_HEIGHT = 8 / 256
@@ -136,8 +136,8 @@ def build_student(design: StudentDesign, keypoint_count: int, dtype: str = "floa
 
     net = _Layers(keras, dtype)
     width, height = design.input_wh
-    picture = keras.Input((height, width, 3), name="image")
-    x = net.conv(picture, design.stem, stride=2)
+    image = keras.Input((height, width, 3), name="image")
+    x = net.conv(image, design.stem, stride=2)
     stages = []
     for channels, blocks in zip(design.channels, design.blocks, strict=True):
         x = net.conv(x, channels, stride=2)
@@ -153,7 +153,7 @@ def build_student(design: StudentDesign, keypoint_count: int, dtype: str = "floa
         dtype="float32",
         name="heatmaps",
     )(x)
-    return keras.Model(picture, maps, name=design.name.replace("-", "_"))
+    return keras.Model(image, maps, name=design.name.replace("-", "_"))
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ class CoordinateTeacher:
             poses = self._pipeline.estimate(image, np.asarray(box, np.float32)[None])
             offset = np.zeros(2)
         else:
-            # A model of whole pictures sees the surroundings of the box as its picture.
+            # A model of whole images sees the surroundings of the box as its image.
             part, offset = _cut(image, to_cells)
             poses = self._pipeline.estimate(part)
         if not len(poses.scores):

@@ -244,7 +244,7 @@ def _with_raw_pictures(student: Any, design: StudentDesign, zero_level: float) -
 
 
 class KerasBackend:
-    """Runs a Keras model with one picture and one output."""
+    """Runs a Keras model with one image and one output."""
 
     def __init__(self, model: Any, output_name: str = "heatmaps") -> None:
         self._model = model

@@ -113,7 +113,7 @@ def validate(student: Any, spec: ModelSpec, dataset: CocoDataset) -> dict[str, f
     """AP and PCK with the labels' boxes; None where a figure cannot be measured.
 
     Raises:
-        ConfigError: A picture is not readable or not the one that was labelled.
+        ConfigError: An image is not readable or not the one that was labelled.
         ModelError: The student gives values that are not finite.
     """
     return pipeline_figures(PosePipeline(KerasBackend(student), spec), dataset)
@@ -173,7 +173,7 @@ class Validates(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Labelled pictures to validate on, with the spec that the student will have."""
+    """Labelled images to validate on, with the spec that the student will have."""
 
     dataset: CocoDataset
     spec: ModelSpec

@@ -1,8 +1,8 @@
-"""How much a shipped model sees what its float parent sees, where nobody labelled anything.
+"""How much a shipped model sees what its float parent sees, where no one labelled anything.
 
 Only what the float parent is sure of is compared: poses whose mean keypoint score reaches the spec's
 ``min_pose_score``, and in them the keypoints whose own score does. Where the parent itself only guesses (a
-leg outside the picture), its guess is no truth to hold against the other model.
+leg outside the image), its guess is no truth to hold against the other model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_matrix
 from edgepose.runtime.pipeline import PosePipeline, confident
 from edgepose.runtime.preprocess import Image
 
-# A picture and the person's box (4,) xyxy in its pixels; None for the whole picture.
+# An image and the person's box (4,) xyxy in its pixels; None for the whole image.
 Sample = tuple[Image, NDArray[np.floating] | None]
 
 
@@ -46,13 +46,13 @@ def mean_agreement_oks(
     """Runs both models on the same samples.
 
     The area of the OKS is that of the sample's box, or of the box that the parent's confident keypoints
-    span, times ``BOX_TO_MASK_AREA``. Persons of a model that sees the whole picture are matched by the
+    span, times ``BOX_TO_MASK_AREA``. Persons of a model that sees the whole image are matched by the
     best OKS, each once; a person that the shipped model does not find counts 0.
 
     Args:
         float_pipeline: The float parent.
         shipped_pipeline: What ships.
-        samples: Pictures that neither calibration nor training used.
+        samples: Images that neither calibration nor training used.
 
     Raises:
         ModelError: A model failed, gave values that are not finite, or both have different keypoints.

@@ -1,7 +1,7 @@
 """Average precision and recall for persons, by COCO's rules, for one set of images or a thousand resamples.
 
 Matching follows cocoeval.py (``computeOks``, ``evaluateImg``): at each OKS threshold the detections choose,
-best score first, the free person with the highest OKS. Groups that nobody took apart and persons without a
+best score first, the free person with the highest OKS. Groups that no one took apart and persons without a
 labelled keypoint are *ignored*: who matches one of them is neither right nor wrong. A person may be taken
 once, a group as often as needed.
 
@@ -32,7 +32,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class ImageTruth:
-    """Everybody labelled in one picture, column-wise, on the keypoints that are compared.
+    """Everybody labelled in one image, column-wise, on the keypoints that are compared.
 
     Attributes:
         keypoints_px: float64 (M, K, 2).
@@ -56,7 +56,7 @@ class ImageTruth:
 
 @dataclass(frozen=True, eq=False)
 class ImageMatches:
-    """What became of the detections of one picture, best score first, at T thresholds.
+    """What became of the detections of one image, best score first, at T thresholds.
 
     Attributes:
         scores: (D,).
@@ -106,14 +106,14 @@ def match_image(
     truth_outside: Mask | None = None,
     detection_outside: Mask | None = None,
 ) -> ImageMatches:
-    """Matches the detections of one picture.
+    """Matches the detections of one image.
 
     Args:
         oks: (N, M) from ``image_oks``.
         scores: (N,).
         truth: The M persons.
         truth_outside: (M,) persons outside the slice under evaluation; they are ignored.
-        detection_outside: (N,) detections outside it; they are ignored where they match nobody.
+        detection_outside: (N,) detections outside it; they are ignored where they match no one.
 
     Returns:
         The best ``MAX_DETECTIONS`` detections.
@@ -160,7 +160,7 @@ def assign_persons(oks: NDArray[np.float64], truth: ImageTruth) -> NDArray[np.in
     """Gives each labelled person the detection that resembles it most, each detection once.
 
     Returns:
-        (M,) index of the detection; -1 for a person that nobody resembles at all, and for the ignored.
+        (M,) index of the detection; -1 for a person that no one resembles at all, and for the ignored.
     """
     assigned = np.full(oks.shape[1], -1, dtype=np.intp)
     remaining = np.where(truth.ignored[None], 0.0, oks)
@@ -184,12 +184,12 @@ Figures = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class MatchTable:
-    """The detections of all pictures, best score first; those that count nowhere are left out.
+    """The detections of all images, best score first; those that count nowhere are left out.
 
     Attributes:
-        image_index: (D,), the picture of each detection.
+        image_index: (D,), the image of each detection.
         right: (T, D), took a person.
-        wrong: (T, D), took nobody.
+        wrong: (T, D), took no one.
         persons_per_image: (I,), persons to be found.
     """
 
@@ -217,7 +217,7 @@ class PrecisionFigures:
 
 
 def collect_matches(matches: Sequence[ImageMatches]) -> MatchTable:
-    """Joins the pictures; detections of equal score keep the order of the pictures."""
+    """Joins the images; detections of equal score keep the order of the images."""
     none = np.zeros((len(OKS_THRESHOLDS), 0), dtype=bool)
     scores = np.concatenate([np.zeros(0), *(m.scores for m in matches)])
     order = np.argsort(-scores, kind="stable")
@@ -238,7 +238,7 @@ def precision_figures(table: MatchTable, weights: Weights) -> PrecisionFigures:
 
     Args:
         table: From ``collect_matches``.
-        weights: (R, I), how often each picture counts; a row of ones for the set itself.
+        weights: (R, I), how often each image counts; a row of ones for the set itself.
     """
     rows = max(1, _CELLS_PER_STEP // max(1, len(table.image_index)))
     steps = [weights[start : start + rows] for start in range(0, len(weights), rows)]

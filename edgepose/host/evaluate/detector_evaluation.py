@@ -39,10 +39,10 @@ _FOUND_IOU = 0.5
 
 @dataclass(frozen=True)
 class BoxFigures:
-    """Figures of one detector on labelled pictures.
+    """Figures of one detector on labelled images.
 
     Attributes:
-        box_ap: Mean over IoU .50:.05:.95, as cocoeval.py counts boxes; None where nobody is labelled.
+        box_ap: Mean over IoU .50:.05:.95, as cocoeval.py counts boxes; None where no one is labelled.
         box_ap50: At IoU .50.
         recall: Share of persons found with score 0.25 at IoU .50.
         persons: Persons that were to be found.
@@ -55,14 +55,14 @@ class BoxFigures:
 
 
 def box_figures(detector: PersonDetector, dataset: CocoDataset) -> BoxFigures:
-    """Runs a detector over labelled pictures.
+    """Runs a detector over labelled images.
 
     Args:
         detector: Opened with a low score threshold; what it leaves out cannot count.
         dataset: Labels; groups are ignored regions.
 
     Raises:
-        ConfigError: A picture cannot be read.
+        ConfigError: An image cannot be read.
         ModelError: The detector failed.
     """
     matches, found = [], []
@@ -74,14 +74,14 @@ def box_figures(detector: PersonDetector, dataset: CocoDataset) -> BoxFigures:
     return _figures(matches, np.concatenate([np.zeros(0, bool), *found]))
 
 
-def false_persons(detector: PersonDetector, pictures: Sequence[Path]) -> float:
-    """Boxes with score 0.25 or more a picture, on pictures without a person.
+def false_persons(detector: PersonDetector, images: Sequence[Path]) -> float:
+    """Boxes with score 0.25 or more an image, on images without a person.
 
     Raises:
-        ConfigError: A picture cannot be read.
+        ConfigError: An image cannot be read.
         ModelError: The detector failed.
     """
-    counts = [int((detector.detect(read_image_rgb(path))[1] >= RUN_SCORE).sum()) for path in pictures]
+    counts = [int((detector.detect(read_image_rgb(path))[1] >= RUN_SCORE).sum()) for path in images]
     return float(np.mean(counts)) if counts else math.nan
 
 
@@ -99,7 +99,7 @@ def _truth(image: LabelledImage) -> ImageTruth:
     boxes = np.array([person.box_xyxy_px for person in image.persons], np.float64).reshape(-1, 4)
     return ImageTruth(
         keypoints_px=np.zeros((count, 1, 2)),
-        # For boxes nobody is left out for want of a keypoint.
+        # For boxes no one is left out for want of a keypoint.
         labelled=np.ones((count, 1), bool),
         boxes_xyxy_px=boxes,
         area_px2=np.array([person.area_px2 for person in image.persons], np.float64),
@@ -139,10 +139,10 @@ def evaluate_detector(request: EvaluationRequest, empty: Path | None) -> Detecto
 
     Args:
         request: What to evaluate; a baseline, a detector and slices are a pose model's.
-        empty: Folder of pictures in which nobody is, or None.
+        empty: Folder of images in which no one is, or None.
 
     Raises:
-        ConfigError: The labels, the pictures or the spec are not usable, or an option is a pose model's.
+        ConfigError: The labels, the images or the spec are not usable, or an option is a pose model's.
         MissingDependencyError: The runtime is not installed.
         ModelError: The model is damaged, disagrees with its spec, or failed.
     """
@@ -154,16 +154,14 @@ def evaluate_detector(request: EvaluationRequest, empty: Path | None) -> Detecto
             f"{request.model.name}",
         )
     dataset = read_coco(request.annotations, request.images)
-    pictures = None if empty is None else list_image_files(empty)
+    images = None if empty is None else list_image_files(empty)
     options = RuntimeOptions(threads=request.threads)
     weak = open_detector(request.model, request.spec_file, options, EVALUATION_SCORE_THRESHOLD)
     figures = DetectorFigures(**asdict(box_figures(weak, dataset)))
     found = None
-    if pictures is not None:
+    if images is not None:
         as_it_runs = open_detector(request.model, request.spec_file, options)
-        found = EmptyPictures(
-            images=len(pictures), false_persons_per_picture=false_persons(as_it_runs, pictures)
-        )
+        found = EmptyPictures(images=len(images), false_persons_per_picture=false_persons(as_it_runs, images))
     return DetectorEvaluationReport(
         schema="edgepose.detector_evaluation/1",
         model=identify(request.model, request.spec_file),

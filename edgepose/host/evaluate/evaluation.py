@@ -1,4 +1,4 @@
-"""Evaluates a model, alone or against a baseline, on labelled pictures."""
+"""Evaluates a model, alone or against a baseline, on labelled images."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class EvaluationRequest:
     Attributes:
         model: The model file.
         annotations: COCO keypoint labels.
-        images: Folder of the pictures.
+        images: Folder of the images.
         spec_file: Serves model and baseline where they carry no spec.
         baseline: The model to compare with, usually the float parent.
         detector: Gives person boxes instead of the labels.
@@ -62,7 +62,7 @@ class EvaluationRequest:
         threads: CPU threads for the runtime.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resamples.
-        progress: Called with (pictures done, pictures in all).
+        progress: Called with (images done, images in all).
     """
 
     model: Path
@@ -105,7 +105,7 @@ def evaluate_model(request: EvaluationRequest) -> EvaluationReport:
         The report, without a judgement.
 
     Raises:
-        ConfigError: The labels, the pictures or a spec are not usable, or model and data, or model and
+        ConfigError: The labels, the images or a spec are not usable, or model and data, or model and
             baseline, share no keypoints to compare.
         MissingDependencyError: The runtime of a model is not installed.
         ModelError: A model is damaged, disagrees with its spec, or gives values that are not finite.
@@ -130,7 +130,7 @@ def evaluate_model(request: EvaluationRequest) -> EvaluationReport:
 def judge_evaluation(
     request: EvaluationRequest, report: EvaluationReport, profile: DeviceProfile
 ) -> EvaluationReport:
-    """Adds the gate's judgement to a report on labelled pictures.
+    """Adds the gate's judgement to a report on labelled images.
 
     Raises:
         EdgeposeError: As ``inspect_model`` raises.

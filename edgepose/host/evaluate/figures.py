@@ -24,10 +24,10 @@ Interval = tuple[float, float]
 
 
 def resample_weights(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> NDArray[np.int64]:
-    """Draws ``images`` pictures with replacement, ``resamples`` times.
+    """Draws ``images`` images with replacement, ``resamples`` times.
 
     Returns:
-        (resamples, images), how often each picture was drawn.
+        (resamples, images), how often each image was drawn.
     """
     generator = np.random.default_rng(seed)
     return generator.multinomial(images, np.full(images, 1 / images), size=resamples)
@@ -74,7 +74,7 @@ class Figure:
 
 
 def evaluation_weights(images: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    """(1 + resamples, images): every picture once, then the draws."""
+    """(1 + resamples, images): every image once, then the draws."""
     once = np.ones((1, images), dtype=np.int64)
     return np.concatenate([once, resample_weights(images, resamples, seed)])
 

@@ -26,8 +26,8 @@ class Evidence:
     """What is known about a model.
 
     Attributes:
-        evaluation: Figures on labelled pictures with the float parent as baseline; None without labels.
-        agreement: Agreement with the float parent on held-out pictures; it is judged only without labels.
+        evaluation: Figures on labelled images with the float parent as baseline; None without labels.
+        agreement: Agreement with the float parent on held-out images; it is judged only without labels.
         float_ops: Names of the ops that compute in float.
         integer_only: Whether no op, input or output of the model is float; taken as no unless said.
         is_float_parent: Whether this is itself the float model, so that there is nothing to lose.

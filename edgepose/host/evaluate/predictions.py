@@ -30,11 +30,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The poses that a model finds in each picture of a data set.
+    """The poses that a model finds in each image of a data set.
 
     Attributes:
         skeleton: The model's.
-        poses: One entry per picture, in the order of the data set.
+        poses: One entry per image, in the order of the data set.
         cut_from: One entry per picture: (N,) index of the labelled person whose box each pose was cut
             from, or None where the boxes do not come from the labels.
         boxes_from: Where the boxes come from.
@@ -56,28 +56,28 @@ def predict(
 
     A model that works on crops gets the box of every labelled person that an evaluation counts, or the
     best ``MAX_DETECTIONS`` boxes of the detector, whose scores multiply those of the poses. Other models
-    see the whole picture.
+    see the whole image.
 
     Args:
         pipeline: The model; open a one-stage model with ``EVALUATION_SCORE_THRESHOLD``.
-        dataset: Labelled pictures.
+        dataset: Labelled images.
         detector: Gives the boxes instead of the labels; open it with the same threshold.
-        progress: Called with (pictures done, pictures in all).
+        progress: Called with (images done, images in all).
 
     Raises:
-        ConfigError: A picture is not readable or has another size than its labels say, or a detector was
-            given for a model that sees the whole picture.
+        ConfigError: An image is not readable or has another size than its labels say, or a detector was
+            given for a model that sees the whole image.
         ModelError: The model failed, or its keypoints or scores are not finite.
     """
     boxes_from = _boxes_from(pipeline, detector)
     poses: list[Poses] = []
     cut_from: list[NDArray[np.intp] | None] = []
     for done, labelled in enumerate(dataset.images, start=1):
-        picture = read_labelled_image(labelled)
+        image = read_labelled_image(labelled)
         owners = None
         if boxes_from == "labels":
             owners = np.array([i for i, p in enumerate(labelled.persons) if p.is_scored], dtype=np.intp)
-        found = _estimate(pipeline, picture, labelled, detector, owners)
+        found = _estimate(pipeline, image, labelled, detector, owners)
         _require_finite(found, labelled)
         poses.append(found)
         cut_from.append(owners)
@@ -87,19 +87,19 @@ def predict(
 
 
 def read_labelled_image(labelled: LabelledImage) -> Image:
-    """Reads a picture and holds it against its labels.
+    """Reads an image and holds it against its labels.
 
     Raises:
         ConfigError: It is not readable, or its size is not the labels'.
     """
-    picture = read_image_rgb(labelled.path)
-    if picture.shape[:2] != (labelled.height_px, labelled.width_px):
+    image = read_image_rgb(labelled.path)
+    if image.shape[:2] != (labelled.height_px, labelled.width_px):
         raise ConfigError(
-            f"{labelled.path} is {picture.shape[1]} x {picture.shape[0]} pixels; its labels say "
+            f"{labelled.path} is {image.shape[1]} x {image.shape[0]} pixels; its labels say "
             f"{labelled.width_px} x {labelled.height_px}.",
             "The picture was resized or turned after labelling; use the one that was labelled.",
         )
-    return picture
+    return image
 
 
 def _boxes_from(pipeline: PosePipeline, detector: PersonDetector | None) -> BoxesFrom:
@@ -115,17 +115,17 @@ def _boxes_from(pipeline: PosePipeline, detector: PersonDetector | None) -> Boxe
 
 def _estimate(
     pipeline: PosePipeline,
-    picture: Image,
+    image: Image,
     labelled: LabelledImage,
     detector: PersonDetector | None,
     owners: NDArray[np.intp] | None,
 ) -> Poses:
     if owners is not None:
-        return pipeline.estimate(picture, _boxes(labelled, owners))
+        return pipeline.estimate(image, _boxes(labelled, owners))
     if detector is not None:
-        boxes, scores = detector.detect(picture)
-        return pipeline.estimate(picture, boxes[:MAX_DETECTIONS], scores[:MAX_DETECTIONS])
-    return pipeline.estimate(picture)
+        boxes, scores = detector.detect(image)
+        return pipeline.estimate(image, boxes[:MAX_DETECTIONS], scores[:MAX_DETECTIONS])
+    return pipeline.estimate(image)
 
 
 def _boxes(labelled: LabelledImage, owners: Sequence[int] | NDArray[np.intp]) -> NDArray[np.float64]:

@@ -37,7 +37,7 @@ Sums = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class KeypointTable:
-    """Sums per picture, so that a resample is a weighted sum.
+    """Sums per image, so that a resample is a weighted sum.
 
     Attributes:
         labelled: (I, K), number of labelled keypoints.
@@ -69,7 +69,7 @@ def keypoint_sums(
     keypoint_names: Sequence[str],
     sigmas: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Counts one picture.
+    """Counts one image.
 
     Args:
         keypoints_px: (N, K, 2), the detections.
@@ -99,7 +99,7 @@ def keypoint_sums(
 
 
 def collect_keypoints(sums: Sequence[NDArray[np.float64]]) -> KeypointTable:
-    """Joins the pictures."""
+    """Joins the images."""
     labelled, correct, similarity = np.stack(sums, axis=1)
     return KeypointTable(labelled, correct, similarity)
 
@@ -162,7 +162,7 @@ class Scores:
 
     Attributes:
         shared: The keypoints that were compared.
-        images: Number of pictures.
+        images: Number of images.
         persons: Number of scored persons.
         matches: Over all of them.
         keypoints: Per-keypoint sums.
@@ -185,7 +185,7 @@ def score(predictions: Predictions, dataset: CocoDataset, membership: Membership
         dataset: The labels.
         membership: Which persons belong to which slice; a slice ignores everybody else, as COCO's area
             ranges do. A detection belongs to the person whose box it was cut from or overlaps most;
-            one that overlaps nobody belongs to no slice.
+            one that overlaps no one belongs to no slice.
 
     Raises:
         ConfigError: Model and data share no keypoint, or no person has one of the shared keypoints.
@@ -265,7 +265,7 @@ def _truth(image: LabelledImage, columns: NDArray[np.intp]) -> ImageTruth:
 
 
 def _owners(predictions: Predictions, truths: Sequence[ImageTruth]) -> list[NDArray[np.intp]]:
-    """For each picture the labelled person that each detection belongs to, -1 for nobody."""
+    """For each image the labelled person that each detection belongs to, -1 for no one."""
     owners = []
     for poses, cut_from, truth in zip(predictions.poses, predictions.cut_from, truths, strict=True):
         if cut_from is not None:

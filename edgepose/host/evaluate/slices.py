@@ -44,18 +44,18 @@ def slice_membership(dataset: CocoDataset) -> dict[str, list[NDArray[np.bool_]]]
     """Says who belongs to which slice.
 
     Returns:
-        Slice name, such as ``size_large``, to one mask (M,) per picture over all labelled persons.
+        Slice name, such as ``size_large``, to one mask (M,) per image over all labelled persons.
 
     Raises:
-        ConfigError: A picture is not readable or has another size than its labels say.
+        ConfigError: An image is not readable or has another size than its labels say.
     """
     membership: dict[str, list[NDArray[np.bool_]]] = {
         f"{group}_{name}": [] for group, (names, _) in _BINS.items() for name in names
     }
     for labelled in dataset.images:
-        picture = read_labelled_image(labelled)
+        image = read_labelled_image(labelled)
         for group, (names, bounds) in _BINS.items():
-            place = np.digitize(_MEASURES[group](labelled, picture), bounds)
+            place = np.digitize(_MEASURES[group](labelled, image), bounds)
             for index, name in enumerate(names):
                 membership[f"{group}_{name}"].append(place == index)
     return membership
@@ -76,18 +76,18 @@ def _crowding(labelled: LabelledImage, _picture: Image) -> NDArray[np.float64]:
     return np.asarray(overlap.max(axis=1, initial=0.0))
 
 
-def _brightness(labelled: LabelledImage, picture: Image) -> NDArray[np.float64]:
-    return np.array([cut.mean() for cut in _grey_cuts(labelled, picture)], dtype=np.float64)
+def _brightness(labelled: LabelledImage, image: Image) -> NDArray[np.float64]:
+    return np.array([cut.mean() for cut in _grey_cuts(labelled, image)], dtype=np.float64)
 
 
-def _sharpness(labelled: LabelledImage, picture: Image) -> NDArray[np.float64]:
-    return np.array([_laplacian_variance(cut) for cut in _grey_cuts(labelled, picture)], dtype=np.float64)
+def _sharpness(labelled: LabelledImage, image: Image) -> NDArray[np.float64]:
+    return np.array([_laplacian_variance(cut) for cut in _grey_cuts(labelled, image)], dtype=np.float64)
 
 
-def _grey_cuts(labelled: LabelledImage, picture: Image) -> Sequence[NDArray[np.uint8]]:
+def _grey_cuts(labelled: LabelledImage, image: Image) -> Sequence[NDArray[np.uint8]]:
     """What lies inside each person's box, at least one pixel."""
-    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    limit = np.array([picture.shape[1], picture.shape[0]])
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    limit = np.array([image.shape[1], image.shape[0]])
     cuts = []
     for person in labelled.persons:
         x0, y0 = np.clip(np.floor(person.box_xyxy_px[:2]), 0, limit - 1).astype(int)

@@ -8,7 +8,7 @@ What it makes goes into open files: ANSWER, OUT.tflite and OUTPUTS.npz are descr
 (ADR 0036).
 
 Nothing inside a model file is run. The file is copied into the process's own folder and judged whole here,
-by the process that loads it, and only what passed is given to TensorFlow: nobody can exchange the file in
+by the process that loads it, and only what passed is given to TensorFlow: no one can exchange the file in
 between, and no library of TensorFlow is loaded for a file that is refused (ADR 0034).
 """
 

@@ -52,7 +52,7 @@ def intended_use(inputs: CardInputs) -> str:
 
 
 def licences(inputs: CardInputs) -> str:
-    """Terms of the weights, and what the training pictures' terms mean for who uses them."""
+    """Terms of the weights, and what the training images' terms mean for who uses them."""
     notes = inputs.notes
     weights = NOT_STATED if notes is None or notes.weights_licence is None else notes.weights_licence
     inside = [(one.file_name, spec.licence) for one in inputs.models if (spec := one.inspection.spec)]

@@ -139,7 +139,7 @@ _HEADERS = ("detector", "box AP", "AP50", "recall", "persons", "false persons a 
 
 
 def person_detector(inputs: CardInputs) -> str:
-    """Figures of each detector, and of a teacher on the same pictures; a file without any says so."""
+    """Figures of each detector, and of a teacher on the same images; a file without any says so."""
     evaluations = {one.report.model.sha256: one.report for one in inputs.detector_evaluations}
     rows: list[tuple[Cell, ...]] = []
     for model in inputs.detectors():

@@ -65,7 +65,7 @@ class FrontierPoint:
 
     @property
     def latency_ms(self) -> float | None:
-        """The median of picture to poses, where it can be drawn."""
+        """The median of image to poses, where it can be drawn."""
         return drawable(self.benchmark.report.latency_ms.p50)
 
 

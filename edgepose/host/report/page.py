@@ -85,7 +85,7 @@ def _row(record: ReportRecord[Any], kind: str, model: str | None, versions: str)
     return record.file_name, kind, record.sha256, model or _NONE, versions
 
 
-# No script, no font, no picture but those inside the page; nothing is ever fetched.
+# No script, no font, no image but those inside the page; nothing is ever fetched.
 CONTENT_SECURITY_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _SECTIONS: tuple[tuple[str, str, Callable[[ReportInputs], Markup | None]], ...] = (

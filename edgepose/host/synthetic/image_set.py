@@ -197,7 +197,7 @@ def _coco_person(scene: Scene, person: int) -> dict[str, Any]:
 
 
 def synthesize(
-    folder: Path, pictures: PictureSetRequest | None = None, clip: ClipRequest | None = None
+    folder: Path, images: PictureSetRequest | None = None, clip: ClipRequest | None = None
 ) -> SynthesisReport:
     """Draws persons who do not exist.
 
@@ -205,18 +205,18 @@ def synthesize(
         ConfigError: Nothing was asked for, it cannot be drawn, or the folder is not free to write.
         MissingDependencyError: This OpenCV cannot write MPEG-4 video.
     """
-    if pictures is None and clip is None:
+    if images is None and clip is None:
         raise ConfigError("Neither pictures nor a clip was asked for.", "Give --count, --video or both.")
     start_ns = time.monotonic_ns()
     if clip is not None:
         # Before the images are drawn, not after.
         check_clip(clip)
-    written = WrittenSet(0, 0, (0, 0, 0)) if pictures is None else write_picture_set(folder, pictures)
+    written = WrittenSet(0, 0, (0, 0, 0)) if images is None else write_picture_set(folder, images)
     frames = 0 if clip is None else len(write_clip(folder, clip).frames)
     outside, hidden, seen = written.keypoints
     return SynthesisReport(
         folder=str(folder),
-        commands=tuple(request.command for request in (pictures, clip) if request is not None),
+        commands=tuple(request.command for request in (images, clip) if request is not None),
         seconds=round((time.monotonic_ns() - start_ns) / 1e9, 3),
         pictures=written.pictures,
         persons=written.persons,

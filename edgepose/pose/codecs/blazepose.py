@@ -48,7 +48,7 @@ class BlazePoseCodec:
     def decode(self, outputs: dict[str, Array]) -> DecodedPoses:
         """Decodes one person.
 
-        The score of a keypoint is its visibility times the person score, so that an empty picture, where
+        The score of a keypoint is its visibility times the person score, so that an empty image, where
         visibility means nothing, gives low scores.
         """
         rows = self._rows(outputs)
@@ -106,7 +106,7 @@ _MAX_LOGIT = 100.0
 
 @dataclass(frozen=True)
 class PersonAlignment:
-    """The best person of a picture.
+    """The best person of an image.
 
     Attributes:
         centre_input_px: Between the hips, (x, y) in pixels of the input.

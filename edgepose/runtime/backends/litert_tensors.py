@@ -45,8 +45,8 @@ class TfliteTensors:
         self._details: dict[str, dict[str, Any]] = {
             str(details["name"]): details for details in tensors if int(details["index"]) in self._op_of_index
         }
-        picture = self._interpreter.get_input_details()[0]
-        self._input_index, self.input_name = int(picture["index"]), str(picture["name"])
+        image = self._interpreter.get_input_details()[0]
+        self._input_index, self.input_name = int(image["index"]), str(image["name"])
 
     def op_of(self, name: str) -> str:
         """Name of the op that writes a tensor."""

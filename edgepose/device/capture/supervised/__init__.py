@@ -1,1 +1,1 @@
-"""Capture in a process of its own: pictures through shared memory, and a supervisor that starts it again."""
+"""Capture in a process of its own: images through shared memory, and a supervisor that starts it again."""

@@ -49,7 +49,7 @@ def run_capture(task: CaptureTask, pipes: CapturePipes) -> int:
 
 
 def _serve(task: CaptureTask, pipes: CapturePipes) -> None:
-    # OpenCV is imported here, not in the supervisor, which has nothing to do with pictures.
+    # OpenCV is imported here, not in the supervisor, which has nothing to do with images.
     import cv2
 
     from edgepose.device.capture.open_source import open_source
@@ -57,15 +57,15 @@ def _serve(task: CaptureTask, pipes: CapturePipes) -> None:
     from edgepose.device.capture.supervised.shared_images import WrittenImages
 
     cv2.setNumThreads(1)
-    pictures = WrittenImages(pipes.memory)
-    source = open_source(task.address, pictures)
+    images = WrittenImages(pipes.memory)
+    source = open_source(task.address, images)
     try:
         if task.lock:
             _lock(task)
         info = source.info
         facts = SourceFacts(fps=info.fps, frame_count=info.frame_count)
         pipes.say(MessageKind.OPENED, to_json(facts).encode())
-        Server(source, pictures, pipes, task.limits().frozen_s).serve()
+        Server(source, images, pipes, task.limits().frozen_s).serve()
     finally:
         source.close()
 
@@ -82,7 +82,7 @@ def _lock(task: CaptureTask) -> None:
 
 
 def _die_with(supervisor: int) -> None:
-    """A camera that nobody reads must not stay taken."""
+    """A camera that no one reads must not stay taken."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     # It may have ended before it was asked for a sign.
     if os.getppid() != supervisor:

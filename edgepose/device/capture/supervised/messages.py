@@ -1,7 +1,7 @@
 """What the processes of a supervised source say to each other: records of one size, through pipes. Pure.
 
 A record is smaller than PIPE_BUF (4,096 bytes), so it is written whole or not at all, also by a process
-that is killed (pipe(7)). Pictures never go through a pipe: a record says where in the shared memory one lies.
+that is killed (pipe(7)). Images never go through a pipe: a record says where in the shared memory one lies.
 
 Records through a pipe, in both directions.
 
@@ -58,11 +58,11 @@ class CaptureMessage:
     Attributes:
         kind: What it says.
         generation: Which of the capture processes, counted from 1.
-        slot: Number of the picture's slot; the reader gives it back.
-        width_px: Of the picture.
-        height_px: Of the picture.
+        slot: Number of the image's slot; the reader gives it back.
+        width_px: Of the image.
+        height_px: Of the image.
         dropped: Frames thrown away since the last message.
-        offset: Where in the shared memory the picture begins.
+        offset: Where in the shared memory the image begins.
         timestamp_ns: When it was captured, ``time.monotonic_ns``, which is one clock for all processes.
         text: JSON of what does not fit the numbers.
     """
@@ -184,7 +184,7 @@ def write_record(descriptor: int, record: bytes) -> bool:
     """Writes a record whole.
 
     Returns:
-        False where nobody reads any more.
+        False where no one reads any more.
     """
     try:
         os.write(descriptor, record)

@@ -24,12 +24,12 @@ from edgepose.device.capture.supervised.shared_images import WrittenImages
 
 _IDLE_S = 0.1
 _REPORT_EVERY_S = 0.5
-# A camera's noise reaches every row, so a few of them tell one picture from the next; drawn ones may not.
+# A camera's noise reaches every row, so a few of them tell one image from the next; drawn ones may not.
 _SAMPLED_ROWS = 16
 
 
 class FrozenWatch:
-    """Notices that a camera shows the very same picture.
+    """Notices that a camera shows the very same image.
 
     Args:
         limit_s: For so long.
@@ -42,14 +42,14 @@ class FrozenWatch:
         self._told = False
 
     def looks(self, image: NDArray[np.uint8], now_s: float) -> bool:
-        """Takes a picture.
+        """Takes an image.
 
         Returns:
             True once, when it has been the same for too long.
         """
         step = max(image.shape[0] // _SAMPLED_ROWS, 1)
         sampled = zlib.crc32(image[::step].tobytes())
-        # The whole picture is only looked at where the sample has not changed.
+        # The whole image is only looked at where the sample has not changed.
         whole = zlib.crc32(image.tobytes()) if sampled == self._last[0] else None
         if sampled != self._last[0] or (self._last[1] is not None and whole != self._last[1]):
             self._since_s, self._told = now_s, False
@@ -67,13 +67,13 @@ class Server:
         source: Opened; it takes its memory from ``pictures``.
         pictures: Where frames are put.
         pipes: To the reader and the supervisor.
-        frozen_s: A camera that shows the very same picture for so long is frozen.
+        frozen_s: A camera that shows the very same image for so long is frozen.
     """
 
     def __init__(
-        self, source: FrameSource, pictures: WrittenImages, pipes: CapturePipes, frozen_s: float
+        self, source: FrameSource, images: WrittenImages, pipes: CapturePipes, frozen_s: float
     ) -> None:
-        self._source, self._pictures, self._pipes = source, pictures, pipes
+        self._source, self._pictures, self._pipes = source, images, pipes
         self._camera = source if isinstance(source, CameraSource) else None
         self._frozen = FrozenWatch(frozen_s)
         self._requests = RecordReader(pipes.requests, REQUEST_BYTES)

@@ -20,7 +20,7 @@ _ARRIVAL_LIMIT_S = 0.5
 
 
 def share_camera(address: SourceAddress, folder: Path, *, unfiltered: bool, lock: bool = True) -> None:
-    """Serves one reader after the other, for good; while nobody reads, the camera is closed.
+    """Serves one reader after the other, for good; while no one reads, the camera is closed.
 
     Args:
         address: An RTSP camera, by its IP address.
@@ -86,7 +86,7 @@ def _offer(folder: Path) -> None:
     """Makes pipes for the next reader; they are its alone, because their names go once it holds them.
 
     Pipes that kept their names would let a reader join those of the one before, as long as this process has
-    not seen that one leave: it would wait for ever, since slots of pictures that it never had are never free.
+    not seen that one leave: it would wait for ever, since slots of images that it never had are never free.
     """
     try:
         _withdraw(folder)

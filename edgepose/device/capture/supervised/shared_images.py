@@ -1,8 +1,8 @@
-"""Pictures in memory that two processes see: one copy, made by whoever decodes them.
+"""Images in memory that two processes see: one copy, made by who decodes them.
 
-Which parts of the shared memory hold a picture that somebody still looks at. Pure.
+Which parts of the shared memory hold an image that someone still looks at. Pure.
 
-A supervisor in another unit, met in a folder: two named pipes a reader, and two files of pictures.
+A supervisor in another unit, met in a folder: two named pipes a reader, and two files of images.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PAGE_BYTES = 4096
 
 @dataclass(frozen=True)
 class Slot:
-    """Room for one picture.
+    """Room for one image.
 
     Attributes:
         number: Its name in messages.
@@ -45,9 +45,9 @@ class Slot:
 
 
 class SlotTable:
-    """Gives each picture a slot of its own until the reader gives it back.
+    """Gives each image a slot of its own until the reader gives it back.
 
-    A picture that needs more than its slot has gets new room at the end; sizes that change back and forth
+    An image that needs more than its slot has gets new room at the end; sizes that change back and forth
     therefore end at the largest.
 
     Args:
@@ -67,7 +67,7 @@ class SlotTable:
         return len(self._held) < self._limit
 
     def take(self, size: int) -> Slot:
-        """A slot for a picture, which nobody else writes or reads.
+        """A slot for an image, which no one else writes or reads.
 
         Args:
             size: Its bytes.
@@ -82,7 +82,7 @@ class SlotTable:
             slot = fitting[0]
             self._free.remove(slot)
         else:
-            # What is too small is given up for good: pictures of a camera all have one size.
+            # What is too small is given up for good: images of a camera all have one size.
             self._free.clear()
             slot = Slot(self._numbers, self.end, -(-size // _PAGE_BYTES) * _PAGE_BYTES)
             self._numbers += 1
@@ -102,10 +102,10 @@ _SLOTS = 6
 
 
 class WrittenImages:
-    """The writer's side: sources take their pictures' memory from here.
+    """The writer's side: sources take their images' memory from here.
 
     Args:
-        descriptor: The shared memory; it grows with the pictures.
+        descriptor: The shared memory; it grows with the images.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -117,11 +117,11 @@ class WrittenImages:
 
     @property
     def has_room(self) -> bool:
-        """Whether a further picture can be written."""
+        """Whether a further image can be written."""
         return self._slot is not None or self._table.has_room
 
     def take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """Memory for the next picture; see :class:`edgepose.device.capture.frame_source.ImageMemory`.
+        """Memory for the next image; see :class:`edgepose.device.capture.frame_source.ImageMemory`.
 
         Raises:
             ValueError: The reader holds all slots.
@@ -136,7 +136,7 @@ class WrittenImages:
         return self._picture
 
     def granted(self, image: NDArray[np.uint8]) -> Slot:
-        """Gives the reader a picture; a picture that lies elsewhere is copied here first.
+        """Gives the reader an image; an image that lies elsewhere is copied here first.
 
         Args:
             image: uint8 (H, W, 3) RGB, as a source delivered it.
@@ -181,13 +181,13 @@ class ReadImages:
 
     @property
     def held(self) -> int:
-        """How many pictures somebody in this process still looks at."""
+        """How many images someone in this process still looks at."""
         return len(self._held)
 
     def picture(
         self, offset: int, shape: tuple[int, int, int], released: Callable[[], None]
     ) -> NDArray[np.uint8]:
-        """A picture as it lies in the shared memory; nothing is copied and nobody can write into it.
+        """An image as it lies in the shared memory; nothing is copied and no one can write into it.
 
         Args:
             offset: Where it begins.
@@ -195,7 +195,7 @@ class ReadImages:
             released: Called, in any thread, once no array refers to it any more.
 
         Raises:
-            ValueError: The memory ends before the picture does.
+            ValueError: The memory ends before the image does.
         """
         size = shape[0] * shape[1] * shape[2]
         # A ctypes array can be watched; numpy's own views let their base go unseen.
@@ -203,12 +203,12 @@ class ReadImages:
         self._count += 1
         self._held.add(self._count)
         weakref.finalize(memory, self._release, self._count, released).atexit = False
-        picture = np.frombuffer(memoryview(memory), np.uint8).reshape(shape)
-        picture.flags.writeable = False
-        return picture
+        image = np.frombuffer(memoryview(memory), np.uint8).reshape(shape)
+        image.flags.writeable = False
+        return image
 
     def forget(self) -> None:
-        """Lets go of the memory; pictures that are held stay."""
+        """Lets go of the memory; images that are held stay."""
         self._map = None
 
     def _release(self, number: int, released: Callable[[], None]) -> None:
@@ -220,7 +220,7 @@ class ReadImages:
             size = os.fstat(self._descriptor).st_size
             if size < end:
                 raise ValueError(f"the shared memory has {size} bytes, the picture ends at {end}")
-            # ctypes takes no map that is read-only. What would be written into this one, nobody else sees.
+            # ctypes takes no map that is read-only. What would be written into this one, no one else sees.
             self._map = mmap.mmap(self._descriptor, size, access=mmap.ACCESS_COPY)
         return self._map
 
@@ -265,7 +265,7 @@ class SharedFolder:
         """The camera's unit may be started again, so the end of it is none here."""
         del silent
         self._leave()
-        # Whoever waits asks again and again.
+        # Who waits asks again and again.
         time.sleep(max(0.0, min(_TRY_EVERY_S, self._tried_s + _TRY_EVERY_S - time.monotonic())))
         try:
             self._meet()
@@ -289,13 +289,13 @@ class SharedFolder:
         own: list[int] = []
         try:
             # One reader at a time; the pipes are made anew for each, these files are not. Opened once more:
-            # a picture that somebody still holds keeps what it was mapped by.
+            # an image that someone still holds keeps what it was mapped by.
             own.append(os.open(self._folder / PICTURES[0], os.O_RDONLY | os.O_CLOEXEC))
             fcntl.flock(own[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
             own += [os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC) for name in PICTURES]
             # No pipes: a reader before this one has just left, and the unit has not seen it yet.
             own.append(os.open(self._folder / MESSAGES, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-            # Nobody there: ENXIO.
+            # No one there: ENXIO.
             own.append(os.open(self._folder / REQUESTS, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         except OSError as problem:
             for descriptor in own:

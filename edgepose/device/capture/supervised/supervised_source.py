@@ -36,7 +36,7 @@ class CaptureLink(Protocol):
 
     @property
     def pictures(self) -> tuple[ReadImages, ReadImages]:
-        """Where their pictures lie."""
+        """Where their images lie."""
         ...
 
     @property
@@ -45,7 +45,7 @@ class CaptureLink(Protocol):
         ...
 
     def send(self, request: bytes) -> None:
-        """Sends a request; where nobody is there, nobody needs it."""
+        """Sends a request; where no one is there, no one needs it."""
         ...
 
     def lost(self, *, silent: bool) -> DeviceError | None:
@@ -66,7 +66,7 @@ class CaptureLink(Protocol):
 
 # A file is read ahead; of a camera nothing is asked for before it is wanted, so that it is new.
 _AHEAD = 2
-# A supervisor says something at least every five seconds; decoding one picture takes less than this, too.
+# A supervisor says something at least every five seconds; decoding one image takes less than this, too.
 _SILENCE_LIMIT_S = 40.0
 
 
@@ -156,9 +156,9 @@ class SupervisedSource:
         self._link.close()
 
     def _want(self) -> None:
-        """Asks for frames, unless somebody still looks at pictures where the new process would write."""
-        pictures = self._memory
-        if self._generation == 0 or (self._wanted == 0 and self._fresh and pictures.held):
+        """Asks for frames, unless someone still looks at images where the new process would write."""
+        images = self._memory
+        if self._generation == 0 or (self._wanted == 0 and self._fresh and images.held):
             return
         self._fresh = False
         while self._wanted < (1 if self._live else _AHEAD):
@@ -232,8 +232,8 @@ class SupervisedSource:
             self._happened(CaptureEvent(kind="size_changed", reason=reason))
         self._size_wh = size_wh
         release = CaptureRequest(RequestKind.RELEASE, message.generation, message.slot).packed()
-        picture = self._memory.picture(message.offset, (height, width, 3), lambda: self._send(release))
-        frame = Frame(picture, message.timestamp_ns, self._index, message.dropped, events=self.events())
+        image = self._memory.picture(message.offset, (height, width, 3), lambda: self._send(release))
+        frame = Frame(image, message.timestamp_ns, self._index, message.dropped, events=self.events())
         self._index += 1
         return frame
 

@@ -16,7 +16,7 @@ class CaptureLimits:
     Attributes:
         open_s: A camera is open after so long; slow boards import OpenCV for ten seconds.
         silence_s: An open camera without a frame for so long is started again.
-        frozen_s: A camera that shows the very same picture for so long is frozen.
+        frozen_s: A camera that shows the very same image for so long is frozen.
         first_pause_s: Between a loss and the next start; doubled each time.
         longest_pause_s: The most of that.
         restarts: So many starts again ...

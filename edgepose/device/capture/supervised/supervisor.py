@@ -105,7 +105,7 @@ class SupervisorProcess:
 
     def send(self, request: bytes) -> None:
         """Sends a request."""
-        # While a camera is lost nobody reads them, and they are void afterwards.
+        # While a camera is lost no one reads them, and they are void afterwards.
         if self._own:
             with suppress(BlockingIOError):
                 write_record(self._requests, request)
@@ -135,8 +135,8 @@ class SupervisorProcess:
         own, self._own = self._own, []
         for descriptor in own:
             os.close(descriptor)
-        for pictures in self.pictures:
-            pictures.forget()
+        for images in self.pictures:
+            images.forget()
 
 
 def shared_memory() -> int:

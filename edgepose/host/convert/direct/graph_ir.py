@@ -170,7 +170,7 @@ class Graph:
         return any(out is value for out in self.outputs)
 
     def remove_dead(self) -> int:
-        """Drop every operator whose results nobody reads; return how many."""
+        """Drop every operator whose results no one reads; return how many."""
         before = len(self.ops)
         live: set[int] = set()
         stack = list(self.outputs)

@@ -132,7 +132,7 @@ def multiply_for_lone_activations(graph: Graph) -> int:
 
 
 def fold_space_to_depth(graph: Graph) -> int:
-    """Let a convolution read the picture itself instead of its blocks: a wider kernel with a wider stride."""
+    """Let a convolution read the image itself instead of its blocks: a wider kernel with a wider stride."""
     changes = 0
     for op in list(graph.ops):
         blocks = op.inputs[0].producer if op.kind == "CONV_2D" else None

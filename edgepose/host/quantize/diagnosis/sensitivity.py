@@ -63,10 +63,10 @@ class TaskLoss:
     Args:
         parent: The float model.
         spec: Its spec.
-        crops: What both look at; the pictures stay in memory, so a few.
+        crops: What both look at; the images stay in memory, so a few.
 
     Raises:
-        ConfigError: A picture cannot be read.
+        ConfigError: An image cannot be read.
         ModelError: The model failed, or it disagrees with the spec.
     """
 
@@ -140,7 +140,7 @@ def measure_sensitivity(
         Worst first.
 
     Raises:
-        ConfigError: A picture cannot be read.
+        ConfigError: An image cannot be read.
         ModelError: A model failed.
         ValueError: A layer is not in the network.
     """

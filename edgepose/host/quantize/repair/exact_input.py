@@ -1,6 +1,6 @@
 """Keeps the pixels on the int8 grid.
 
-A picture has 256 levels and so has int8, but a normalized input does not lie on the int8 grid: with one mean
+An image has 256 levels and so has int8, but a normalized input does not lie on the int8 grid: with one mean
 and one standard deviation per channel, one int8 step is 1.07 grey levels of ImageNet's normalization and the
 levels fall between the steps. That rounding alone costs TinyPose-256 0.6 AP. So the normalization is undone
 in front of the first layer, in float, and folded into that layer's weights; its input then is

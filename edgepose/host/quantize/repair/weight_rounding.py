@@ -1,7 +1,7 @@
 """Rounds weights so that the layer's result changes least, not each weight for itself.
 
 A depthwise filter that looks for edges has weights that cancel; rounded one by one they no longer do, and
-what leaks through is the picture itself. Here every rounding error is spread over the weights that are not
+what leaks through is the image itself. Here every rounding error is spread over the weights that are not
 rounded yet, according to how their inputs go together on calibration crops. The method is that of Frantar
 et al., "GPTQ" (ICLR 2023), after Hassibi and Stork's optimal brain surgeon; it wants no labels and no
 training.
