@@ -176,7 +176,8 @@ def _describe_recipe(recipe: QuantizationRecipe) -> str:
 
 
 def _explain(result: QuantizationResult) -> str:
-    from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, describe
+    from edgepose.host.quantize.diagnosis.diagnosis import describe
+    from edgepose.host.quantize.recipe_choice import Diagnosis
 
     report = result.report
     return f"{describe(Diagnosis(report.layers, report.culprits))}\n\n{_tensor_table(report.tensor_errors)}"

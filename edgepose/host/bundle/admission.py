@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import ConfigError, GateFailedError, ModelError
-from edgepose.host.models.artifact import read_lineage
-from edgepose.host.models.inspect import inspect_model
+from edgepose.host.models.artifact import ModelArtifact, open_artifact
 from edgepose.records.bundle_manifest import BundledModel
 from edgepose.records.device_profile import DeviceProfile, Precision
 from edgepose.records.lineage import Lineage
-from edgepose.runtime.model_file import detect_format, load_spec
+from edgepose.runtime.model_file import ModelFile
 from edgepose.trust.digests import sha256_of_file
 
 
@@ -21,23 +20,26 @@ class AdmittedModel:
     """A model that the profile allows.
 
     Attributes:
-        source: The file on this machine.
+        source: The model on this machine.
         record: What the manifest says about it.
-        lineage: Its history, or None for a file that edgepose did not make.
     """
 
-    source: Path
+    source: ModelArtifact
     record: BundledModel
-    lineage: Lineage | None
+
+    @property
+    def lineage(self) -> Lineage | None:
+        """Its history, or None for a file that edgepose did not make."""
+        return self.source.lineage
 
 
 def admit_model(
-    path: Path, spec_file: Path | None, profile: DeviceProfile, gate: dict[str, Any] | None
+    model: Path | ModelArtifact, spec_file: Path | None, profile: DeviceProfile, gate: dict[str, Any] | None
 ) -> AdmittedModel:
     """Admits a pose model.
 
     Args:
-        path: The model.
+        model: The model; what was opened before is not read again.
         spec_file: Spec of a model that carries none.
         profile: The device.
         gate: The gate's result; None where no gate was asked.
@@ -47,7 +49,8 @@ def admit_model(
         ModelError: The model is damaged, or not integer only where the profile needs it.
         GateFailedError: The gate failed, or a quantized model cannot show its agreement.
     """
-    admitted = _admit(path, spec_file, profile, "model")
+    admitted = _admit(model, spec_file, profile, "model")
+    path = admitted.source.path
     if admitted.record.spec.paradigm == "detector":
         raise ConfigError(
             f"{path.name} is a person detector, expected a pose model.", "Give it with --detector."
@@ -60,16 +63,18 @@ def admit_model(
     return admitted
 
 
-def admit_detector(path: Path, spec_file: Path | None, profile: DeviceProfile) -> AdmittedModel:
+def admit_detector(
+    model: Path | ModelArtifact, spec_file: Path | None, profile: DeviceProfile
+) -> AdmittedModel:
     """Admits a person detector.
 
     Raises:
         ConfigError: The profile does not run this format or precision, or the file is no detector.
         ModelError: The model is damaged, or not integer only where the profile needs it.
     """
-    admitted = _admit(path, spec_file, profile, "detector")
+    admitted = _admit(model, spec_file, profile, "detector")
     if admitted.record.spec.paradigm != "detector":
-        raise ConfigError(f"{path.name} is a pose model, expected a person detector.")
+        raise ConfigError(f"{admitted.source.path.name} is a pose model, expected a person detector.")
     return admitted
 
 
@@ -101,29 +106,33 @@ def is_quantized(lineage: Lineage) -> bool:
     return lineage.recipe is not None and lineage.recipe.kind != "none"
 
 
-def _admit(path: Path, spec_file: Path | None, profile: DeviceProfile, stem: str) -> AdmittedModel:
-    model_format = detect_format(path)
+def _admit(
+    model: Path | ModelArtifact, spec_file: Path | None, profile: DeviceProfile, stem: str
+) -> AdmittedModel:
+    file = model.file if isinstance(model, ModelArtifact) else ModelFile(model)
     wanted = profile.runtime.model_format
-    if model_format != wanted:
+    if file.format != wanted:
         raise ConfigError(
-            f"{path.name} is a {model_format} model; profile '{profile.id}' runs {wanted}.",
-            f"Run: edgepose convert {path.name} --to {wanted} -o OUT",
+            f"{file.name} is a {file.format} model; profile '{profile.id}' runs {wanted}.",
+            f"Run: edgepose convert {file.name} --to {wanted} -o OUT",
         )
-    inspection = inspect_model(path, spec_file)
-    if profile.quantization.integer_only and inspection.integer_only is not True:
-        named = ", ".join(sorted(inspection.float_ops)) or "its inputs or outputs"
+    opened = model if isinstance(model, ModelArtifact) else open_artifact(file, spec_file)
+    contents = opened.contents
+    if profile.quantization.integer_only and contents.integer_only is not True:
+        named = ", ".join(sorted(contents.float_ops)) or "its inputs or outputs"
         raise ModelError(
-            f"Profile '{profile.id}' runs integer-only models; {path.name} computes in float: {named}.",
+            f"Profile '{profile.id}' runs integer-only models; {file.name} computes in float: {named}.",
             f"Run: edgepose quantize MODEL --profile {profile.id} --calibration DIR -o OUT",
         )
     record = BundledModel(
         file=f"{stem}.{wanted}",
-        sha256=sha256_of_file(path),
+        # The digest of a model with data beside it is not that of the file in the bundle.
+        sha256=sha256_of_file(file.path) if file.external else opened.sha256,
         format=wanted,
-        precision=_allowed_precision(path, inspection.precision, profile),
-        spec=load_spec(path, spec_file),
+        precision=_allowed_precision(opened.path, opened.precision, profile),
+        spec=opened.spec,
     )
-    return AdmittedModel(path, record, read_lineage(path))
+    return AdmittedModel(opened, record)
 
 
 def _allowed_precision(path: Path, found: str, profile: DeviceProfile) -> Precision:

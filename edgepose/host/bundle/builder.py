@@ -21,6 +21,7 @@ from edgepose.host.bundle.device_lock import locks_of
 from edgepose.host.bundle.sbom import bundle_sbom
 from edgepose.host.bundle.signing import Content, archive_bytes, archive_pieces, files_to_sign
 from edgepose.host.keys.ceremony import Sign
+from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.models.golden import (
     DEFAULT_TOLERANCE_OKS,
     GOLDEN_FRAMES,
@@ -46,8 +47,7 @@ from edgepose.records.files import write_whole
 from edgepose.records.lineage import Lineage
 from edgepose.records.record import to_json
 from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD
-from edgepose.runtime.open_model import open_backend
-from edgepose.runtime.pipeline import PersonDetector, PosePipeline
+from edgepose.runtime.pipeline import PersonDetector
 from edgepose.trust.digests import sha256_of_bytes
 
 _BYTES_PER_MIB = 1 << 20
@@ -59,7 +59,7 @@ class BundleRequest:
     """What goes into a bundle.
 
     Attributes:
-        model: The pose model.
+        model: The pose model; one that was opened before is not read again.
         profile: The device it is for.
         output: File to write.
         spec_file: Spec of a model that carries none.
@@ -74,11 +74,11 @@ class BundleRequest:
         drift_reference: What the model was judged on; None leaves drift to what the device learns.
     """
 
-    model: Path
+    model: Path | ModelArtifact
     profile: DeviceProfile
     output: Path
     spec_file: Path | None = None
-    detector: Path | None = None
+    detector: Path | ModelArtifact | None = None
     detector_spec_file: Path | None = None
     bundle_version: int = 1
     gate: dict[str, Any] | None = None
@@ -112,9 +112,9 @@ def build_bundle(request: BundleRequest) -> Path:
     pictures = golden_pictures(model)
     contents: dict[str, Content] = {file: _png(picture) for file, picture in pictures.items()}
     admitted = [model, detector] if detector else [model]
-    contents |= {part.record.file: part.source for part in admitted}
+    contents |= {part.record.file: part.source.path for part in admitted}
     digests = {part.record.file: part.record.sha256 for part in admitted}
-    compilation, compiled = compiled_member(request.profile, request.model)
+    compilation, compiled = compiled_member(request.profile, model.source.path)
     contents |= compiled
     if request.drift_reference is not None:
         contents[REFERENCE_NAME] = to_json(request.drift_reference).encode()
@@ -151,19 +151,19 @@ def golden_pictures(model: AdmittedModel) -> dict[str, GoldenImage]:
         GateFailedError: The model does not reproduce its float parent, or its own poses are not stable.
         ModelError: The model failed.
     """
-    pipeline = PosePipeline(open_backend(model.source), model.record.spec, GOLDEN_SCORE_THRESHOLD)
+    pipeline = model.source.pipeline(GOLDEN_SCORE_THRESHOLD)
     candidates = model.lineage.golden if model.lineage else ()
     quantized = model.lineage is not None and is_quantized(model.lineage)
     if not candidates and quantized:
         raise GateFailedError(
-            f"{model.source.name} was quantized and carries no golden poses of its float parent.",
+            f"{model.source.path.name} was quantized and carries no golden poses of its float parent.",
             "Quantize it again with this edgepose.",
         )
     if not candidates:
         candidates = golden_from_parent(pipeline)
         if len(candidates) < GOLDEN_FRAMES:
             raise GateFailedError(
-                f"{model.source.name} gives stable poses in only {len(candidates)} generated pictures, "
+                f"{model.source.path.name} gives stable poses in only {len(candidates)} generated pictures, "
                 f"expected {GOLDEN_FRAMES}: a little light and noise move its keypoints.",
                 "Check that the model and its spec are right: edgepose evaluate MODEL.",
             )
@@ -177,7 +177,7 @@ def _golden_set(pictures: dict[str, GoldenImage], detector: AdmittedModel | None
     ]
     if detector is None:
         return GoldenSet(tolerance_oks=DEFAULT_TOLERANCE_OKS, frames=tuple(frames))
-    stage = PersonDetector(open_backend(detector.source), detector.record.spec, GOLDEN_SCORE_THRESHOLD)
+    stage = PersonDetector(detector.source.backend, detector.record.spec, GOLDEN_SCORE_THRESHOLD)
     return GoldenSet(
         tolerance_oks=DEFAULT_TOLERANCE_OKS,
         frames=tuple(frames),

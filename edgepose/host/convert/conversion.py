@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -17,7 +17,6 @@ import numpy as np
 
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.convert.parity import (
-    Outputs,
     compared_images,
     match_outputs,
     refuse_non_finite_outputs,
@@ -32,7 +31,7 @@ from edgepose.host.convert.routes import (
     require_float,
     take_route,
 )
-from edgepose.host.models.artifact import ModelArtifact, open_artifact, write_metadata
+from edgepose.host.models.artifact import ModelArtifact, open_artifact, with_entries
 from edgepose.host.models.golden import golden_from_parent
 from edgepose.host.models.inspect import inspect_model
 from edgepose.host.models.locked_backend import LockedBackend
@@ -48,7 +47,9 @@ from edgepose.records.lineage import (
     lineage_to_json,
 )
 from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
+from edgepose.runtime.backend import Backend
 from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD
+from edgepose.runtime.model_file import ModelFile
 from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PosePipeline
 
@@ -162,23 +163,25 @@ def convert_model(request: ConversionRequest) -> ConversionResult:
     try:
         with TemporaryDirectory(prefix=f".{request.output.name}.", dir=request.output.parent) as folder:
             draft = Path(folder) / "converted"
-            result, spec, parity = _by_the_first_good_route(request, draft)
-            golden = _golden(source, spec, draft)
-            write_metadata(draft, _entries(source, spec, result, golden))
-            write_whole(request.output, [draft.read_bytes()])
+            result, proven = _by_the_first_good_route(request, draft)
+            entries = _entries(source, proven.spec, result, _golden(source, proven))
+            data = with_entries(proven.file, entries)
+            write_whole(request.output, [data])
     except OSError as problem:
         raise ConfigError(f"Cannot write {request.output}: {problem.strerror}.") from problem
+    # The runtime has the same numbers loaded already, from a file without the entries.
+    artifact = open_artifact(ModelFile(request.output, data), opened=proven.backend)
     record = ConversionReport(
         schema="edgepose.conversion/1",
         source_sha256=source.sha256,
         route=result.route,
         route_note=result.note,
-        model=inspect_model(request.output),
-        parity=parity,
+        model=inspect_model(artifact),
+        parity=proven.parity,
         pictures=len(compared_images()),
         seconds=(time.monotonic_ns() - start_ns) / 1e9,
     )
-    return ConversionResult(open_artifact(request.output), record)
+    return ConversionResult(artifact, record)
 
 
 def _check_output(request: ConversionRequest) -> None:
@@ -189,48 +192,56 @@ def _check_output(request: ConversionRequest) -> None:
         raise ConfigError(f"{output} is the source itself; it is kept.", "Give -o another name.")
 
 
-_Proven = tuple[RouteResult, ModelSpec, tuple[OutputParity, ...]]
+@dataclass(frozen=True)
+class _Proven:
+    """A converted file that computes what its parent does, with its parent's names, and loaded."""
+
+    file: ModelFile
+    backend: Backend
+    spec: ModelSpec
+    parity: tuple[OutputParity, ...]
 
 
-def _by_the_first_good_route(request: ConversionRequest, draft: Path) -> _Proven:
+def _by_the_first_good_route(request: ConversionRequest, draft: Path) -> tuple[RouteResult, _Proven]:
     """Tries the direct route; what it cannot do, or not prove, goes the other way and is noted."""
     source = request.source
     if source.format != "onnx" or request.target != "tflite":
         result = take_route(source, request.target, draft, stored_inputs(source), request.report)
-        return result, *_finish(source, result, draft)
+        return result, _proven(source, result, draft)
     fixed = fixed_onnx(source, draft)
     # A parent that cannot run, or gives NaN, is no reason to try another route.
-    refuse_non_finite_outputs(run_on_images(LockedBackend(fixed), source.spec.input))
+    parent = run_on_images(LockedBackend(fixed.path), source.spec.input)
+    refuse_non_finite_outputs(parent)
     try:
-        result = directly(source, fixed, draft)
-        return result, *_finish(source, result, draft)
+        result = replace(directly(source, fixed, draft), parent_outputs=parent)
+        return result, _proven(source, result, draft)
     except ModelError as problem:
         reason = problem.message
     request.report(f"The direct route is not possible ({reason}) Taking onnx2tf, about half a minute ...")
-    result = by_onnx2tf(source, fixed, draft, reason)
-    return result, *_finish(source, result, draft)
+    result = replace(by_onnx2tf(source, fixed, draft, reason), parent_outputs=parent)
+    return result, _proven(source, result, draft)
 
 
-def _finish(
-    source: ModelArtifact, result: RouteResult, draft: Path
-) -> tuple[ModelSpec, tuple[OutputParity, ...]]:
+def _proven(source: ModelArtifact, result: RouteResult, draft: Path) -> _Proven:
     """Compares, then gives the converted file its parent's names."""
-    backend = open_backend(draft)
-    spec = _spec_of_child(source, backend.input.shape)
-    child = run_on_images(backend, spec.input)
-    matched = match_outputs(result.parent_outputs or _parent_outputs(source, result), child)
+    file = ModelFile(draft)
+    backend = open_backend(file)
+    spec = _spec_of_converted(source, backend.input.shape)
+    outputs = run_on_images(backend, spec.input)
+    parent = result.parent_outputs
+    if parent is None:
+        parent = run_on_images(LockedBackend(result.parent_file or source.path), source.spec.input)
+    matched = match_outputs(parent, outputs, result.orders)
     if result.unfinished:
         names = {theirs: ours for ours, (theirs, _) in matched.items()}
-        input_name = source.spec.input.name or result.input_name
-        draft.write_bytes(finish_tflite(draft.read_bytes(), input_name, names))
-    return spec, tuple(parity for _, parity in matched.values())
+        data = finish_tflite(file.data, source.spec.input.name or result.input_name, names)
+        draft.write_bytes(data)
+        file = ModelFile(draft, data)
+        backend = open_backend(file)
+    return _Proven(file, backend, spec, tuple(parity for _, parity in matched.values()))
 
 
-def _parent_outputs(source: ModelArtifact, result: RouteResult) -> Outputs:
-    return run_on_images(LockedBackend(result.parent_file or source.path), source.spec.input)
-
-
-def _spec_of_child(source: ModelArtifact, shape: tuple[int, ...]) -> ModelSpec:
+def _spec_of_converted(source: ModelArtifact, shape: tuple[int, ...]) -> ModelSpec:
     """The parent's spec with the layout that the converted file has."""
     layout = source.spec.input.layout
     if len(shape) == 4 and (shape[1] == 3) != (shape[3] == 3):
@@ -239,13 +250,13 @@ def _spec_of_child(source: ModelArtifact, shape: tuple[int, ...]) -> ModelSpec:
     return msgspec.structs.replace(source.spec, input=changed)
 
 
-def _golden(source: ModelArtifact, spec: ModelSpec, draft: Path) -> tuple[GoldenPose, ...]:
-    """The float model's poses on generated pictures; the draft computes what its parent does."""
+def _golden(source: ModelArtifact, proven: _Proven) -> tuple[GoldenPose, ...]:
+    """The float model's poses on drawn frames; the converted file computes what its parent does."""
     if source.lineage is not None and source.lineage.golden:
         return source.lineage.golden
-    if spec.paradigm == "detector":
+    if proven.spec.paradigm == "detector":
         return ()
-    return golden_from_parent(PosePipeline(open_backend(draft), spec, GOLDEN_SCORE_THRESHOLD))
+    return golden_from_parent(PosePipeline(proven.backend, proven.spec, GOLDEN_SCORE_THRESHOLD))
 
 
 def _entries(

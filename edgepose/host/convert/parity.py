@@ -8,6 +8,7 @@ They are compared on drawn figures of persons who do not exist.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import permutations
 from typing import Any
 
@@ -29,16 +30,20 @@ Outputs = dict[str, NDArray[np.float32]]
 MAX_RELATIVE_ERROR = 0.01
 MIN_CORRELATION = 0.999
 MIN_ARGMAX_AGREEMENT = 0.95
-# Below this range an output is constant on these pictures, and correlation means nothing.
+# Below this range an output is constant on these images, and correlation means nothing.
 _CONSTANT_RANGE = 1e-12
 
 
-def match_outputs(parent: Outputs, child: Outputs) -> dict[str, tuple[str, OutputParity]]:
+def match_outputs(
+    parent: Outputs, child: Outputs, orders: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, tuple[str, OutputParity]]:
     """Finds for every output of the parent the child's output that holds the same values.
 
     Args:
-        parent: Name to values (N pictures, ...) of the parent.
+        parent: Name to values (N images, ...) of the parent.
         child: The same of the converted model.
+        orders: Per output whose name was kept, the order of its axes (the batch's included), as the converter
+            says it; of others every output and order that fits is tried.
 
     Returns:
         Parent's name to (child's name, parity). Converters rename outputs and move their axes.
@@ -51,10 +56,12 @@ def match_outputs(parent: Outputs, child: Outputs) -> dict[str, tuple[str, Outpu
     remaining = dict(child)
     matched: dict[str, tuple[str, OutputParity]] = {}
     for name, values in parent.items():
+        known = (orders or {}).get(name) if name in remaining else None
         candidates = [
             (other, order, _compare(name, values, order, remaining[other]))
-            for other in remaining
+            for other in (remaining if known is None else [name])
             for order in _axis_orders(values.shape, remaining[other].shape)
+            if known is None or order == known
         ]
         if not candidates:
             shapes = ", ".join(str(v.shape[1:]) for v in child.values())
@@ -84,7 +91,7 @@ def refuse_non_finite_outputs(outputs: Outputs) -> None:
 
 
 def _axis_orders(parent_shape: tuple[int, ...], child_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Permutations of the axes after the pictures' that turn one shape into the other."""
+    """Permutations of the axes after the images' that turn one shape into the other."""
     axes = range(len(parent_shape) - 1)
     sizes, wanted = parent_shape[1:], child_shape[1:]
     if len(sizes) != len(wanted):
@@ -147,7 +154,7 @@ def compared_images() -> list[tuple[Image, NDArray[np.float64]]]:
 
 
 def stored_inputs(source: ModelArtifact) -> NDArray[np.float32]:
-    """The pictures as a float32 model takes them, without the batch axis: (N, ...)."""
+    """The images as a float32 model takes them, without the batch axis: (N, ...)."""
     spec = source.spec.input
     tensor = TensorInfo(spec.name or "input", expected_shape(spec), np.dtype(np.float32))
     preprocessor = Preprocessor(spec, tensor)
@@ -159,7 +166,7 @@ def stored_inputs(source: ModelArtifact) -> NDArray[np.float32]:
 
 
 def run_on_images(backend: Backend, spec: InputSpec) -> dict[str, NDArray[np.float32]]:
-    """Runs a loaded model on the pictures; output name to real values (N, ...).
+    """Runs a loaded model on the images; output name to real values (N, ...).
 
     Raises:
         ModelError: The model fails, or disagrees with its spec.

@@ -3,7 +3,7 @@
 ONNX to TFLite through onnx2tf: an environment of its own, in a process that is locked in (ADR 0036).
 
 onnx2tf simplifies its input file *in place*, so it only ever sees a copy; and it looks for a calibration
-picture that it would download, so one is laid into its working folder.
+image that it would download, so one is laid into its working folder.
 
 ONNX to ONNX: every size fixed, constants folded, standard ops only.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError, MissingDependencyError, ModelError
 from edgepose.host.convert.parity import Outputs, match_outputs
 from edgepose.host.models.artifact import ModelArtifact
-from edgepose.host.models.contents import load_onnx
 from edgepose.host.models.keras_intake import read_arrays, run_keras
 from edgepose.host.models.locked_backend import LockedBackend
 from edgepose.host.models.locked_loader import LoaderTask, reason_of, run_locked
+from edgepose.host.models.onnx_view import load_onnx
 from edgepose.host.tools.installation import tool_python
 from edgepose.records.model_spec import InputSpec
 from edgepose.runtime.backend import Backend, run_once
+from edgepose.runtime.model_file import ModelFile
 from edgepose.runtime.preprocess import expected_shape
 
 _DRIVER = Path(__file__).with_name("onnx2tf_driver.py")
@@ -111,25 +112,29 @@ def _run_driver(python: Path, source: Path, output: Path, mode: str) -> Path:
 _FOLD_WORKER = "edgepose.host.convert.fold_worker"
 
 
-def fix_sizes(source: Path, spec: InputSpec, output: Path) -> None:
-    """Writes a copy whose input has the spec's sizes and batch 1; nothing else changes.
+def fix_sizes(source: ModelFile, spec: InputSpec, output: Path) -> ModelFile:
+    """Fixes every size of the input to the spec's; nothing else is changed.
 
     Args:
-        source: The model; it is only read.
-        spec: How its input is described.
+        source: The model.
+        spec: Says the sizes.
         output: File to write.
+
+    Returns:
+        The written file.
 
     Raises:
         ModelError: The model is damaged, or its input is not what the spec says.
         MissingDependencyError: onnx is not installed.
     """
-    model = load_onnx(source)
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in stored]
+    model, graph = load_onnx(source)
+    inputs = [value for value in model.graph.input if value.name not in graph.initializers]
     if len(inputs) != 1:
         raise ModelError(f"{source.name} has {len(inputs)} inputs; a pose model has one.")
     _fix_sizes(inputs[0], spec, source.name)
-    output.write_bytes(model.SerializeToString(deterministic=True))
+    data = model.SerializeToString(deterministic=True)
+    output.write_bytes(data)
+    return ModelFile(output, data)
 
 
 def fold_constants(source: Path, output: Path) -> None:
@@ -211,6 +216,7 @@ class RouteResult:
         unfinished: Whether names and signature still have to be given.
         parent_outputs: The parent's outputs, where the route ran it; None where a runtime can.
         parent_file: The source with its sizes fixed and nothing else changed; None: the source itself.
+        orders: How the route moved the axes of outputs that it knows: ``new = old.transpose(order)``.
     """
 
     route: str
@@ -220,6 +226,7 @@ class RouteResult:
     unfinished: bool = False
     parent_outputs: Outputs | None = None
     parent_file: Path | None = None
+    orders: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def take_route(
@@ -260,19 +267,17 @@ def require_float(source: ModelArtifact, target: Literal["tflite", "onnx"]) -> N
         )
 
 
-def fixed_onnx(source: ModelArtifact, draft: Path) -> Path:
+def fixed_onnx(source: ModelArtifact, draft: Path) -> ModelFile:
     """The ONNX source with its sizes fixed and nothing else changed, beside the draft.
 
     Raises:
         ModelError: The model is damaged, or its input is not what the spec says.
         MissingDependencyError: onnx is not installed.
     """
-    fixed = draft.with_name("fixed.onnx")
-    fix_sizes(source.path, source.spec.input, fixed)
-    return fixed
+    return fix_sizes(source.file, source.spec.input, draft.with_name("fixed.onnx"))
 
 
-def directly(source: ModelArtifact, fixed: Path, draft: Path) -> RouteResult:
+def directly(source: ModelArtifact, fixed: ModelFile, draft: Path) -> RouteResult:
     """ONNX to TFLite by edgepose's own writer: seconds, and a graph that stays NHWC.
 
     Raises:
@@ -280,11 +285,11 @@ def directly(source: ModelArtifact, fixed: Path, draft: Path) -> RouteResult:
     """
     from edgepose.host.convert.direct.convert import convert_direct
 
-    convert_direct(fixed, draft)
-    return RouteResult("direct", _input_name(source), _tools(), parent_file=fixed)
+    orders = convert_direct(fixed, draft).output_permutations
+    return RouteResult("direct", _input_name(source), _tools(), parent_file=fixed.path, orders=orders)
 
 
-def by_onnx2tf(source: ModelArtifact, fixed: Path, draft: Path, reason: str) -> RouteResult:
+def by_onnx2tf(source: ModelArtifact, fixed: ModelFile, draft: Path, reason: str) -> RouteResult:
     """ONNX to TFLite by onnx2tf.
 
     Args:
@@ -298,23 +303,21 @@ def by_onnx2tf(source: ModelArtifact, fixed: Path, draft: Path, reason: str) -> 
         ModelError: onnx2tf failed.
     """
     folded = draft.with_name("folded.onnx")
-    fold_constants(fixed, folded)
+    fold_constants(fixed.path, folded)
     draft.write_bytes(convert_with_onnx2tf(folded))
     tools = {**_tools(), "onnx2tf": "1.29.24"}
     note = f"direct: {reason}"
-    return RouteResult("onnx2tf", _input_name(source), tools, note, unfinished=True, parent_file=fixed)
+    return RouteResult("onnx2tf", _input_name(source), tools, note, unfinished=True, parent_file=fixed.path)
 
 
 def _onnx_to_onnx(source: ModelArtifact, draft: Path) -> RouteResult:
     fixed = fixed_onnx(source, draft)
-    fold_constants(fixed, draft)
-    return RouteResult("onnxruntime", _input_name(source), _tools(), parent_file=fixed)
+    fold_constants(fixed.path, draft)
+    return RouteResult("onnxruntime", _input_name(source), _tools(), parent_file=fixed.path)
 
 
 def _input_name(source: ModelArtifact) -> str:
-    from edgepose.host.models.contents import read_onnx_contents
-
-    return read_onnx_contents(source.path).inputs[0].name
+    return source.contents.inputs[0].name
 
 
 def _tools() -> dict[str, str]:

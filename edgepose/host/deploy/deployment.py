@@ -50,7 +50,8 @@ from edgepose.records.drift_record import DriftReference
 from edgepose.records.lineage import RECIPES
 from edgepose.records.quantization import TensorError
 from edgepose.records.record import to_builtins
-from edgepose.runtime.open_model import open_detector, open_pipeline
+from edgepose.runtime.open_model import open_detector
+from edgepose.runtime.pipeline import PersonDetector
 from edgepose.trust.bundle_reader import verify_bundle
 from edgepose.trust.digests import sha256_of_file
 
@@ -124,7 +125,7 @@ class _Shipped:
 
     artifact: ModelArtifact
     parent: ModelArtifact
-    worst_tensors: tuple[TensorError, ...] = ()
+    tensor_errors: Callable[[], tuple[TensorError, ...]] = tuple
 
 
 def plan_deployment(request: DeployRequest) -> DeploymentReport:
@@ -162,12 +163,12 @@ def deploy(request: DeployRequest, target: InstallTarget) -> DeploymentReport:
         with log.step("evaluate") as note:
             gate, evaluation = measure_and_judge(request, shipped.parent, shipped.artifact, note)
         with log.step("gate") as note:
-            require_pass_with_culprits(gate, shipped.worst_tensors)
+            require_pass_with_culprits(gate, shipped.tensor_errors)
             left = [name for name in gate.not_measured if name != "bundle_mib"]
             note(f"passed; left to the device: {', '.join(left)}")
         detector = _prepare_detector(request, work, log)
         bundle = BundleRequest(
-            model=shipped.artifact.path,
+            model=shipped.artifact,
             profile=request.profile,
             output=work / "model.epb",
             spec_file=request.spec_file,
@@ -179,7 +180,7 @@ def deploy(request: DeployRequest, target: InstallTarget) -> DeploymentReport:
             evaluation=evaluation,
             sign=request.sign,
         )
-        summary = _bundle(request, bundle, log)
+        summary = _bundle(bundle, lambda: _drift_reference(request, shipped.artifact, detector), log)
         with log.step("install") as note:
             installation = target.install(bundle.output, request.install, request.say)
             one = installation if isinstance(installation, InstallationReport) else None
@@ -232,6 +233,7 @@ def _prepare(
                 seed=request.seed,
                 repair=plan.repair,
                 say=request.say,
+                diagnose=False,
             )
         )
         size = result.artifact.size_bytes
@@ -240,20 +242,18 @@ def _prepare(
             f"({size / current.size_bytes:.0%} of float), "
             f"{sum(result.report.model.float_ops.values())} ops in float"
         )
-    return _Shipped(result.artifact, parent, tuple(result.report.tensor_errors))
+    return _Shipped(result.artifact, parent, result.tensor_errors)
 
 
 def _has_fixed_sizes(model: ModelArtifact) -> bool:
-    from edgepose.runtime.open_model import open_backend
-
     try:
-        open_backend(model.path)
+        _ = model.backend
     except ModelError:
         return False
     return True
 
 
-def _prepare_detector(request: DeployRequest, work: Path, log: StepLog) -> Path | None:
+def _prepare_detector(request: DeployRequest, work: Path, log: StepLog) -> ModelArtifact | None:
     """Brings the detector into the profile's format; float16 unless float32 was asked for."""
     if request.detector is None:
         return None
@@ -274,30 +274,33 @@ def _prepare_detector(request: DeployRequest, work: Path, log: StepLog) -> Path 
         parent = source if request.detector_parent is None else open_artifact(request.detector_parent)
         found = _judge_detector(request, parent, current)
         note(f"{source.spec.name}, {current.precision}, {current.size_bytes / 2**20:.2f} MiB, {found}")
-    return current.path
+    return current
 
 
 def _judge_detector(request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact) -> str:
     """By agreement; where that is not reached and there are labels, by these."""
-    spec = request.detector_spec
     agreement = detector_agreement(
-        open_detector(parent.path, spec), open_detector(shipped.path, spec), pictures_of(request)
+        PersonDetector(parent.backend, parent.spec),
+        PersonDetector(shipped.backend, shipped.spec),
+        pictures_of(request),
     )
     if agreement.reached or request.annotations is None or request.images is None:
         require_agreement(agreement, shipped.path.name)
         return f"finds {agreement.share:.1%} of {agreement.parent_boxes} persons as its parent does"
-    first = open_detector(parent.path, spec, score_threshold=EVALUATION_SCORE_THRESHOLD)
-    second = open_detector(shipped.path, spec, score_threshold=EVALUATION_SCORE_THRESHOLD)
+    first, second = (
+        PersonDetector(model.backend, model.spec, EVALUATION_SCORE_THRESHOLD) for model in (parent, shipped)
+    )
     labels = read_coco(request.annotations, request.images)
     loss = box_loss(first, second, labels, request.profile.budgets.max_oks_ap_drop)
     require_accuracy(loss, agreement, shipped.path.name)
     return f"box AP {loss.shipped_ap:.4f} on {loss.persons} persons, its parent {loss.parent_ap:.4f}"
 
 
-def _bundle(request: DeployRequest, bundle: BundleRequest, log: StepLog) -> BundleReport:
+def _bundle(
+    bundle: BundleRequest, reference: Callable[[], DriftReference | None], log: StepLog
+) -> BundleReport:
     with log.step("bundle") as note:
-        bundle = replace(bundle, drift_reference=_drift_reference(request, bundle))
-        build_bundle(bundle)
+        build_bundle(replace(bundle, drift_reference=reference()))
         manifest = verify_bundle(bundle.output)
         size = bundle.output.stat().st_size
         files = len(manifest.files)
@@ -314,15 +317,17 @@ def _bundle(request: DeployRequest, bundle: BundleRequest, log: StepLog) -> Bund
     )
 
 
-def _drift_reference(request: DeployRequest, bundle: BundleRequest) -> DriftReference | None:
+def _drift_reference(
+    request: DeployRequest, shipped: ModelArtifact, detector: ModelArtifact | None
+) -> DriftReference | None:
     """What the device compares its camera with: the pictures that the model was judged on."""
     pictures = pictures_of(request)
     if not pictures:
         return None
     stage = None
-    if bundle.detector is not None:
-        stage = open_detector(bundle.detector, request.detector_spec)
-    return drift_reference(open_pipeline(bundle.model, request.spec_file), stage, pictures)
+    if detector is not None:
+        stage = PersonDetector(detector.backend, detector.spec)
+    return drift_reference(shipped.pipeline(), stage, pictures)
 
 
 def _report(request: DeployRequest, plan: DeployPlan, *, dry_run: bool) -> DeploymentReport:

@@ -30,7 +30,7 @@ from edgepose.records.bundle_manifest import EvaluationSummary
 from edgepose.records.evaluation_report import EvaluationReport, GateResult
 from edgepose.records.quantization import TensorError
 from edgepose.runtime.image_file import read_image_rgb
-from edgepose.runtime.open_model import open_detector, open_pipeline
+from edgepose.runtime.open_model import open_detector
 from edgepose.runtime.pipeline import PersonDetector
 
 Note = Callable[[str], None]
@@ -53,7 +53,7 @@ def measure_and_judge(
     Raises:
         EdgeposeError: A model or the data cannot be used.
     """
-    inspection = inspect_model(shipped.path)
+    inspection = inspect_model(shipped)
     evaluation = agreement = None
     if request.has_labels:
         evaluation = _evaluate(request, parent, shipped)
@@ -102,7 +102,9 @@ def require_separate_pictures(request: DeployRequest, plan: DeployPlan) -> None:
         refuse_leak(request.calibration, request.images)
 
 
-def require_pass_with_culprits(gate: GateResult, worst: tuple[TensorError, ...]) -> None:
+def require_pass_with_culprits(
+    gate: GateResult, tensor_errors: Callable[[], tuple[TensorError, ...]]
+) -> None:
     """Stops a deployment whose gate failed, and names the tensors that lost most.
 
     Raises:
@@ -115,7 +117,7 @@ def require_pass_with_culprits(gate: GateResult, worst: tuple[TensorError, ...])
     if slices:
         listed = ", ".join(f"{s.name.split(':', 1)[1].split('_interval')[0]} {s.value:+.3f}" for s in slices)
         reasons.append(f"Slices over their budget: {listed}.")
-    if text := worst_tensors_text(worst):
+    if text := worst_tensors_text(tensor_errors()):
         reasons.append(text)
     raise GateFailedError(
         "\n  ".join([f"The gate of profile '{gate.profile}' failed; the device was not touched.", *reasons]),
@@ -150,9 +152,7 @@ def _agree(request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact
         detector,
         whole_images=not shipped.spec.uses_person_boxes,
     )
-    return mean_agreement_oks(
-        open_pipeline(parent.path, request.spec_file), open_pipeline(shipped.path), _read(crops.held_out)
-    )
+    return mean_agreement_oks(parent.pipeline(), shipped.pipeline(), _read(crops.held_out))
 
 
 def _read(samples: tuple[CropSample, ...]) -> Iterator[Sample]:

@@ -13,12 +13,13 @@ from edgepose.errors import ModelError
 from edgepose.host.convert.conversion import ConversionRequest, Say, convert_model
 from edgepose.host.distill.folded_network import FoldedNetwork, FoldedStep, fold
 from edgepose.host.models.artifact import ModelArtifact, write_metadata
+from edgepose.host.models.contents import ModelContents
 from edgepose.records.files import write_whole
 from edgepose.records.lineage import LINEAGE_METADATA_KEY, Lineage, ParentModel, lineage_to_json
 from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
 from edgepose.runtime.backend import run_once
+from edgepose.runtime.model_file import ModelFile
 from edgepose.runtime.open_model import open_backend
-from edgepose.trust.digests import sha256_of_file
 
 if TYPE_CHECKING:
     import onnx
@@ -191,12 +192,10 @@ def export_student(
         student.save(draft)
         write_whole(keras_file, [draft.read_bytes()])
     source = ModelArtifact(
-        path=keras_file,
-        format="keras",
-        precision="float32",
+        file=ModelFile(keras_file),
         spec=spec,
-        sha256=sha256_of_file(keras_file),
-        size_bytes=keras_file.stat().st_size,
+        # What it holds was built here; nothing has to read it again.
+        contents=ModelContents((), (), {}, {}, integer_only=False, precision="float32"),
         lineage=Lineage(parents=parents, tools={}, precision="float32") if parents else None,
     )
     output = folder / "model.tflite"

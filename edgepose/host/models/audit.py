@@ -3,36 +3,36 @@
 Converters and quantizers leave ops in float without an error. So after every step the file itself is
 read, op by op and type by type.
 
-The op audit of an ONNX file in QDQ form.
-
 In QDQ form every op is written in float between DequantizeLinear and QuantizeLinear, and the runtime
 fuses the three into an integer kernel, where it has one. An op counts as integer when there is such a
 kernel, all its float inputs come from DequantizeLinear and all its float outputs go to QuantizeLinear; an
 activation right behind an op (Conv, Relu, QuantizeLinear) is fused with it. In a file of signed activations,
 which is made for TensorRT, so is the addition behind a convolution. Stored biases may be float: they are
 added to the sum of products.
-
-The op audit of a TFLite file.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgepose.errors import ModelError
-from edgepose.host.models.tflite_view import op_name, read_tflite, tensor_name
-from edgepose.host.quantize.qdq.placement import (
+from edgepose.host.models.onnx_view import OnnxGraph
+from edgepose.host.models.operators import (
     CONVERSIONS,
+    CONVOLUTIONS,
     FUSED_ACTIVATIONS,
     INTEGER_KERNELS,
+    TFLITE_CONVERSIONS,
+    TFLITE_WEIGHTS,
     WEIGHTED,
     data_positions,
 )
+from edgepose.host.models.tflite_view import op_name, read_tflite, tensor_name
 from edgepose.records.lineage import QuantizationRecipe
-from edgepose.runtime.model_file import detect_format
+from edgepose.runtime.model_file import ModelFile
 
 _SHOWN = 5
 
@@ -75,18 +75,24 @@ class OpAudit:
         return dict(Counter(op.op for op in self.float_ops).most_common())
 
 
-def audit_model(path: Path) -> OpAudit:
-    """Reads the ops and types of a TFLite or ONNX file.
+def audit_model(model: Path | bytes) -> OpAudit:
+    """Reads the ops and types of a TFLite or ONNX file that edgepose wrote.
+
+    Args:
+        model: The file, or its content.
 
     Raises:
         ModelError: The file is damaged, or neither TFLite nor ONNX.
     """
-    model_format = detect_format(path)
-    if model_format == "tflite":
-        return audit_tflite(path.read_bytes())
-    if model_format == "onnx":
-        return audit_onnx(path)
-    raise ModelError(f"{path.name} is a {model_format} model; the op audit reads TFLite and ONNX.")
+    file = ModelFile(Path("model"), model) if isinstance(model, bytes) else ModelFile(model)
+    if file.format == "tflite":
+        return audit_tflite_graph(read_tflite(file.data))
+    if file.format == "onnx":
+        import onnx
+
+        loaded = onnx.load_model_from_string(file.data)
+        return audit_onnx_graph(OnnxGraph(onnx.shape_inference.infer_shapes(loaded)))
+    raise ModelError(f"{file.name} is a {file.format} model; the op audit reads TFLite and ONNX.")
 
 
 def refuse_silent_float(audit: OpAudit, recipe: QuantizationRecipe, *, integer_only: bool = False) -> None:
@@ -134,24 +140,13 @@ def _listed(ops: list[AuditedOp]) -> str:
     return shown if len(ops) <= _SHOWN else f"{shown} and {len(ops) - _SHOWN} more"
 
 
-_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-
-
-def audit_onnx(path: Path) -> OpAudit:
-    """Reads every node of the main graph.
-
-    Raises:
-        ModelError: The file is damaged.
-    """
-    import onnx
-
-    model = onnx.shape_inference.infer_shapes(onnx.load(path))
-    reader = _GraphReader(model.graph)
-    nodes = list(model.graph.node)
+def audit_onnx_graph(graph: OnnxGraph) -> OpAudit:
+    """Reads every node of the main graph of a view whose sizes are inferred."""
+    reader = _QdqReader(graph)
     return OpAudit(
-        ops=dict(Counter(node.op_type for node in nodes).most_common()),
-        float_ops=tuple(reader.unit(node) for node in nodes if reader.computes_in_float(node)),
-        wide_weights=tuple(_entry(node) for node in nodes if reader.stores_float32_weights(node)),
+        ops=dict(Counter(node.op_type for node in graph.nodes).most_common()),
+        float_ops=tuple(reader.unit(node) for node in graph.nodes if reader.computes_in_float(node)),
+        wide_weights=tuple(_entry(node) for node in graph.nodes if reader.stores_float32_weights(node)),
         integer_only=not reader.float_tensors,
     )
 
@@ -160,29 +155,22 @@ def _entry(node: Any) -> AuditedOp:
     return AuditedOp(node.op_type, node.name or node.output[0], tuple(node.output))
 
 
-class _GraphReader:
-    """Who writes and who reads each tensor, and which are float."""
+class _QdqReader:
+    """Which ops compute in float, by who writes and who reads their tensors."""
 
-    def __init__(self, graph: Any) -> None:
+    def __init__(self, graph: OnnxGraph) -> None:
         from onnx import TensorProto
 
         float_types = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
-        values = (*graph.value_info, *graph.input, *graph.output)
-        self.float_tensors = {v.name for v in values if v.type.tensor_type.elem_type in float_types}
-        self._stored = {i.name: i.data_type for i in graph.initializer}
+        self._stored = {name: entry.data_type for name, entry in graph.initializers.items()}
         # Scales are float by definition and say nothing about how an op computes.
-        self.float_tensors |= {
+        read = {name for node in graph.nodes if node.op_type not in CONVERSIONS for name in node.input}
+        self.float_tensors = {
             name
-            for node in graph.node
-            if node.op_type not in CONVERSIONS
-            for name in node.input
-            if self._stored.get(name) in float_types
+            for name, element in graph.elements.items()
+            if element in float_types and (name in read or name not in self._stored)
         }
-        self._producer = {name: node for node in graph.node for name in node.output}
-        self._readers: dict[str, list[Any]] = defaultdict(list)
-        for node in graph.node:
-            for name in node.input:
-                self._readers[name].append(node)
+        self._producer, self._readers = graph.producers, graph.readers
         self._float32, self._int8 = TensorProto.FLOAT, TensorProto.INT8
 
     def computes_in_float(self, node: Any) -> bool:
@@ -256,7 +244,7 @@ class _GraphReader:
 
     def _is_fused_sum(self, producer: Any, reader: Any, name: str) -> bool:
         """Whether TensorRT adds ``name`` to the other, dequantized summand within the convolution."""
-        if reader.op_type != "Add" or producer.op_type not in _CONVOLUTIONS:
+        if reader.op_type != "Add" or producer.op_type not in CONVOLUTIONS:
             return False
         others = [self._producer.get(other) for other in reader.input if other != name]
         sources = [self._producer.get(producer.input[0]), *others]
@@ -276,18 +264,8 @@ class _GraphReader:
         return self._is_fused(self._producer[name], name)
 
 
-_CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
-# Position of the stored weights among an op's inputs (the kernels' documentation in schema.fbs).
-_WEIGHT_INPUT = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
-
-
-def audit_tflite(model: bytes) -> OpAudit:
-    """Reads every op of every subgraph."""
-    return audit_tflite_graph(read_tflite(model))
-
-
 def audit_tflite_graph(graph: Any) -> OpAudit:
-    """The same for a file that was unpacked already (``read_tflite``)."""
+    """Reads every op of every subgraph of a view."""
     from ai_edge_litert.schema_py_generated import TensorType
 
     float_types = {TensorType.FLOAT16, TensorType.FLOAT32, TensorType.FLOAT64, TensorType.BFLOAT16}
@@ -301,7 +279,7 @@ def audit_tflite_graph(graph: Any) -> OpAudit:
             tensors = [subgraph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
             outputs = tuple(tensor_name(subgraph.tensors[i]) for i in op.outputs)
             entry = AuditedOp(name, outputs[0] if outputs else "", outputs)
-            if name not in _CONVERSIONS and any(t.type in float_types for t in tensors):
+            if name not in TFLITE_CONVERSIONS and any(t.type in float_types for t in tensors):
                 float_ops.append(entry)
             if _stores_float32_weights(graph, subgraph, op, name):
                 wide_weights.append(entry)
@@ -317,7 +295,7 @@ def audit_tflite_graph(graph: Any) -> OpAudit:
 def _stores_float32_weights(graph: Any, subgraph: Any, op: Any, name: str) -> bool:
     from ai_edge_litert.schema_py_generated import TensorType
 
-    position = _WEIGHT_INPUT.get(name)
+    position = TFLITE_WEIGHTS.get(name)
     if position is None or op.inputs[position] < 0:
         return False
     tensor = subgraph.tensors[op.inputs[position]]

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, GateFailedError
+from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.models.drawn_frames import DrawnFrame, drawn_frames
 from edgepose.pose.similarity import oks_between
 from edgepose.records.bundle_manifest import GoldenDetection
-from edgepose.records.lineage import GoldenPose, Lineage
-from edgepose.records.model_spec import ModelSpec
+from edgepose.records.lineage import GoldenPose
 from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD, estimate_in_box, golden_oks
-from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PersonDetector, PosePipeline
 from edgepose.runtime.preprocess import Image
 
@@ -54,23 +52,21 @@ class GoldenImage:
     agreement_oks: float
 
 
-def golden_for_child(parent: Path, spec: ModelSpec, lineage: Lineage | None) -> tuple[GoldenPose, ...]:
-    """The golden poses that a model made from this one carries: the first float source's, handed on.
+def golden_for(parent: ModelArtifact) -> tuple[GoldenPose, ...]:
+    """The golden poses that a model made from this one takes: the first float source's, handed on.
 
     Args:
-        parent: The model it is made from.
-        spec: That model's spec; a detector has no poses.
-        lineage: That model's history, or None.
+        parent: The model it is made from; a detector has no poses.
 
     Raises:
         MissingDependencyError: The parent's runtime is not installed.
         ModelError: The parent failed.
     """
-    if spec.paradigm == "detector":
+    if parent.spec.paradigm == "detector":
         return ()
-    if lineage is not None and lineage.golden:
-        return lineage.golden
-    return golden_from_parent(PosePipeline(open_backend(parent), spec, GOLDEN_SCORE_THRESHOLD))
+    if parent.lineage is not None and parent.lineage.golden:
+        return parent.lineage.golden
+    return golden_from_parent(parent.pipeline(GOLDEN_SCORE_THRESHOLD))
 
 
 def golden_from_parent(pipeline: PosePipeline, count: int = _DEFAULT_CANDIDATES) -> tuple[GoldenPose, ...]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgepose.errors import ConfigError
-from edgepose.host.models.artifact import size_bytes_of
+from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.models.contents import read_contents
 from edgepose.records.lineage import ModelInspection, TensorReport
 from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec
-from edgepose.runtime.model_file import detect_format, load_spec, read_metadata, sha256_of_model
+from edgepose.runtime.model_file import ModelFile
 from edgepose.runtime.preprocess import expected_shape
 
 
-def inspect_model(path: Path, spec_file: Path | None = None) -> ModelInspection:
-    """Reads a model file.
+def inspect_model(model: Path | ModelArtifact, spec_file: Path | None = None) -> ModelInspection:
+    """Says what a model file is.
 
     Args:
-        path: The model.
+        model: The model; what was opened before is not read again.
         spec_file: Spec of a model that carries none, or the name of a ready one.
 
     Raises:
@@ -25,15 +25,18 @@ def inspect_model(path: Path, spec_file: Path | None = None) -> ModelInspection:
         ConfigError: The given spec is wrong.
         MissingDependencyError: The package that reads its format is not installed.
     """
-    model_format = detect_format(path)
-    contents = read_contents(path, model_format)
-    spec, spec_from = _find_spec(path, spec_file)
+    if isinstance(model, ModelArtifact):
+        file, contents = model.file, model.contents
+    else:
+        file = ModelFile(model)
+        contents = read_contents(file)
+    spec, spec_from = _find_spec(file, spec_file)
     return ModelInspection(
         schema="edgepose.model/1",
-        format=model_format,
+        format=file.format,
         precision=contents.precision,
-        size_bytes=size_bytes_of(path),
-        sha256=sha256_of_model(path),
+        size_bytes=file.size_bytes,
+        sha256=file.sha256,
         inputs=contents.inputs,
         outputs=contents.outputs,
         ops=contents.ops,
@@ -65,13 +68,13 @@ def describe_inspection(report: ModelInspection) -> str:
     return "\n".join(lines)
 
 
-def _find_spec(path: Path, spec_file: Path | None) -> tuple[ModelSpec | None, str]:
-    if SPEC_METADATA_KEY in read_metadata(path):
-        return load_spec(path), "file"
+def _find_spec(model: ModelFile, spec_file: Path | None) -> tuple[ModelSpec | None, str]:
+    if SPEC_METADATA_KEY in model.metadata:
+        return model.spec(), "file"
     if spec_file is not None:
-        return load_spec(path, spec_file), "option"
+        return model.spec(spec_file), "option"
     try:
-        return load_spec(path), "known model"
+        return model.spec(), "known model"
     except ConfigError:
         return None, "missing"
 

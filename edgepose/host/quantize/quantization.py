@@ -19,13 +19,16 @@ from edgepose.host.data.audit.fitness import refuse_unfit
 from edgepose.host.data.calibration_set import CalibrationSet, RepresentativeInputs, calibration_crops
 from edgepose.host.data.data_folder import DataFolder, open_data_folder
 from edgepose.host.evaluate.agreement import AgreementReport
-from edgepose.host.models.artifact import ModelArtifact, open_artifact, write_metadata
+from edgepose.host.models.artifact import ModelArtifact, open_artifact, with_entries
 from edgepose.host.models.audit import audit_model, refuse_silent_float
-from edgepose.host.models.golden import golden_for_child
+from edgepose.host.models.golden import golden_for
 from edgepose.host.models.inspect import inspect_model
-from edgepose.host.quantize.delegates.check import check_delegate
-from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, culprits_text
-from edgepose.host.quantize.recipe_choice import QuantizationRequest, QuantizationResult
+from edgepose.host.quantize.recipe_choice import (
+    NO_DIAGNOSIS,
+    Diagnosis,
+    QuantizationRequest,
+    QuantizationResult,
+)
 from edgepose.host.quantize.static_quantization import (
     StaticResult,
     agreement_with_parent,
@@ -35,6 +38,7 @@ from edgepose.host.quantize.static_quantization import (
     same_interface,
 )
 from edgepose.host.quantize.tensor_errors import measure_tensor_errors
+from edgepose.records.accelerator import DelegateReport
 from edgepose.records.files import write_whole
 from edgepose.records.lineage import (
     LINEAGE_METADATA_KEY,
@@ -52,6 +56,7 @@ from edgepose.records.quantization import (
     TensorError,
 )
 from edgepose.runtime.backend import Backend
+from edgepose.runtime.model_file import ModelFile
 from edgepose.runtime.open_model import open_backend
 
 _PRECISION = {"static": "int8", "dynamic": "int8", "cast": "float16"}
@@ -80,14 +85,6 @@ class _Made:
     static: StaticResult | None = None
 
 
-@dataclass(frozen=True)
-class _Comparison:
-    """The quantized file against its parent."""
-
-    agreement: AgreementReport | None
-    tensor_errors: tuple[TensorError, ...]
-
-
 def quantize_model(request: QuantizationRequest) -> QuantizationResult:
     """Quantizes a model and writes it with its spec and its history inside.
 
@@ -105,34 +102,48 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
     data = _open_data(request)
     with _folder_beside(request.output) as folder:
         parent = _in_target_format(request, folder)
-        draft = folder / request.output.name
-        backend = open_backend(parent.path)
-        made = _quantized(request, parent, backend, data)
+        made = _quantized(request, parent, data)
         request = replace(request, recipe=made.recipe)
-        draft.write_bytes(made.data)
-        comparison = _verify(request, parent, backend, draft, data)
-        diagnosis = _diagnosis(request, made, parent, data)
-        _require_agreement(request, made, comparison, diagnosis)
-        write_metadata(draft, _metadata(request, parent, data, comparison))
-        model = inspect_model(draft)
-        delegate = (
-            None if request.delegate_profile is None else check_delegate(request.delegate_profile, draft)
-        )
-        write_whole(request.output, [draft.read_bytes()])
+        draft = ModelFile(folder / request.output.name, made.data)
+        draft.path.write_bytes(made.data)
+        backend, comparison = _verify(request, parent, draft, data, made)
+        _require_agreement(request, made, comparison, parent, data)
+        diagnosis = NO_DIAGNOSIS
+        errors: tuple[TensorError, ...] = ()
+        # What was converted on the way is gone with the folder.
+        if request.diagnose or parent is not request.source:
+            errors = _tensor_errors(request, parent, draft.path, backend, data)
+        if request.diagnose:
+            diagnosis = _diagnosis(request, made, parent, data)
+        content = with_entries(draft, _metadata(request, parent, data, comparison))
+        draft.path.write_bytes(content)
+        delegate = _delegate_check(request, draft.path)
+        write_whole(request.output, [content])
+    artifact = open_artifact(ModelFile(request.output, content))
     report = QuantizationReport(
-        model=model,
+        model=inspect_model(artifact),
         recipe=request.recipe,
         calibration=None if data is None else _calibration_report(request, data, made.steps),
-        tensor_errors=comparison.tensor_errors,
+        tensor_errors=errors,
         agreement_oks=_mean_oks(comparison),
-        agreement_crops=comparison.agreement.poses if comparison.agreement else 0,
+        agreement_crops=comparison.poses if comparison else 0,
         seconds=(time.monotonic_ns() - started_ns) / 1e9,
         repair=made.steps,
         culprits=diagnosis.culprits,
         layers=diagnosis.layers,
         delegate_check=delegate,
     )
-    return QuantizationResult(open_artifact(request.output), report)
+    return QuantizationResult(
+        artifact, report, lambda: _tensor_errors(request, parent, artifact.path, artifact.backend, data)
+    )
+
+
+def _delegate_check(request: QuantizationRequest, draft: Path) -> DelegateReport | None:
+    if request.delegate_profile is None:
+        return None
+    from edgepose.host.quantize.delegates.check import check_delegate
+
+    return check_delegate(request.delegate_profile, draft)
 
 
 def _diagnosis(
@@ -140,21 +151,27 @@ def _diagnosis(
 ) -> Diagnosis:
     """Why int8 hurts this model; nothing for a recipe that sets no ranges, or where nothing is compared."""
     if made.static is None or not request.compared_crops:
-        return Diagnosis((), ())
+        return NO_DIAGNOSIS
     request.say("Looking for what plain int8 hurts ...")
     crops = None if data is None else data.crops
     return made.static.diagnosis(parent.spec, crops, all_layers=request.explain)
 
 
 def _require_agreement(
-    request: QuantizationRequest, made: _Made, comparison: _Comparison, diagnosis: Diagnosis
+    request: QuantizationRequest,
+    made: _Made,
+    agreement: AgreementReport | None,
+    parent: ModelArtifact,
+    data: _Data | None,
 ) -> None:
     """A repair that is not enough ships nothing. A recipe that was named is carried out as it is."""
-    agreement = comparison.agreement
     if not made.steps or agreement is None or agreement.mean_oks is None:
         return
     if agreement.mean_oks >= request.min_agreement_oks:
         return
+    from edgepose.host.quantize.diagnosis.diagnosis import culprits_text
+
+    diagnosis = _diagnosis(request, made, parent, data)
     tried = "; ".join(
         f"{step.name} {step.agreement_oks:.3f}" for step in made.steps if step.agreement_oks is not None
     )
@@ -229,56 +246,60 @@ def _has_open_size(source: ModelArtifact) -> bool:
     """Whether a size (the batch) is left open, which conversion fixes."""
     if source.format != "onnx":
         return False
-    return any(size < 1 for tensor in inspect_model(source.path).inputs for size in tensor.shape)
+    return any(size < 1 for tensor in source.contents.inputs for size in tensor.shape)
 
 
-def _quantized(
-    request: QuantizationRequest, parent: ModelArtifact, backend: Backend, data: _Data | None
-) -> _Made:
+def _quantized(request: QuantizationRequest, parent: ModelArtifact, data: _Data | None) -> _Made:
+    backend = parent.backend
     samples = () if data is None else data.crops.samples
     inputs = RepresentativeInputs(parent.spec.input, backend.input, samples)
     probes = inputs.first(_CHECKED_INPUTS) or [neutral_input(parent.spec, backend)]
     refuse_non_finite(backend, probes, f"The float model {parent.path.name}")
     recipe = request.recipe
     if recipe.kind == "none" or (recipe.kind == "cast" and parent.precision == "float16"):
-        return _Made(parent.path.read_bytes(), recipe)
+        return _Made(parent.file.data, recipe)
     if recipe.kind == "static":
-        found = quantize_static(request, parent, backend, None if data is None else data.crops)
+        found = quantize_static(request, parent, None if data is None else data.crops)
         return _Made(found.data, found.recipe, found.steps, found)
     if request.target == "tflite":
         from edgepose.host.quantize.tflite_quantizer import quantize_tflite
 
-        return _Made(quantize_tflite(parent.path.read_bytes(), recipe), recipe)
+        return _Made(quantize_tflite(parent.file.data, recipe), recipe)
     from edgepose.host.quantize.onnx_quantizer import quantize_onnx
 
     return _Made(quantize_onnx(parent.path, recipe), recipe)
 
 
 def _verify(
-    request: QuantizationRequest,
-    parent: ModelArtifact,
-    parent_backend: Backend,
-    draft: Path,
-    data: _Data | None,
-) -> _Comparison:
-    refuse_silent_float(audit_model(draft), request.recipe, integer_only=request.integer_only)
-    backend = open_backend(draft)
-    same_interface(parent_backend, backend, request.output)
+    request: QuantizationRequest, parent: ModelArtifact, draft: ModelFile, data: _Data | None, made: _Made
+) -> tuple[Backend, AgreementReport | None]:
+    """Op audit, interface and values of the quantized file; its agreement where crops are held out."""
+    refuse_silent_float(audit_model(draft.data), request.recipe, integer_only=request.integer_only)
+    backend = made.static.opened if made.static is not None and made.static.opened else open_backend(draft)
+    same_interface(parent.backend, backend, request.output)
     held_out = () if data is None else data.crops.held_out
     probes = RepresentativeInputs(parent.spec.input, backend.input, held_out).first(_CHECKED_INPUTS)
     refuse_non_finite(backend, probes or [neutral_input(parent.spec, backend)], "The quantized model")
     if not held_out:
-        return _Comparison(None, ())
-    errors: tuple[TensorError, ...] = ()
-    if request.compared_crops:
-        inputs = RepresentativeInputs(parent.spec.input, parent_backend.input, held_out)
-        errors = measure_tensor_errors(parent.path, draft, inputs, backend, request.compared_crops)
-    agreement = agreement_with_parent(parent_backend, backend, parent.spec, held_out)
-    return _Comparison(agreement, errors)
+        return backend, None
+    return backend, agreement_with_parent(parent.backend, backend, parent.spec, held_out)
+
+
+def _tensor_errors(
+    request: QuantizationRequest, parent: ModelArtifact, quantized: Path, backend: Backend, data: _Data | None
+) -> tuple[TensorError, ...]:
+    held_out = () if data is None else data.crops.held_out
+    if not held_out or not request.compared_crops:
+        return ()
+    inputs = RepresentativeInputs(parent.spec.input, parent.backend.input, held_out)
+    return measure_tensor_errors(parent.path, quantized, inputs, backend, request.compared_crops)
 
 
 def _metadata(
-    request: QuantizationRequest, parent: ModelArtifact, data: _Data | None, comparison: _Comparison
+    request: QuantizationRequest,
+    parent: ModelArtifact,
+    data: _Data | None,
+    comparison: AgreementReport | None,
 ) -> dict[str, str]:
     before = parent.lineage
     step = ParentModel(
@@ -292,7 +313,7 @@ def _metadata(
         recipe=request.recipe,
         calibration=_calibration_record(request.recipe, data),
         agreement_oks=_mean_oks(comparison),
-        golden=golden_for_child(parent.path, parent.spec, before),
+        golden=golden_for(parent),
     )
     return {SPEC_METADATA_KEY: spec_to_json(parent.spec), LINEAGE_METADATA_KEY: lineage_to_json(lineage)}
 
@@ -302,8 +323,7 @@ def _calibration_record(recipe: QuantizationRecipe, data: _Data | None) -> Calib
     return data.crops.record if data is not None and recipe.kind == "static" else None
 
 
-def _mean_oks(comparison: _Comparison) -> float | None:
-    agreement = comparison.agreement
+def _mean_oks(agreement: AgreementReport | None) -> float | None:
     return None if agreement is None or agreement.mean_oks is None else round(agreement.mean_oks, 6)
 
 

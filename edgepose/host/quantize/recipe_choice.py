@@ -16,7 +16,7 @@ from edgepose.host.models.artifact import ModelArtifact
 from edgepose.records.device_profile import DeviceProfile, Precision
 from edgepose.records.files import write_whole
 from edgepose.records.lineage import RECIPES, QuantizationRecipe
-from edgepose.records.quantization import QuantizationReport
+from edgepose.records.quantization import Culprit, LayerSensitivity, QuantizationReport, TensorError
 from edgepose.records.record import read_json, read_toml
 
 _READERS = {".toml": read_toml, ".json": read_json}
@@ -151,6 +151,7 @@ class QuantizationRequest:
         explain: Whether every layer's sensitivity is measured, not only the suspects'.
         delegate_profile: Whose delegate the file is checked against, or None.
         compared_crops: On how many crops the tensors are compared; 0 skips it.
+        diagnose: Whether tensors and layers are looked at even where all is well.
         progress: Called with (done, total) calibration crops.
         say: Told what a conversion does, a line at a time.
     """
@@ -170,6 +171,7 @@ class QuantizationRequest:
     explain: bool = False
     delegate_profile: DeviceProfile | None = None
     compared_crops: int = 2
+    diagnose: bool = True
     progress: Progress = field(default=_silent)
     say: Callable[[str], None] = field(default=lambda _line: None)
 
@@ -191,13 +193,35 @@ class QuantizationRequest:
 
 
 @dataclass(frozen=True)
+class Diagnosis:
+    """What int8 hurts in a model.
+
+    Attributes:
+        layers: Layers that were rounded alone, worst first.
+        culprits: What int8 hurts and why, worst first.
+    """
+
+    layers: tuple[LayerSensitivity, ...]
+    culprits: tuple[Culprit, ...]
+
+
+NO_DIAGNOSIS = Diagnosis((), ())
+
+
+@dataclass(frozen=True)
 class QuantizationResult:
     """What came out.
 
     Attributes:
         artifact: The written file.
         report: The whole record.
+        compare: Compares the tensors of the float and the quantized model.
     """
 
     artifact: ModelArtifact
     report: QuantizationReport
+    compare: Callable[[], tuple[TensorError, ...]] = tuple
+
+    def tensor_errors(self) -> tuple[TensorError, ...]:
+        """Where the quantized model leaves the float one, as in the report, or measured now."""
+        return self.report.tensor_errors or self.compare()

@@ -19,14 +19,7 @@ from edgepose.host.data.calibration_set import CalibrationSet, CropSample, Repre
 from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agreement_oks
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.models.audit import AuditedOp
-from edgepose.host.quantize.diagnosis.diagnosis import (
-    MOST_LAYERS,
-    MOST_LAYERS_EXPLAINED,
-    Diagnosis,
-    diagnose,
-)
-from edgepose.host.quantize.diagnosis.layers import Subject
-from edgepose.host.quantize.recipe_choice import QuantizationRequest
+from edgepose.host.quantize.recipe_choice import Diagnosis, QuantizationRequest
 from edgepose.host.quantize.repair.apply_recipe import Judge, Stage, Workshop
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat
 from edgepose.host.quantize.repair.network import outputs_of
@@ -57,12 +50,14 @@ class StaticResult:
         recipe: The recipe that gives it.
         steps: What was tried; empty where the recipe was given.
         workshop: The model with its statistics, for a diagnosis.
+        opened: The file on its runtime, where a search scored it.
     """
 
     data: bytes
     recipe: QuantizationRecipe
     steps: tuple[RepairStep, ...]
     workshop: Workshop
+    opened: Backend | None = None
 
     def diagnosis(self, spec: ModelSpec, crops: CalibrationSet | None, *, all_layers: bool) -> Diagnosis:
         """Why the model suffers under plain int8.
@@ -76,6 +71,13 @@ class StaticResult:
             ConfigError: A picture cannot be read.
             ModelError: A model failed.
         """
+        from edgepose.host.quantize.diagnosis.diagnosis import (
+            MOST_LAYERS,
+            MOST_LAYERS_EXPLAINED,
+            diagnose,
+        )
+        from edgepose.host.quantize.diagnosis.layers import Subject
+
         plain = _plain(self.recipe)
         stage = self.workshop.stage(plain)
         subject = Subject(
@@ -111,7 +113,7 @@ def _left_in_float(stage: Stage, recipe: QuantizationRecipe) -> list[AuditedOp]:
 
 
 def quantize_static(
-    request: QuantizationRequest, parent: ModelArtifact, backend: Backend, crops: CalibrationSet | None
+    request: QuantizationRequest, parent: ModelArtifact, crops: CalibrationSet | None
 ) -> StaticResult:
     """Quantizes a float model by a static recipe, or searches one where the request says so.
 
@@ -120,7 +122,6 @@ def quantize_static(
     Args:
         request: What to do.
         parent: The float model in the device's format.
-        backend: The same, loaded.
         crops: Calibration crops, or None where only a device's ranges are at hand.
 
     Raises:
@@ -131,7 +132,7 @@ def quantize_static(
     model = _float_model(parent)
     sent = None if request.ranges is None else _sent_statistics(request.ranges, parent.path, model)
     samples = crops.samples if crops is not None and sent is None else ()
-    inputs = RepresentativeInputs(parent.spec.input, backend.input, samples)
+    inputs = RepresentativeInputs(parent.spec.input, parent.backend.input, samples)
     workshop = Workshop(model, parent.spec.input, inputs, sent, request.progress)
     if not request.repair:
         recipe = workshop.complete(request.recipe)
@@ -140,10 +141,11 @@ def quantize_static(
         request.say("No pictures to choose a recipe by: taking the repairs that need ranges alone.")
         recipe = recipe_without_pictures(workshop, request.recipe, _limits(request))
         return StaticResult(workshop.quantized(recipe), recipe, (), workshop)
-    judge = Judge(backend, parent.spec, crops.selection)
+    judge = Judge(parent.backend, parent.spec, crops.selection)
     request.say(f"Searching a recipe on {judge.crops} crops that set no range:")
     found = search_recipe(workshop, judge, request.recipe, _limits(request), request.say)
-    return StaticResult(workshop.quantized(found.recipe), found.recipe, found.steps, workshop)
+    data = workshop.quantized(found.recipe)
+    return StaticResult(data, found.recipe, found.steps, workshop, judge.opened(data))
 
 
 def _limits(request: QuantizationRequest) -> Limits:

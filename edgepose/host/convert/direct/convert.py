@@ -34,6 +34,7 @@ from edgepose.host.convert.direct.rewrites import (
 from edgepose.host.convert.direct.tflite_writer import serialize
 from edgepose.host.convert.direct.upsampling import nest_upsampled_sums, upsample_by_concatenation
 from edgepose.records.files import write_whole
+from edgepose.runtime.model_file import ModelFile
 
 HANDLERS: dict[str, Handler] = {
     **import_conv.HANDLERS,
@@ -83,18 +84,18 @@ class DirectConversion:
     notes: tuple[str, ...]
 
 
-def convert_direct(onnx_path: Path, output: Path) -> DirectConversion:
+def convert_direct(source: Path | ModelFile, output: Path) -> DirectConversion:
     """Convert an ONNX file to a float32 .tflite file whose activations are NHWC.
 
     Args:
-        onnx_path: ONNX file with static shapes; a dynamic batch becomes 1.
+        source: ONNX file with static shapes; a dynamic batch becomes 1.
         output: Where the .tflite file is written.
 
     Raises:
         UnsupportedByDirectRoute: If an operator or attribute cannot be converted exactly.
         ModelError: If the file is not a usable ONNX model.
     """
-    graph = import_graph(read_onnx(onnx_path), HANDLERS)
+    graph = import_graph(read_onnx(source), HANDLERS)
     counts = run_passes(graph, PASSES)
     inputs = _settle_inputs(graph)
     outputs = _settle_outputs(graph)
@@ -105,7 +106,7 @@ def convert_direct(onnx_path: Path, output: Path) -> DirectConversion:
 
 
 def _settle_inputs(graph: Graph) -> dict[str, tuple[int, ...]]:
-    """Keep a picture NHWC, unless all that reads it wants ONNX's order."""
+    """Keep an image NHWC, unless all that reads it wants ONNX's order."""
     permutations = {}
     for value in graph.inputs:
         permutations[value.name] = tuple(range(len(value.shape)))

@@ -235,7 +235,7 @@ def _pool(n: NodeImport, kind: str) -> Value:
         raise n.unsupported(f"{len(n.x.shape) - 2} spatial dimensions")
     if any(int(d) != 1 for d in n.attr("dilations", [1, 1])):
         raise n.unsupported("a dilated pool")
-    if len(n.node.outputs) > 1 and n.node.outputs[1]:
+    if len(n.node.output) > 1 and n.node.output[1]:
         raise n.unsupported("the indices of the maxima")
     x = _four_d(n, n.x)
     kernel = _pair(_widen(n, "kernel_shape", 2, 1))
@@ -365,7 +365,7 @@ def resize(n: NodeImport) -> Value:
 def _onnx_matrix(n: NodeImport, mode: str, axis: int) -> Matrix:
     size, out = n.x.shape[axis], n.output_shape()[axis]
     scale = _scale(n, axis)
-    default = "asymmetric" if n.node.op_type == "Upsample" or n.node.opset < 11 else "half_pixel"
+    default = "asymmetric" if n.node.op_type == "Upsample" or n.opset < 11 else "half_pixel"
     rule = n.attr("coordinate_transformation_mode", default)
     source = _source(rule, out, size, out / size if scale is None else scale)
     if source is None:
@@ -379,8 +379,8 @@ def _onnx_matrix(n: NodeImport, mode: str, axis: int) -> Matrix:
 
 
 def _scale(n: NodeImport, axis: int) -> float | None:
-    position = 1 if n.node.op_type == "Upsample" or n.node.opset < 11 else 2
-    scales: Any = n.attr("scales", None) if n.node.opset < 9 else n.optional_constant(position)
+    position = 1 if n.node.op_type == "Upsample" or n.opset < 11 else 2
+    scales: Any = n.attr("scales", None) if n.opset < 9 else n.optional_constant(position)
     if scales is None or len(scales) != len(n.x.shape):
         return None
     found = float(scales[axis])

@@ -56,7 +56,7 @@ def div(n: NodeImport) -> Value:
 def clip(n: NodeImport) -> Value:
     """Clip: ReLU, a ReLU6 of another size, or with one bound only MAXIMUM or MINIMUM."""
     low, high = n.attr("min", None), n.attr("max", None)
-    if n.node.opset >= 11:
+    if n.opset >= 11:
         found = [n.optional_constant(position) for position in (1, 2)]
         low, high = (None if bound is None else float(bound) for bound in found)
     low = -math.inf if low is None or low <= np.finfo(np.float32).min else float(low)
@@ -188,7 +188,7 @@ def _normalized(n: NodeImport, x: Value, axes: tuple[int, ...], epsilon: float) 
 
 def layer_normalization(n: NodeImport) -> Value:
     """LayerNormalization, decomposed."""
-    if len([name for name in n.node.outputs if name]) > 1:
+    if len([name for name in n.node.output if name]) > 1:
         raise n.unsupported("the mean and deviation as outputs")
     rank = len(n.x.shape)
     axes = tuple(range(int(n.attr("axis", -1)) % rank, rank))

@@ -38,7 +38,7 @@ def concat(n: NodeImport) -> Value:
 def split(n: NodeImport) -> list[Value]:
     """Split: one SLICE an output."""
     axis = int(n.attr("axis", 0)) % len(n.x.shape)
-    sizes = [n.output_shape(position)[axis] for position in range(len(n.node.outputs))]
+    sizes = [n.output_shape(position)[axis] for position in range(len(n.node.output))]
     results, start = [], 0
     for size in sizes:
         begin, end = [0] * len(n.x.shape), list(n.x.shape)
@@ -51,7 +51,7 @@ def split(n: NodeImport) -> list[Value]:
 
 def slice_(n: NodeImport) -> Value:
     """Slice with constant bounds and positive steps."""
-    if n.node.opset < 10:
+    if n.opset < 10:
         starts, ends = n.attr("starts", []), n.attr("ends", [])
         axes, steps = n.attr("axes", list(range(len(starts)))), [1] * len(starts)
     else:
@@ -79,7 +79,7 @@ def pad(n: NodeImport) -> Value:
     """Pad with a constant, or by reflection."""
     rank = len(n.x.shape)
     mode = n.attr("mode", "constant")
-    if n.node.opset < 11:
+    if n.opset < 11:
         pads, value = [int(v) for v in n.attr("pads", [])], float(n.attr("value", 0.0))
     else:
         found = n.optional_constant(2)
@@ -170,9 +170,9 @@ def space_to_depth(n: NodeImport) -> Value:
 
 def constant(n: NodeImport) -> Value:
     """Constant that was not folded."""
-    if "value" not in n.node.attrs:
+    if n.attr("value", None) is None:
         raise n.unsupported("a constant without a tensor")
-    return n.graph.constant(np.asarray(n.node.attrs["value"]), n.node.outputs[0])
+    return n.graph.constant(np.asarray(n.attr("value", None)), n.node.output[0])
 
 
 HANDLERS: dict[str, Handler] = {
@@ -231,7 +231,7 @@ def _axes(n: NodeImport, from_input: int) -> tuple[int, ...] | None:
     rank = len(n.x.shape)
     found = (
         n.constant(1).tolist()
-        if n.node.opset >= from_input and n.optional(1) is not None
+        if n.opset >= from_input and n.optional(1) is not None
         else n.attr("axes", None)
     )
     if found is None or found == []:
@@ -285,8 +285,8 @@ def reduce_l2(n: NodeImport) -> Value:
 def softmax(n: NodeImport) -> Value:
     """Softmax; TensorFlow Lite has it for the last axis, so another axis is moved there and back."""
     rank = len(n.x.shape)
-    axis = int(n.attr("axis", -1 if n.node.opset >= 13 else 1)) % rank
-    if n.node.opset < 13 and axis != rank - 1:  # the old rule: everything from the axis on is one axis
+    axis = int(n.attr("axis", -1 if n.opset >= 13 else 1)) % rank
+    if n.opset < 13 and axis != rank - 1:  # the old rule: everything from the axis on is one axis
         flat = (math.prod(n.x.shape[:axis]), math.prod(n.x.shape[axis:]))
         return n.reshape(n.emit("SOFTMAX", [n.reshape(n.x, flat)], flat, beta=1.0), n.x.shape)
     perm = [a for a in range(rank) if a != axis] + [axis]

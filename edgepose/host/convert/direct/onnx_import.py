@@ -1,121 +1,76 @@
 """Turns ONNX nodes into the graph, one after another.
 
 An ONNX tensor keeps its axis order here. Operators that TensorFlow Lite only has for NHWC stand between two
-TRANSPOSE operators; the layout pass removes nearly all of them afterwards.
-
-Reads an ONNX file into plain nodes: constants folded, every shape static, the batch fixed at 1.
+TRANSPOSE operators; the layout pass removes nearly all of them afterwards. Before that
+constants are folded, every shape is made static and the batch fixed at 1.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper, shape_inference
+from onnx import numpy_helper, shape_inference
 
 from edgepose.errors import ModelError
 from edgepose.host.convert.direct.graph_ir import Graph, Shape, UnsupportedByDirectRoute, Value
 from edgepose.host.convert.routes import fold_locked
+from edgepose.host.models.onnx_view import OnnxGraph, attribute, numpy_name
+from edgepose.runtime.model_file import ModelFile, as_model_file
 
 
-@dataclass(frozen=True)
-class OnnxNode:
-    """One ONNX operator.
-
-    Attributes:
-        op_type: Operator name.
-        name: The node's name, or its first output's where it has none.
-        inputs: Names of its inputs, "" for an absent optional one.
-        outputs: Names of its outputs, "" for an absent optional one.
-        attrs: Attributes as Python values and numpy arrays.
-        opset: Version of the operator set.
-    """
-
-    op_type: str
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attrs: dict[str, Any]
-    opset: int
-
-
-@dataclass(frozen=True)
-class OnnxModel:
-    """What is needed of an ONNX file.
-
-    Attributes:
-        nodes: Operators in topological order.
-        constants: Initializers by name.
-        shapes: Static shape of every tensor by name.
-        dtypes: numpy dtype of every tensor by name.
-        inputs: Names of the graph's inputs.
-        outputs: Names of the graph's outputs.
-    """
-
-    nodes: tuple[OnnxNode, ...]
-    constants: dict[str, NDArray[Any]]
-    shapes: dict[str, Shape]
-    dtypes: dict[str, np.dtype[Any]]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    notes: tuple[str, ...] = field(default=())
-
-
-def read_onnx(path: Path) -> OnnxModel:
-    """Read ``path``, fold its constants with ONNX Runtime and infer its shapes.
+def read_onnx(source: Path | ModelFile) -> OnnxGraph:
+    """Reads an ONNX file, has ONNX Runtime fold its constants and infers its shapes.
 
     Args:
-        path: ONNX file whose inputs have static shapes, or a dynamic batch only.
+        source: ONNX file whose inputs have static shapes, or a dynamic batch only.
 
     Raises:
         ModelError: If the file is not a usable ONNX model, or a dimension other than the batch is dynamic.
-        UnsupportedByDirectRoute: If a tensor's shape stays unknown, or a node has a subgraph.
+        UnsupportedByDirectRoute: If a node is no standard operator, or has a subgraph.
     """
-    folded = _fold(path)
-    inferred = shape_inference.infer_shapes(folded, strict_mode=False, data_prop=True)
-    graph = inferred.graph
-    constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    opset = next((int(i.version) for i in inferred.opset_import if i.domain in {"", "ai.onnx"}), 0)
-    nodes = [_node(item, opset) for item in graph.node]
-    shapes: dict[str, Shape] = {name: tuple(array.shape) for name, array in constants.items()}
-    dtypes = {name: array.dtype for name, array in constants.items()}
-    for info in (*graph.input, *graph.value_info, *graph.output):
-        tensor = info.type.tensor_type
-        dims = [d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim]
-        if tensor.elem_type and min(dims, default=1) >= 0 and tensor.HasField("shape"):
-            shapes[info.name] = tuple(dims)
-            dtypes[info.name] = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    return OnnxModel(
-        tuple(nodes),
-        constants,
-        shapes,
-        dtypes,
-        tuple(item.name for item in graph.input if item.name not in constants),
-        tuple(item.name for item in graph.output),
-    )
+    folded = _fold(as_model_file(source))
+    graph = OnnxGraph(shape_inference.infer_shapes(folded, strict_mode=False, data_prop=True))
+    for node in graph.nodes:
+        if node.domain not in {"", "ai.onnx"}:
+            raise UnsupportedByDirectRoute(
+                f"Node {name_of(node)} is {node.domain}.{node.op_type}, not a standard operator."
+            )
+        if any(entry.type == entry.GRAPH for entry in node.attribute):
+            raise UnsupportedByDirectRoute(f"Node {name_of(node)} ({node.op_type}) holds a subgraph.")
+    return graph
 
 
-def _fold(path: Path) -> Any:
-    """Let ONNX Runtime fold constants, shape computations and batch normalizations."""
+def name_of(node: Any) -> str:
+    """A node's name, or its first output's where it has none."""
+    return str(node.name or next((name for name in node.output if name), node.op_type))
+
+
+def _fold(source: ModelFile) -> Any:
+    """Lets ONNX Runtime fold constants, shape computations and batch normalizations."""
+    try:
+        model = onnx.load_model_from_string(source.data)
+        outside = any(entry.external_data for entry in model.graph.initializer)
+        onnx.load_external_data_for_model(model, str(source.path.parent))
+    except Exception as error:  # protobuf raises its own family, which onnx does not wrap
+        raise ModelError(f"{source.name} is not a readable ONNX file: {error}.") from error
     with tempfile.TemporaryDirectory(prefix="edgepose-direct-") as folder:
-        source, target = Path(folder) / "static.onnx", Path(folder) / "folded.onnx"
-        try:
-            model = onnx.load(str(path))
-        except Exception as error:  # protobuf raises its own family, which onnx does not wrap
-            raise ModelError(f"{path.name} is not a readable ONNX file: {error}.") from error
-        _fix_batch(model, path)
-        onnx.save(model, str(source))
-        fold_locked(source, target)
-        return onnx.load(str(target))
+        static, folded = source.path, Path(folder) / "folded.onnx"
+        if _fix_batch(model, source.path) or outside:
+            static = Path(folder) / "static.onnx"
+            onnx.save(model, str(static))
+        fold_locked(static, folded)
+        return onnx.load(str(folded))
 
 
-def _fix_batch(model: Any, path: Path) -> None:
+def _fix_batch(model: Any, path: Path) -> bool:
+    """Fixes an open batch at 1; says whether it was open."""
     constants = {item.name for item in model.graph.initializer}
     dynamic = False
     for item in model.graph.input:
@@ -138,29 +93,13 @@ def _fix_batch(model: Any, path: Path) -> None:
             for dim in item.type.tensor_type.shape.dim:
                 if not dim.HasField("dim_value"):
                     dim.Clear()
-
-
-def _node(item: Any, opset: int) -> OnnxNode:
-    name = item.name or next((o for o in item.output if o), item.op_type)
-    if item.domain not in {"", "ai.onnx"}:
-        raise UnsupportedByDirectRoute(
-            f"Node {name} is {item.domain}.{item.op_type}, not a standard operator."
-        )
-    attrs = {}
-    for attribute in item.attribute:
-        value = helper.get_attribute_value(attribute)
-        if isinstance(value, onnx.GraphProto):
-            raise UnsupportedByDirectRoute(f"Node {name} ({item.op_type}) holds a subgraph.")
-        if isinstance(value, onnx.TensorProto):
-            value = numpy_helper.to_array(value)
-        attrs[attribute.name] = value.decode() if isinstance(value, bytes) else value
-    return OnnxNode(item.op_type, name, tuple(item.input), tuple(item.output), attrs, opset)
+    return dynamic
 
 
 NHWC_FROM_NCHW = (0, 2, 3, 1)
 NCHW_FROM_NHWC = (0, 3, 1, 2)
 # Grey, RGB, RGBA.
-_PICTURE_CHANNELS = frozenset((1, 3, 4))
+_IMAGE_CHANNELS = frozenset((1, 3, 4))
 
 
 @dataclass
@@ -169,15 +108,22 @@ class NodeImport:
 
     Attributes:
         graph: Receives the operators.
-        node: The ONNX node.
+        node: The ONNX node, a ``NodeProto``.
         inputs: Its operands; None for an absent optional one.
         shapes: Static shapes of its outputs, as inferred; None where unknown.
+        opset: Version of the operator set.
     """
 
     graph: Graph
-    node: OnnxNode
+    node: Any
     inputs: list[Value | None]
-    shapes: list[Shape | None] = field(default_factory=list)
+    shapes: list[Shape | None]
+    opset: int
+
+    @property
+    def name(self) -> str:
+        """The node's name, for messages."""
+        return name_of(self.node)
 
     @property
     def x(self) -> Value:
@@ -213,7 +159,8 @@ class NodeImport:
 
     def attr(self, name: str, default: Any) -> Any:
         """Return an attribute."""
-        return self.node.attrs.get(name, default)
+        value = attribute(self.node, name, default)
+        return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
     def output_shape(self, position: int = 0) -> Shape:
         """Return the inferred shape of an output."""
@@ -231,8 +178,8 @@ class NodeImport:
             inputs,
             result,
             attrs,
-            name=self.graph.fresh(self.node.outputs[0]),
-            origin=self.node.name,
+            name=self.graph.fresh(self.node.output[0]),
+            origin=self.name,
             dtype=dtype,
         )
 
@@ -261,15 +208,15 @@ class NodeImport:
     def unsupported(self, why: str) -> UnsupportedByDirectRoute:
         """Return the error that names this node."""
         return UnsupportedByDirectRoute(
-            f"The direct route cannot convert ONNX {self.node.op_type} (node {self.node.name}): {why}."
+            f"The direct route cannot convert ONNX {self.node.op_type} (node {self.name}): {why}."
         )
 
 
 Handler = Callable[[NodeImport], "Value | list[Value]"]
 
 
-def import_graph(model: OnnxModel, handlers: dict[str, Handler]) -> Graph:
-    """Build the graph of ``model``.
+def import_graph(source: OnnxGraph, handlers: dict[str, Handler]) -> Graph:
+    """Builds the graph of a folded ONNX model.
 
     4-D inputs become NHWC, followed by a TRANSPOSE back to ONNX's order.
 
@@ -277,58 +224,61 @@ def import_graph(model: OnnxModel, handlers: dict[str, Handler]) -> Graph:
         UnsupportedByDirectRoute: If a node has no handler or its handler refuses it.
     """
     graph = Graph()
-    values: dict[str, Value] = {name: graph.constant(array, name) for name, array in model.constants.items()}
-    for name in model.inputs:
-        values[name] = _input(graph, name, model)
-    for node in model.nodes:
+    values: dict[str, Value] = {
+        name: graph.constant(source.stored(name), name) for name in source.initializers
+    }
+    for name in source.inputs:
+        values[name] = _input(graph, name, source)
+    for node in source.nodes:
         handler = handlers.get(node.op_type)
         if handler is None:
             raise UnsupportedByDirectRoute(
-                f"The direct route has no conversion for ONNX {node.op_type} (node {node.name})."
+                f"The direct route has no conversion for ONNX {node.op_type} (node {name_of(node)})."
             )
-        operands = [_operand(values, name, node) for name in node.inputs]
-        shapes = [model.shapes.get(name) for name in node.outputs]
-        results = handler(NodeImport(graph, node, operands, shapes))
+        operands = [_operand(values, name, node) for name in node.input]
+        shapes = [source.shape(name) for name in node.output]
+        results = handler(NodeImport(graph, node, operands, shapes, source.opset))
         listed = results if isinstance(results, list) else [results]
-        for name, shape, value in zip(node.outputs, shapes, listed, strict=False):
+        for name, shape, value in zip(node.output, shapes, listed, strict=False):
             if shape is not None and shape != value.shape:
                 raise UnsupportedByDirectRoute(
-                    f"ONNX {node.op_type} (node {node.name}) should give {name} the shape {list(shape)}; "
+                    f"ONNX {node.op_type} (node {name_of(node)}) should give {name} the shape {list(shape)}; "
                     f"the direct route found {list(value.shape)}."
                 )
             values[name] = value
-    graph.outputs = [_output(graph, values[name]) for name in model.outputs]
-    graph.output_names = list(model.outputs)
+    graph.outputs = [_output(graph, values[name]) for name in source.outputs]
+    graph.output_names = list(source.outputs)
     return graph
 
 
-def _operand(values: dict[str, Value], name: str, node: OnnxNode) -> Value | None:
+def _operand(values: dict[str, Value], name: str, node: Any) -> Value | None:
     if not name:
         return None
     if name not in values:
         raise UnsupportedByDirectRoute(
-            f"ONNX {node.op_type} (node {node.name}) reads {name}, which nothing wrote."
+            f"ONNX {node.op_type} (node {name_of(node)}) reads {name}, which nothing wrote."
         )
     return values[name]
 
 
-def _input(graph: Graph, name: str, model: OnnxModel) -> Value:
-    shape = model.shapes.get(name)
+def _input(graph: Graph, name: str, source: OnnxGraph) -> Value:
+    shape = source.shape(name)
     if shape is None:
         raise UnsupportedByDirectRoute(f"Input {name} has no static shape.")
+    dtype = np.dtype(numpy_name(source.elements[name]))
     if len(shape) != 4 or _channels_last(shape):
-        value = Value(name, shape, model.dtypes[name])
+        value = Value(name, shape, dtype)
         graph.inputs.append(value)
         graph.inputs_as_in_onnx.add(name)
         return value
-    value = Value(name, tuple(shape[axis] for axis in NHWC_FROM_NCHW), model.dtypes[name])
+    value = Value(name, tuple(shape[axis] for axis in NHWC_FROM_NCHW), dtype)
     graph.inputs.append(value)
     return graph.emit("TRANSPOSE", [value], shape, {"perm": NCHW_FROM_NHWC}, origin=name)
 
 
 def _channels_last(shape: Shape) -> bool:
-    """Whether a picture comes as NHWC already, as in ONNX files made from TensorFlow."""
-    return shape[3] in _PICTURE_CHANNELS and shape[1] not in _PICTURE_CHANNELS
+    """Whether an image comes as NHWC already, as in ONNX files made from TensorFlow."""
+    return shape[3] in _IMAGE_CHANNELS and shape[1] not in _IMAGE_CHANNELS
 
 
 def _output(graph: Graph, value: Value) -> Value:

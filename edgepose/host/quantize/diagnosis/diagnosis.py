@@ -6,7 +6,6 @@ Which layers to round alone, where all of them would take too long.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from edgepose.host.quantize.diagnosis.layers import (
     span_of,
 )
 from edgepose.host.quantize.diagnosis.sensitivity import Progress, measure_sensitivity
+from edgepose.host.quantize.recipe_choice import Diagnosis
 from edgepose.host.quantize.repair.network import Network, Weighted
 from edgepose.host.quantize.repair.noise_gains import Gains, noise_gains
 from edgepose.host.quantize.tensor_ranges import TensorRanges
@@ -116,19 +116,6 @@ MOST_LAYERS = 24
 # What ``--explain`` takes at most: some two minutes for TinyPose-256.
 MOST_LAYERS_EXPLAINED = 400
 _SHOWN_CULPRITS, _SHOWN_LAYERS = 12, 10
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What was found.
-
-    Attributes:
-        layers: Layers that were rounded alone, worst first.
-        culprits: What int8 hurts and why, worst first.
-    """
-
-    layers: tuple[LayerSensitivity, ...]
-    culprits: tuple[Culprit, ...]
 
 
 def diagnose(

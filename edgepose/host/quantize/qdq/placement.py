@@ -4,11 +4,6 @@ Rules: an op and the Relu or Clip right behind it are one unit with nothing betw
 integers when its op has an integer kernel and the recipe does not exclude it. Tensors that enter or leave
 integer units are rounded. What an op only moves keeps its scale, and what is concatenated shares one, so
 that no value is rounded twice on its way through the network.
-
-Which ONNX ops have an integer kernel between DequantizeLinear and QuantizeLinear, and what they ask for.
-
-Sources: the QDQ selectors of ONNX Runtime (``qdq_selector_action_transformer.cc``) and the chapter "Working
-with Quantized Types" of NVIDIA's TensorRT documentation. ``ConvTranspose`` is TensorRT's alone.
 """
 
 from __future__ import annotations
@@ -18,44 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepose.host.models.onnx_view import OnnxGraph, attribute
-
-CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
-# Written right behind an op they are part of it.
-FUSED_ACTIVATIONS = frozenset({"Relu", "Clip"})
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-# They move values or choose among them: input and output have one scale.
-SAME_SCALE = frozenset(
-    {
-        *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Tile", "Slice", "Gather"),
-        *("Split", "MaxPool", "Resize", "DepthToSpace", "SpaceToDepth", "Pad", "GatherElements"),
-        *("Identity", "Dropout"),
-    }
+from edgepose.host.models.operators import (
+    FUSED_ACTIVATIONS,
+    INTEGER_KERNELS,
+    SAME_SCALE,
+    WEIGHTED,
+    data_positions,
 )
-INTEGER_KERNELS = frozenset(
-    {
-        *WEIGHTED,
-        *SAME_SCALE,
-        *FUSED_ACTIVATIONS,
-        *("Add", "Mul", "Concat", "Where", "Softmax", "AveragePool", "GlobalAveragePool", "LeakyRelu"),
-        *("Sigmoid", "ArgMax"),
-    }
-)
-# Inputs from this position on are parameters, not data.
-_PARAMETERS_FROM = {
-    **dict.fromkeys(("Resize", "Clip", "Pad", "Upsample", "Dropout", "Slice", "Split"), 1),
-    **dict.fromkeys(("Reshape", "Expand", "Tile", "Gather", "GatherElements", "Squeeze", "Unsqueeze"), 1),
-}
-_FIRST_DATA = {"Where": 1}
-
-
-def data_positions(op_type: str, inputs: int) -> range:
-    """Positions of a node's inputs that carry data.
-
-    Args:
-        op_type: The op.
-        inputs: How many inputs the node has.
-    """
-    return range(_FIRST_DATA.get(op_type, 0), min(inputs, _PARAMETERS_FROM.get(op_type, inputs)))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
 from edgepose.host.models.onnx_view import OnnxGraph, attribute
-from edgepose.host.quantize.qdq.placement import WEIGHTED, FloatOp, Placement, data_positions, place_qdq
+from edgepose.host.models.operators import WEIGHTED, data_positions
+from edgepose.host.quantize.qdq.placement import FloatOp, Placement, place_qdq
 from edgepose.records.lineage import QuantizationRecipe
 
 _SIGNED_STEPS, _UNSIGNED_STEPS = 127.0, 255.0

@@ -43,6 +43,7 @@ from edgepose.records.model_spec import InputSpec, ModelSpec
 from edgepose.runtime.activation_statistics import ChannelStatistics, collect_statistics
 from edgepose.runtime.backend import Backend, run_once
 from edgepose.runtime.image_file import read_image_rgb
+from edgepose.runtime.model_file import ModelFile
 from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PosePipeline, confident
 from edgepose.runtime.preprocess import Image
@@ -95,6 +96,8 @@ class Workshop:
         self._progress = progress
         self._stages: dict[tuple[bool, ...], Stage] = {}
         self._histograms: dict[tuple[bool, ...], dict[str, Histogram]] = {}
+        # The last file: a search ends with a recipe that it often has just carried out.
+        self._last: tuple[bytes, bytes] = (b"", b"")
 
     @property
     def has_pictures(self) -> bool:
@@ -147,7 +150,12 @@ class Workshop:
             ConfigError: The recipe does not fit the model or the data.
             ModelError: The quantizer cannot handle the model.
         """
-        return self.stage(recipe).model.quantized(self.complete(recipe), self.ranges(recipe))
+        recipe = self.complete(recipe)
+        identity = msgspec.json.encode(msgspec.structs.replace(recipe, name=""))
+        if self._last[0] != identity:
+            data = self.stage(recipe).model.quantized(recipe, self.ranges(recipe))
+            self._last = (identity, data)
+        return self._last[1]
 
     def _made(self, recipe: QuantizationRecipe) -> Stage:
         if recipe.round_weights:
@@ -270,6 +278,7 @@ class Judge:
         self._spec, self._crops, self._parent = spec, tuple(crops), parent
         self._images: dict[Path, Image] = {}
         self._expected: list[Poses] = []
+        self._last: tuple[bytes, Backend] | None = None
         if spec.paradigm != "detector":
             pipeline = PosePipeline(parent, spec)
             self._expected = [self._seen_by(pipeline, crop) for crop in self._crops]
@@ -288,10 +297,15 @@ class Judge:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "candidate"
             path.write_bytes(model)
-            backend = open_backend(path)
+            backend = open_backend(ModelFile(path, model))
+            self._last = (model, backend)
             if self._spec.paradigm == "detector":
                 return self._of_outputs(backend)
             return self._of_poses(PosePipeline(backend, self._spec))
+
+    def opened(self, model: bytes) -> Backend | None:
+        """The file that was scored last on its runtime, or None where it was another one."""
+        return self._last[1] if self._last is not None and self._last[0] == model else None
 
     def _of_poses(self, pipeline: PosePipeline) -> float:
         found: list[float] = []

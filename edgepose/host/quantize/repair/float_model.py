@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.models.audit import OpAudit
+from edgepose.host.models.audit import OpAudit, audit_model
 from edgepose.host.quantize.repair.exact_input import ExactInput
 from edgepose.host.quantize.repair.network import Network
 from edgepose.host.quantize.tensor_ranges import TensorRanges
@@ -134,9 +134,7 @@ class TfliteFloat:
 
     def audit(self, quantized: bytes) -> OpAudit:
         """Which ops compute in float."""
-        from edgepose.host.models.audit import audit_tflite
-
-        return audit_tflite(quantized)
+        return audit_model(quantized)
 
 
 def _pack(graph: Any) -> bytes:
@@ -216,9 +214,4 @@ class OnnxFloat:
 
     def audit(self, quantized: bytes) -> OpAudit:
         """Which ops compute in float."""
-        from edgepose.host.models.audit import audit_model
-
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "quantized.onnx"
-            path.write_bytes(quantized)
-            return audit_model(path)
+        return audit_model(quantized)

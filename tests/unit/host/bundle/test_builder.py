@@ -13,11 +13,9 @@ from msgspec.structs import replace as with_fields
 from edgepose.errors import ConfigError, EdgeposeError, GateFailedError, ModelError
 from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.bundle.signing import archive_pieces
-from edgepose.host.models.golden import golden_for_child
 from edgepose.records.bundle_manifest import BundledFile
 from edgepose.records.device_profile import DeviceProfile, find_profile
 from edgepose.records.lineage import RECIPES, Lineage, ParentModel
-from edgepose.runtime.model_file import load_spec
 from edgepose.trust.bundle_reader import read_bundle, verify_bundle
 from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
 from tests.support.bundle_fixtures import bundle_folder
@@ -41,7 +39,7 @@ def _model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def with_lineage(model: Path, target: Path, lineage: Lineage, seed: int = 0) -> Path:
     """The matched filters with a history whose golden poses are those of ``model``."""
-    golden = golden_for_child(model, load_spec(model), None)
+    golden = golden_for(open_artifact(model))
     return MatchedFilters(seed).write(target, with_fields(lineage, golden=golden))
 
 

@@ -17,12 +17,12 @@ from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.bundle.device_lock import locks_of
 from edgepose.host.bundle.sbom import bundle_sbom, runtime_part, with_bill
 from edgepose.host.deploy.ssh.shipment import device_code
-from edgepose.host.models.golden import golden_for_child
+from edgepose.host.models.artifact import open_artifact
+from edgepose.host.models.golden import golden_for
 from edgepose.records.bundle_manifest import BundleManifest, EvaluationSummary
 from edgepose.records.device_profile import find_profile
 from edgepose.records.lineage import RECIPES, CalibrationRecord, Lineage, ParentModel
 from edgepose.records.record import to_json
-from edgepose.runtime.model_file import load_spec
 from edgepose.trust.bundle_reader import read_bundle, verify_bundle
 from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
 from edgepose.trust.verification import check_by_root
@@ -46,7 +46,7 @@ JUDGED = EvaluationSummary(
 def _bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sbom")
     plain = MatchedFilters().write(folder / "plain.onnx")
-    history = with_fields(HISTORY, golden=golden_for_child(plain, load_spec(plain), None))
+    history = with_fields(HISTORY, golden=golden_for(open_artifact(plain)))
     model = MatchedFilters().write(folder / "model.onnx", history)
     return build_bundle(replace(request_for(model, folder / "b.epb"), gate=GATE, evaluation=JUDGED))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.models.golden import choose_golden, golden_for_child, golden_from_parent, golden_image
+from edgepose.host.models.artifact import open_artifact
+from edgepose.host.models.golden import choose_golden, golden_for, golden_from_parent, golden_image
 from edgepose.pose.skeletons import COCO17
 from edgepose.records.lineage import GoldenPose, Lineage
 from edgepose.runtime.bundle_model import GOLDEN_SCORE_THRESHOLD, golden_oks
@@ -70,12 +72,12 @@ def test_a_picture_that_is_drawn_differently_is_refused(poses: tuple[GoldenPose,
 def test_a_child_takes_its_parents_poses_and_hands_on_those_of_the_first_float_model(
     parent: PosePipeline, poses: tuple[GoldenPose, ...], tmp_path: Path
 ) -> None:
-    model = MatchedFilters().write(tmp_path / "model.onnx")
-    assert golden_for_child(model, parent.spec, None) == poses
+    model = open_artifact(MatchedFilters().write(tmp_path / "model.onnx"))
+    assert golden_for(dataclasses.replace(model, lineage=None)) == poses
     without = Lineage(parents=(), tools={}, precision="float32")
-    assert golden_for_child(model, parent.spec, without) == poses
+    assert golden_for(dataclasses.replace(model, lineage=without)) == poses
     with_one = replace(without, golden=poses[:1])
-    assert golden_for_child(model, parent.spec, with_one) == poses[:1]
+    assert golden_for(dataclasses.replace(model, lineage=with_one)) == poses[:1]
 
 
 def test_the_nearest_person_of_a_one_stage_model_counts_and_nobody_counts_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from edgepose.errors import ModelError
-from edgepose.host.models.audit import audit_onnx
+from edgepose.host.models.audit import audit_model
 from edgepose.host.quantize.qdq.writer import (
     QdqResult,
     activation_scale,
@@ -93,7 +93,7 @@ def test_int8_stays_near_float_and_the_audit_agrees(
     assert signal_to_noise_db(model, loaded) > 15
     path = tmp_path / "int8.onnx"
     path.write_bytes(written.model)
-    audit = audit_onnx(path)
+    audit = audit_model(path)
     assert {op.name for op in audit.float_ops} == {op.name for op in written.float_ops}
     assert audit.wide_weights == ()
 
@@ -168,7 +168,7 @@ def test_excluded_convolution_and_its_relu_stay_float_together(tmp_path: Path) -
         assert producers(loaded)[relu.input[0]].op_type == "Conv"
         path = tmp_path / "int8.onnx"
         path.write_bytes(written.model)
-        assert all(name in {op.name, *op.tensors} for op in audit_onnx(path).float_ops)
+        assert all(name in {op.name, *op.tensors} for op in audit_model(path).float_ops)
 
 
 def test_moves_between_float_ops_are_not_rounded(tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ def test_what_only_float_ops_read_is_rounded_for_the_cpu_but_not_for_tensorrt(tm
         path = tmp_path / "int8.onnx"
         path.write_bytes(written.model)
         # The integer convolutions before and after count as integers either way.
-        assert {op.op for op in audit_onnx(path).float_ops} == {"Conv"}
-        assert len([op for op in audit_onnx(path).float_ops if op.op == "Conv"]) == 1
+        assert {op.op for op in audit_model(path).float_ops} == {"Conv"}
+        assert len([op for op in audit_model(path).float_ops if op.op == "Conv"]) == 1
     assert feeds == {False: ("DequantizeLinear", "DequantizeLinear"), True: ("Relu", "Conv")}
 
 
