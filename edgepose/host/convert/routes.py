@@ -32,7 +32,7 @@ from edgepose.host.models.onnx_view import load_onnx
 from edgepose.host.tools.installation import tool_python
 from edgepose.records.model_spec import InputSpec
 from edgepose.runtime.backend import Backend, run_once
-from edgepose.runtime.model_file import ModelFile
+from edgepose.runtime.model_file import ModelFile, as_model_file
 from edgepose.runtime.preprocess import expected_shape
 
 _DRIVER = Path(__file__).with_name("onnx2tf_driver.py")
@@ -112,7 +112,7 @@ def _run_driver(python: Path, source: Path, output: Path, mode: str) -> Path:
 _FOLD_WORKER = "edgepose.host.convert.fold_worker"
 
 
-def fix_sizes(source: ModelFile, spec: InputSpec, output: Path) -> ModelFile:
+def fix_sizes(source: Path | ModelFile, spec: InputSpec, output: Path) -> ModelFile:
     """Fixes every size of the input to the spec's; nothing else is changed.
 
     Args:
@@ -127,6 +127,7 @@ def fix_sizes(source: ModelFile, spec: InputSpec, output: Path) -> ModelFile:
         ModelError: The model is damaged, or its input is not what the spec says.
         MissingDependencyError: onnx is not installed.
     """
+    source = as_model_file(source)
     model, graph = load_onnx(source)
     inputs = [value for value in model.graph.input if value.name not in graph.initializers]
     if len(inputs) != 1:

@@ -13,6 +13,8 @@ from msgspec.structs import replace as with_fields
 from edgepose.errors import ConfigError, EdgeposeError, GateFailedError, ModelError
 from edgepose.host.bundle.builder import build_bundle
 from edgepose.host.bundle.signing import archive_pieces
+from edgepose.host.models.artifact import open_artifact
+from edgepose.host.models.golden import golden_for
 from edgepose.records.bundle_manifest import BundledFile
 from edgepose.records.device_profile import DeviceProfile, find_profile
 from edgepose.records.lineage import RECIPES, Lineage, ParentModel

@@ -119,7 +119,8 @@ def test_a_way_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path,
 
 @pytest.mark.parametrize("precision", ["int8", "mixed", "float16"])
 def test_only_a_float32_model_becomes_tflite(tmp_path: Path, precision: str) -> None:
-    source = replace(open_artifact(write_tiny_onnx(tmp_path / "model.onnx")), precision=precision)
+    opened = open_artifact(write_tiny_onnx(tmp_path / "model.onnx"))
+    source = replace(opened, contents=replace(opened.contents, precision=precision))
     with pytest.raises(ModelError, match=precision):
         convert_model(ConversionRequest(source, "tflite", tmp_path / "out.tflite"))
 
