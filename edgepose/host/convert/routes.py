@@ -25,11 +25,9 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError, MissingDependencyError, ModelError
 from edgepose.host.convert.parity import Outputs, match_outputs
 from edgepose.host.models.artifact import ModelArtifact
-from edgepose.host.models.keras_intake import read_arrays, run_keras
 from edgepose.host.models.locked_backend import LockedBackend
 from edgepose.host.models.locked_loader import LoaderTask, reason_of, run_locked
 from edgepose.host.models.onnx_view import load_onnx
-from edgepose.host.tools.installation import tool_python
 from edgepose.records.model_spec import InputSpec
 from edgepose.runtime.backend import Backend, run_once
 from edgepose.runtime.model_file import ModelFile, as_model_file
@@ -53,6 +51,8 @@ def convert_with_onnx2tf(onnx_file: Path) -> bytes:
         MissingDependencyError: The side environment is not prepared.
         ModelError: onnx2tf failed.
     """
+    from edgepose.host.tools.installation import tool_python
+
     # Not resolved: the environment's python is a link to the one that it was made from.
     python = tool_python("onnx2tf").absolute()
     with TemporaryDirectory(prefix="edgepose-onnx2tf-") as folder:
@@ -326,6 +326,8 @@ def _tools() -> dict[str, str]:
 
 
 def _from_keras(source: ModelArtifact, draft: Path, inputs: NDArray[np.float32], say: Say) -> RouteResult:
+    from edgepose.host.models.keras_intake import read_arrays, run_keras
+
     say("converting with TensorFlow ...")
     stored, collected = draft.with_name("inputs.npy"), draft.with_name("outputs.npz")
     np.save(stored, inputs)

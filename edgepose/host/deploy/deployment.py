@@ -33,7 +33,6 @@ from edgepose.host.deploy.judgement import (
     require_separate_pictures,
 )
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest, make_plan
-from edgepose.host.evaluate.predictions import EVALUATION_SCORE_THRESHOLD
 from edgepose.host.models.artifact import ModelArtifact, open_artifact
 from edgepose.host.quantize.quantization import quantize_model
 from edgepose.host.quantize.recipe_choice import QuantizationRequest
@@ -287,6 +286,8 @@ def _judge_detector(request: DeployRequest, parent: ModelArtifact, shipped: Mode
     if agreement.reached or request.annotations is None or request.images is None:
         require_agreement(agreement, shipped.path.name)
         return f"finds {agreement.share:.1%} of {agreement.parent_boxes} persons as its parent does"
+    from edgepose.host.evaluate.predictions import EVALUATION_SCORE_THRESHOLD
+
     first, second = (
         PersonDetector(model.backend, model.spec, EVALUATION_SCORE_THRESHOLD) for model in (parent, shipped)
     )

@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.data.audit.fitness import refuse_leak
 from edgepose.host.data.calibration_set import CropSample, calibration_crops
 from edgepose.host.data.coco import CocoDataset
 from edgepose.host.data.data_folder import open_data_folder
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest
 from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agreement_oks
-from edgepose.host.evaluate.detector_evaluation import box_figures
-from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
 from edgepose.host.evaluate.gate import Evidence, judge
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.models.inspect import inspect_model
@@ -99,6 +96,8 @@ def require_separate_pictures(request: DeployRequest, plan: DeployPlan) -> None:
     """
     sets_ranges = plan.quantize and plan.recipe.kind == "static"
     if sets_ranges and request.has_labels and request.calibration is not None and request.images is not None:
+        from edgepose.host.data.audit.fitness import refuse_leak
+
         refuse_leak(request.calibration, request.images)
 
 
@@ -126,6 +125,8 @@ def require_pass_with_culprits(
 
 
 def _evaluate(request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact) -> EvaluationReport:
+    from edgepose.host.evaluate.evaluation import EvaluationRequest, evaluate_model
+
     if request.annotations is None or request.images is None:
         raise ConfigError("Labels need both --annotations and --images.")
     return evaluate_model(
@@ -296,6 +297,8 @@ def box_loss(parent: PersonDetector, shipped: PersonDetector, labels: CocoDatase
         ConfigError: A picture cannot be read.
         ModelError: A detector failed.
     """
+    from edgepose.host.evaluate.detector_evaluation import box_figures
+
     first, second = box_figures(parent, labels), box_figures(shipped, labels)
     return BoxLoss(first.box_ap or 0.0, second.box_ap or 0.0, allowed, first.persons)
 
