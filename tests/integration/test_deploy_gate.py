@@ -14,7 +14,7 @@ from edgepose.host.deploy.deployment import deploy
 from edgepose.host.deploy.judgement import (
     measure_and_judge,
     pictures_of,
-    require_pass_with_culprits,
+    require_pass,
     require_separate_pictures,
 )
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest
@@ -130,7 +130,7 @@ def test_a_gate_that_passed_stops_nothing() -> None:
     passed = GateResult(
         passed=True, failures=(), not_measured=(), accuracy="measured", profile="raspberrypi4"
     )
-    require_pass_with_culprits(passed, ())
+    require_pass(passed, ())
 
 
 def test_a_gate_that_failed_names_its_reasons_the_slices_and_the_worst_tensors() -> None:
@@ -150,7 +150,7 @@ def test_a_gate_that_failed_names_its_reasons_the_slices_and_the_worst_tensors()
         failure("slice_drop:blur_sharp_interval", "long", -0.3),
     )
     with pytest.raises(GateFailedError) as refused:
-        require_pass_with_culprits(result, (worst,))
+        require_pass(result, (worst,))
     assert refused.value.message.split("\n  ") == [
         "The gate of profile 'raspberrypi4' failed; the device was not touched.",
         "AP changes by -0.1000.",
@@ -161,7 +161,7 @@ def test_a_gate_that_failed_names_its_reasons_the_slices_and_the_worst_tensors()
 
 def test_a_gate_that_failed_without_slices_or_tensors_names_only_its_reason() -> None:
     with pytest.raises(GateFailedError) as refused:
-        require_pass_with_culprits(failed(failure("no_data", "There is no usable data.")), ())
+        require_pass(failed(failure("no_data", "There is no usable data.")), ())
     assert refused.value.message.endswith("was not touched.\n  There is no usable data.")
 
 

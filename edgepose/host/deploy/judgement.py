@@ -101,9 +101,7 @@ def require_separate_pictures(request: DeployRequest, plan: DeployPlan) -> None:
         refuse_leak(request.calibration, request.images)
 
 
-def require_pass_with_culprits(
-    gate: GateResult, tensor_errors: Callable[[], tuple[TensorError, ...]]
-) -> None:
+def require_pass(gate: GateResult, worst: tuple[TensorError, ...]) -> None:
     """Stops a deployment whose gate failed, and names the tensors that lost most.
 
     Raises:
@@ -116,7 +114,7 @@ def require_pass_with_culprits(
     if slices:
         listed = ", ".join(f"{s.name.split(':', 1)[1].split('_interval')[0]} {s.value:+.3f}" for s in slices)
         reasons.append(f"Slices over their budget: {listed}.")
-    if text := worst_tensors_text(tensor_errors()):
+    if text := worst_tensors_text(worst):
         reasons.append(text)
     raise GateFailedError(
         "\n  ".join([f"The gate of profile '{gate.profile}' failed; the device was not touched.", *reasons]),
