@@ -56,7 +56,7 @@ from edgepose.runtime.pipeline import PosePipeline
 SIGNATURE_KEY = b"serving_default"
 
 
-def finish_tflite(data: bytes, input_name: str, output_names: dict[str, str]) -> bytes:
+def finish_tflite(data: bytes | memoryview, input_name: str, output_names: dict[str, str]) -> bytes:
     """Renames input and outputs and adds the signature that onnx2tf leaves out.
 
     Args:
@@ -235,7 +235,8 @@ def _proven(source: ModelArtifact, result: RouteResult, draft: Path) -> _Proven:
     if result.unfinished:
         names = {theirs: ours for ours, (theirs, _) in matched.items()}
         data = finish_tflite(file.data, source.spec.input.name or result.input_name, names)
-        draft.write_bytes(data)
+        # Not written in place: the runtime has the file mapped.
+        write_whole(draft, [data])
         file = ModelFile(draft, data)
         backend = open_backend(file)
     return _Proven(file, backend, spec, tuple(parity for _, parity in matched.values()))

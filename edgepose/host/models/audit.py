@@ -90,7 +90,7 @@ def audit_model(model: Path | bytes) -> OpAudit:
     if file.format == "onnx":
         import onnx
 
-        loaded = onnx.load_model_from_string(file.data)
+        loaded = onnx.load_model_from_string(bytes(file.data))
         return audit_onnx_graph(OnnxGraph(onnx.shape_inference.infer_shapes(loaded)))
     raise ModelError(f"{file.name} is a {file.format} model; the op audit reads TFLite and ONNX.")
 

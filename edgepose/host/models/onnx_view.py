@@ -114,7 +114,7 @@ def load_onnx(model: ModelFile) -> tuple[Any, OnnxGraph]:
         ) from problem
     model.check()
     try:
-        loaded = onnx.load_model_from_string(model.data)
+        loaded = onnx.load_model_from_string(bytes(model.data))
         onnx.load_external_data_for_model(loaded, str(model.path.parent))
         # The checker wants output shapes, which exporters may leave out and runtimes do not need.
         complete = onnx.shape_inference.infer_shapes(loaded)

@@ -141,7 +141,7 @@ def with_parent_output_names(parent: Any, model: bytes) -> bytes:
 _BUFFER_ALIGNMENT = 16
 
 
-def with_tflite_entries(data: bytes, entries: dict[str, str], name: str) -> bytes:
+def with_tflite_entries(data: bytes | memoryview, entries: dict[str, str], name: str) -> bytes:
     """The bytes of a TFLite file with entries added or replaced.
 
     Raises:

@@ -116,7 +116,7 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
         if request.diagnose:
             diagnosis = _diagnosis(request, made, parent, data)
         content = with_entries(draft, _metadata(request, parent, data, comparison))
-        draft.path.write_bytes(content)
+        write_whole(draft.path, [content])
         delegate = _delegate_check(request, draft.path)
         write_whole(request.output, [content])
     artifact = open_artifact(ModelFile(request.output, content))
@@ -257,14 +257,14 @@ def _quantized(request: QuantizationRequest, parent: ModelArtifact, data: _Data 
     refuse_non_finite(backend, probes, f"The float model {parent.path.name}")
     recipe = request.recipe
     if recipe.kind == "none" or (recipe.kind == "cast" and parent.precision == "float16"):
-        return _Made(parent.file.data, recipe)
+        return _Made(bytes(parent.file.data), recipe)
     if recipe.kind == "static":
         found = quantize_static(request, parent, None if data is None else data.crops)
         return _Made(found.data, found.recipe, found.steps, found)
     if request.target == "tflite":
         from edgepose.host.quantize.tflite_quantizer import quantize_tflite
 
-        return _Made(quantize_tflite(parent.file.data, recipe), recipe)
+        return _Made(quantize_tflite(bytes(parent.file.data), recipe), recipe)
     from edgepose.host.quantize.onnx_quantizer import quantize_onnx
 
     return _Made(quantize_onnx(parent.path, recipe), recipe)
@@ -274,7 +274,7 @@ def _verify(
     request: QuantizationRequest, parent: ModelArtifact, draft: ModelFile, data: _Data | None, made: _Made
 ) -> tuple[Backend, AgreementReport | None]:
     """Op audit, interface and values of the quantized file; its agreement where crops are held out."""
-    refuse_silent_float(audit_model(draft.data), request.recipe, integer_only=request.integer_only)
+    refuse_silent_float(audit_model(made.data), request.recipe, integer_only=request.integer_only)
     backend = made.static.opened if made.static is not None and made.static.opened else open_backend(draft)
     same_interface(parent.backend, backend, request.output)
     held_out = () if data is None else data.crops.held_out

@@ -55,7 +55,7 @@ def name_of(node: Any) -> str:
 def _fold(source: ModelFile) -> Any:
     """Lets ONNX Runtime fold constants, shape computations and batch normalizations."""
     try:
-        model = onnx.load_model_from_string(source.data)
+        model = onnx.load_model_from_string(bytes(source.data))
         outside = any(entry.external_data for entry in model.graph.initializer)
         onnx.load_external_data_for_model(model, str(source.path.parent))
     except Exception as error:  # protobuf raises its own family, which onnx does not wrap
