@@ -227,7 +227,7 @@ def _prepare(
         result = quantize_model(
             replace(
                 asked,
-                calibration=request.calibration,
+                calibration=request.data,
                 detector=detector,
                 seed=request.seed,
                 repair=plan.repair,

@@ -15,7 +15,6 @@ from pathlib import Path
 from edgepose.errors import ConfigError, GateFailedError
 from edgepose.host.data.calibration_set import CropSample, calibration_crops
 from edgepose.host.data.coco import CocoDataset
-from edgepose.host.data.data_folder import open_data_folder
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest
 from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agreement_oks
 from edgepose.host.evaluate.gate import Evidence, judge
@@ -141,11 +140,11 @@ def _evaluate(request: DeployRequest, parent: ModelArtifact, shipped: ModelArtif
 
 
 def _agree(request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact) -> AgreementReport:
-    if request.calibration is None:
+    if request.data is None:
         raise GateFailedError("There is no data to judge on.", "Give --calibration DIR.")
     detector = open_detector(request.detector, request.detector_spec) if request.detector else None
     crops = calibration_crops(
-        open_data_folder(request.calibration),
+        request.data,
         1,
         request.seed,
         detector,
@@ -167,8 +166,8 @@ def pictures_of(request: DeployRequest) -> list[Path]:
     """
     from edgepose.runtime.image_file import list_image_files
 
-    if request.calibration is not None:
-        return [image.path for image in open_data_folder(request.calibration).images]
+    if request.data is not None:
+        return [image.path for image in request.data.images]
     return list_image_files(request.images) if request.images is not None else []
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.data.data_folder import ANNOTATIONS_FILE_NAME
+from edgepose.host.data.data_folder import ANNOTATIONS_FILE_NAME, DataFolder, open_data_folder
 from edgepose.host.keys.ceremony import Sign
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.records.deployment_report import InstallOptions
@@ -62,6 +63,15 @@ class DeployRequest:
     seed: int = 0
     sign: Sign | None = None
     say: Say = field(default=lambda _line: None)
+
+    @cached_property
+    def data(self) -> DataFolder | None:
+        """The data folder, opened once: ranges, agreement and the drift reference look at the same images.
+
+        Raises:
+            ConfigError: The folder cannot be used.
+        """
+        return None if self.calibration is None else open_data_folder(self.calibration)
 
     @property
     def has_labels(self) -> bool:

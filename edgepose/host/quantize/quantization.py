@@ -206,7 +206,8 @@ def _check_request(request: QuantizationRequest) -> None:
 def _open_data(request: QuantizationRequest) -> _Data | None:
     if request.calibration is None:
         return None
-    folder = open_data_folder(request.calibration)
+    given = request.calibration
+    folder = given if isinstance(given, DataFolder) else open_data_folder(given)
     crops = calibration_crops(
         folder,
         request.recipe.sample_count,

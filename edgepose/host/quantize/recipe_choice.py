@@ -12,6 +12,7 @@ from typing import Literal
 
 from edgepose.errors import ConfigError
 from edgepose.host.data.calibration_set import FindsPersons
+from edgepose.host.data.data_folder import DataFolder
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.records.device_profile import DeviceProfile, Precision
 from edgepose.records.files import write_whole
@@ -160,7 +161,7 @@ class QuantizationRequest:
     recipe: QuantizationRecipe
     target: Literal["tflite", "onnx"]
     output: Path
-    calibration: Path | None = None
+    calibration: Path | DataFolder | None = None
     detector: FindsPersons | None = None
     integer_only: bool = False
     min_calibration_images: int = 2

@@ -158,7 +158,7 @@ def _limits(request: QuantizationRequest) -> Limits:
 
 def _float_model(parent: ModelArtifact) -> FloatModel:
     if parent.format == "tflite":
-        return TfliteFloat.of_file(parent.path)
+        return TfliteFloat.of_file(parent.file)
     from edgepose.host.quantize.onnx_quantizer import require_onnx_tools
 
     require_onnx_tools()

@@ -18,6 +18,7 @@ from edgepose.host.quantize.tensor_ranges import TensorRanges
 from edgepose.records.lineage import QuantizationRecipe
 from edgepose.records.model_spec import InputSpec
 from edgepose.runtime.activation_statistics import KeptTensors, open_float_tensors
+from edgepose.runtime.model_file import ModelFile, as_model_file
 
 Constants = Mapping[str, NDArray[np.float32]]
 
@@ -77,12 +78,12 @@ class TfliteFloat:
         self._data = data
 
     @classmethod
-    def of_file(cls, path: Path) -> TfliteFloat:
+    def of_file(cls, source: Path | ModelFile) -> TfliteFloat:
         """Reads a float file; every op gets stored operands of its own."""
         from edgepose.host.models.tflite_view import first_signature, read_tflite
         from edgepose.host.quantize.repair.tflite_network import split_shared_constants
 
-        graph = read_tflite(path.read_bytes())
+        graph = read_tflite(as_model_file(source).data)
         first_signature(graph)
         split_shared_constants(graph)
         return cls(_pack(graph))
