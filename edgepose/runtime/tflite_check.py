@@ -43,14 +43,14 @@ def check_tflite(data: bytes | memoryview, name: str) -> None:
         ModelError: It is damaged, has an op that is not allowed, or would mislead a kernel.
     """
     try:
-        _Judge(name, Flatbuffer(data)).model()
+        _Checker(name, Flatbuffer(data)).model()
     except (DamagedFlatbufferError, UnicodeDecodeError) as problem:
         raise ModelError(
             f"{name} is a TFLite model that is truncated or damaged: {problem}.", "Copy or export it again."
         ) from problem
 
 
-class _Judge:
+class _Checker:
     def __init__(self, name: str, file: Flatbuffer) -> None:
         self._name, self._file = name, file
         self._buffers: list[Table] = []

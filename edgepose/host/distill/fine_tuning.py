@@ -35,7 +35,7 @@ from edgepose.host.evaluate.figures import PCK_NAME
 from edgepose.host.models.artifact import open_artifact, write_metadata
 from edgepose.host.models.audit import audit_model, refuse_silent_float
 from edgepose.host.models.inspect import inspect_model
-from edgepose.host.quantize.repair.apply_recipe import Workshop
+from edgepose.host.quantize.repair.apply_recipe import RecipeApplier
 from edgepose.host.quantize.repair.float_model import TfliteFloat
 from edgepose.host.quantize.static_quantization import same_interface
 from edgepose.records.distillation_report import QuantizationAwareTuning, RoundedFigures
@@ -264,7 +264,7 @@ def _plain_bytes(task: FineTuning) -> bytes:
     tensor = open_backend(task.model).input
     spec = open_artifact(task.model).spec.input
     inputs = RepresentativeInputs(spec, tensor, crops)
-    return Workshop(TfliteFloat.of_file(task.model), spec, inputs).quantized(_PLAIN)
+    return RecipeApplier(TfliteFloat.of_file(task.model), spec, inputs).quantized(_PLAIN)
 
 
 def _measured(task: FineTuning, made: _Made) -> QuantizationAwareTuning:

@@ -70,7 +70,7 @@ def check_hdf5(path: Path, name: str) -> None:
     _check_heaps(path, name)
     try:
         with h5py.File(path, "r") as stored:
-            _Judge(name).group(stored.id, 0)
+            _Checker(name).group(stored.id, 0)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, OverflowError, MemoryError) as problem:
         raise ModelError(f"{name} is an HDF5 file that is truncated or damaged.") from problem
 
@@ -103,7 +103,7 @@ def _is_whole_heap(data: mmap.mmap, start: int) -> bool:
     return position <= end
 
 
-class _Judge:
+class _Checker:
     """Walks the tree once; an object with several names is judged once."""
 
     def __init__(self, name: str) -> None:

@@ -117,7 +117,7 @@ def check_graph(data: bytes, name: str) -> None:
         graphs = list(submessages(memoryview(data), _META_GRAPHS))
         if len(graphs) != 1:
             raise ModelError(f"{name} is a SavedModel with {len(graphs)} graphs, expected one.")
-        _Judge(name).meta_graph(graphs[0])
+        _Checker(name).meta_graph(graphs[0])
     except (ValueError, UnicodeDecodeError) as problem:
         raise ModelError(f"{name} is a SavedModel whose {GRAPH_NAME} is truncated or damaged.") from problem
 
@@ -155,7 +155,7 @@ def _files(folder: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-class _Judge:
+class _Checker:
     """Reads one graph with its functions and objects."""
 
     def __init__(self, name: str) -> None:

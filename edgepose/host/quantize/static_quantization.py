@@ -20,14 +20,14 @@ from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agree
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.models.audit import AuditedOp
 from edgepose.host.quantize.recipe_choice import Diagnosis, QuantizationRequest
-from edgepose.host.quantize.repair.apply_recipe import Judge, Stage, Workshop
+from edgepose.host.quantize.repair.apply_recipe import RecipeApplier, Scorer, Stage
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat
 from edgepose.host.quantize.repair.network import outputs_of
 from edgepose.host.quantize.repair.search import (
     AIM,
     UNSUPPORTED,
     Limits,
-    recipe_without_pictures,
+    recipe_without_images,
     search_recipe,
 )
 from edgepose.host.quantize.tensor_ranges import read_ranges
@@ -49,14 +49,14 @@ class StaticResult:
         data: The int8 file, without metadata.
         recipe: The recipe that gives it.
         steps: What was tried; empty where the recipe was given.
-        workshop: The model with its statistics, for a diagnosis.
+        applier: The model with its statistics, for a diagnosis.
         opened: The file on its runtime, where a search scored it.
     """
 
     data: bytes
     recipe: QuantizationRecipe
     steps: tuple[RepairStep, ...]
-    workshop: Workshop
+    applier: RecipeApplier
     opened: Backend | None = None
 
     def diagnosis(self, spec: ModelSpec, crops: CalibrationSet | None, *, all_layers: bool) -> Diagnosis:
@@ -79,12 +79,12 @@ class StaticResult:
         from edgepose.host.quantize.diagnosis.layers import Subject
 
         plain = _plain(self.recipe)
-        stage = self.workshop.stage(plain)
+        stage = self.applier.stage(plain)
         subject = Subject(
             model=stage.model.data,
             spec=spec,
             statistics=stage.statistics,
-            ranges=self.workshop.ranges(plain),
+            ranges=self.applier.ranges(plain),
             crops=() if crops is None else crops.selection,
             symmetric=plain.symmetric_activations,
         )
@@ -133,19 +133,19 @@ def quantize_static(
     sent = None if request.ranges is None else _sent_statistics(request.ranges, parent.path, model)
     samples = crops.samples if crops is not None and sent is None else ()
     inputs = RepresentativeInputs(parent.spec.input, parent.backend.input, samples)
-    workshop = Workshop(model, parent.spec.input, inputs, sent, request.progress)
+    applier = RecipeApplier(model, parent.spec.input, inputs, sent, request.progress)
     if not request.repair:
-        recipe = workshop.complete(request.recipe)
-        return StaticResult(workshop.quantized(recipe), recipe, (), workshop)
+        recipe = applier.complete(request.recipe)
+        return StaticResult(applier.quantized(recipe), recipe, (), applier)
     if crops is None:
         request.say("No pictures to choose a recipe by: taking the repairs that need ranges alone.")
-        recipe = recipe_without_pictures(workshop, request.recipe, _limits(request))
-        return StaticResult(workshop.quantized(recipe), recipe, (), workshop)
-    judge = Judge(parent.backend, parent.spec, crops.selection)
-    request.say(f"Searching a recipe on {judge.crops} crops that set no range:")
-    found = search_recipe(workshop, judge, request.recipe, _limits(request), request.say)
-    data = workshop.quantized(found.recipe)
-    return StaticResult(data, found.recipe, found.steps, workshop, judge.opened(data))
+        recipe = recipe_without_images(applier, request.recipe, _limits(request))
+        return StaticResult(applier.quantized(recipe), recipe, (), applier)
+    scorer = Scorer(parent.backend, parent.spec, crops.selection)
+    request.say(f"Searching a recipe on {scorer.crops} crops that set no range:")
+    found = search_recipe(applier, scorer, request.recipe, _limits(request), request.say)
+    data = applier.quantized(found.recipe)
+    return StaticResult(data, found.recipe, found.steps, applier, scorer.opened(data))
 
 
 def _limits(request: QuantizationRequest) -> Limits:

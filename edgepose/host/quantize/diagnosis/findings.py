@@ -29,7 +29,7 @@ from edgepose.host.quantize.diagnosis.layers import (
     span_of,
     writers,
 )
-from edgepose.host.quantize.repair.network import Carried, Elementwise, Network, Opaque, Weighted, Window
+from edgepose.host.quantize.repair.network import Elementwise, Moved, Network, Opaque, Weighted, Window
 from edgepose.host.quantize.tensor_ranges import TensorRanges
 from edgepose.records.quantization import Culprit, LayerSensitivity
 
@@ -150,7 +150,7 @@ def _handed_on(tensor: str, written_by: Mapping[str, object], found: Mapping[str
     """Whether an op that changes no proportions has the tensor from one that is named already."""
     while True:
         step = written_by.get(tensor)
-        if isinstance(step, Carried) and len(step.sources) == 1:
+        if isinstance(step, Moved) and len(step.sources) == 1:
             tensor = step.sources[0]
         elif isinstance(step, Window) or (isinstance(step, Elementwise) and step.factor.size == 1):
             tensor = step.source
@@ -170,7 +170,7 @@ def _repeats(suspect: Suspect, layer: Layer, found: Mapping[str, Suspect]) -> bo
 
 def _shared_scale(layer: Layer, statistics: Statistics, ranges: TensorRanges) -> Suspect | None:
     """Tensors of unlike ranges that are joined."""
-    if not isinstance(layer.step, Carried):
+    if not isinstance(layer.step, Moved):
         return None
     known = [_range(name, statistics, ranges) for name in layer.step.sources]
     parts = [part for part in known if part is not None and span_of(*part) > 0]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.data.calibration_set import CropSample
-from edgepose.host.quantize.repair.network import Carried, Network, Step, Weighted, outputs_of
+from edgepose.host.quantize.repair.network import Moved, Network, Step, Weighted, outputs_of
 from edgepose.host.quantize.tensor_ranges import TensorRanges
 from edgepose.records.model_spec import ModelSpec
 from edgepose.runtime.activation_statistics import ChannelStatistics
@@ -54,7 +54,7 @@ def layers_of(network: Network, ranges: TensorRanges) -> tuple[Layer, ...]:
     found = {name: Layer(name, INPUT_OP) for name in network.inputs if name in ranges}
     behind = _carried_on(network)
     for step in network.steps:
-        if isinstance(step, Carried) and len(step.sources) == 1:
+        if isinstance(step, Moved) and len(step.sources) == 1:
             continue
         for output in outputs_of(step):
             tensor: str | None = output
@@ -70,7 +70,7 @@ def _carried_on(network: Network) -> dict[str, str]:
     return {
         step.sources[0]: step.output
         for step in network.steps
-        if isinstance(step, Carried) and len(step.sources) == 1
+        if isinstance(step, Moved) and len(step.sources) == 1
     }
 
 

@@ -22,7 +22,7 @@ from edgepose.host.data.calibration_set import CropSample, RepresentativeInputs
 from edgepose.host.evaluate.agreement import best_oks
 from edgepose.host.quantize.repair.exact_input import ExactInput
 from edgepose.host.quantize.repair.float_model import FloatModel, open_kept
-from edgepose.host.quantize.repair.network import Carried
+from edgepose.host.quantize.repair.network import Moved
 from edgepose.host.quantize.tensor_ranges import (
     HISTOGRAM_METHODS,
     Histogram,
@@ -65,7 +65,7 @@ class Stage:
     exact_input: ExactInput
 
 
-class Workshop:
+class RecipeApplier:
     """One model, its calibration crops, and every recipe for them.
 
     Args:
@@ -93,7 +93,7 @@ class Workshop:
         self._last: tuple[bytes, bytes] = (b"", b"")
 
     @property
-    def has_pictures(self) -> bool:
+    def has_images(self) -> bool:
         """Whether the crops themselves are at hand."""
         return len(self._inputs) > 0
 
@@ -132,7 +132,7 @@ class Workshop:
         ranges.update(stage.exact_input.ranges)
         for step in stage.model.network.steps:
             # What only moves values has the scale of what it moves.
-            if isinstance(step, Carried) and len(step.sources) == 1 and step.sources[0] in ranges:
+            if isinstance(step, Moved) and len(step.sources) == 1 and step.sources[0] in ranges:
                 ranges[step.output] = ranges[step.sources[0]]
         return ranges
 
@@ -172,7 +172,7 @@ class Workshop:
         found = find_equalization(network, before.statistics)
         model = before.model.with_constants(equalized_constants(network, found))
         statistics = (
-            self._statistics_of(model) if self.has_pictures else scaled_statistics(before.statistics, found)
+            self._statistics_of(model) if self.has_images else scaled_statistics(before.statistics, found)
         )
         return Stage(model, statistics, _NO_EXACT_INPUT)
 
@@ -182,14 +182,14 @@ class Workshop:
         if changed is None:
             return before
         model, exact = changed
-        statistics = self._statistics_of(model) if self.has_pictures else before.statistics
+        statistics = self._statistics_of(model) if self.has_images else before.statistics
         return Stage(model, statistics, exact)
 
     def _rounded(self, recipe: QuantizationRecipe) -> Stage:
         from edgepose.host.quantize.repair.weight_rounding import rounded_constants, second_moments
 
         before = self.stage(msgspec.structs.replace(recipe, round_weights=False))
-        if not self.has_pictures:
+        if not self.has_images:
             raise ConfigError(
                 f"Recipe '{recipe.name}' rounds weights by their inputs, which ranges alone do not tell.",
                 "Set round_weights to false, or give --calibration.",
@@ -212,7 +212,7 @@ class Workshop:
         unrounded = msgspec.structs.replace(recipe, round_weights=False)
         key = _key(unrounded)
         if key not in self._histograms:
-            if not self.has_pictures:
+            if not self.has_images:
                 raise ConfigError(
                     f"Range method '{recipe.range_method}' needs the pictures themselves.",
                     "Use average or minmax, or give --calibration.",
@@ -225,9 +225,7 @@ class Workshop:
 
         network, kept = stage.model.network, open_kept(stage.model)
         gains = noise_gains(network, stage.statistics)
-        moved = {
-            step.output for step in network.steps if isinstance(step, Carried) and len(step.sources) == 1
-        }
+        moved = {step.output for step in network.steps if isinstance(step, Moved) and len(step.sources) == 1}
         ends = {
             name: (float(known.lowest.min()), float(known.highest.max()))
             for name, known in stage.statistics.items()
@@ -265,7 +263,7 @@ def _weights(
 _KEPT_BYTES = 256 * 2**20
 
 
-class Judge:
+class Scorer:
     """The float model's answers on some crops, to hold candidates against.
 
     A pose model's score is the mean OKS with the float model's keypoints. A detector has none: its score is
@@ -292,7 +290,7 @@ class Judge:
         return len(self._crops)
 
     def score(self, model: bytes) -> float:
-        """Scores an int8 file; 0 where the float model is sure of nobody.
+        """Scores an int8 file; 0 where the float model is sure of no person.
 
         Raises:
             ModelError: The file does not load, or gives values that are not finite.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.repair.network import Carried, Network, Sum, Weighted
+from edgepose.host.quantize.repair.network import Moved, Network, Sum, Weighted
 from edgepose.host.quantize.repair.noise_gains import noise_gains
 from edgepose.host.quantize.repair.scale_classes import ScaleClasses, find_scale_classes
 from edgepose.runtime.activation_statistics import ChannelStatistics
@@ -250,7 +250,7 @@ def _activations(
 
 def _rounded_tensors(network: Network) -> list[str]:
     """What is rounded anew: all but what only moves one tensor's values."""
-    moved = {step.output for step in network.steps if isinstance(step, Carried) and len(step.sources) == 1}
+    moved = {step.output for step in network.steps if isinstance(step, Moved) and len(step.sources) == 1}
     return [name for name in network.shapes if name not in moved]
 
 

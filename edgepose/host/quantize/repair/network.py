@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-# Carries arrays of any element type the way the op carries its values: reshape, concatenate, slice ...
-Carry = Callable[..., Array]
+# Moves arrays of any element type the way the op moves its values: reshape, concatenate, slice ...
+Move = Callable[..., Array]
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class Weighted:
 
 
 @dataclass(frozen=True)
-class Carried:
+class Moved:
     """Moves values without changing them: reshape, transpose, slice, split, concatenation, padding with 0.
 
     Attributes:
         sources: Input tensors.
         output: Output tensor.
-        carry: Moves arrays of any type as the op moves its values. Padding is filled with -1 by ``carry``
+        move: Moves arrays of any type as the op moves its values. Padding is filled with -1 by ``move``
             where the elements are indices (int64) and 0 else.
         clip: The fused activation.
         name: Op name for reports.
@@ -87,7 +87,7 @@ class Carried:
 
     sources: tuple[str, ...]
     output: str
-    carry: Carry
+    move: Move
     clip: Clip = NO_CLIP
     name: str = ""
 
@@ -185,7 +185,7 @@ class Opaque:
     name: str = ""
 
 
-Step = Weighted | Carried | Elementwise | Sum | Product | Window | Opaque
+Step = Weighted | Moved | Elementwise | Sum | Product | Window | Opaque
 
 
 def outputs_of(step: Step) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ def outputs_of(step: Step) -> tuple[str, ...]:
 
 def sources_of(step: Step) -> tuple[str, ...]:
     """The computed tensors that a step reads."""
-    if isinstance(step, Carried | Sum | Opaque):
+    if isinstance(step, Moved | Sum | Opaque):
         return step.sources
     return (step.source, step.gate) if isinstance(step, Product) else (step.source,)
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.quantize.repair.network import (
-    Carried,
     Clip,
     Elementwise,
+    Moved,
     Network,
     Opaque,
     Product,
@@ -88,7 +88,7 @@ class _Backwards:
         match step:
             case Weighted():
                 self._weighted(step, after)
-            case Carried():
+            case Moved():
                 self._carried(step, after)
             case Elementwise():
                 self._add(step.source, after * np.square(step.factor.astype(np.float64)))
@@ -126,14 +126,14 @@ class _Backwards:
         spread = channels.reshape([-1 if i == axis else 1 for i in range(len(shape))]) * hits
         self._add(step.source, np.broadcast_to(spread, shape))
 
-    def _carried(self, step: Carried, after: Gains) -> None:
+    def _carried(self, step: Moved, after: Gains) -> None:
         sizes = [int(np.prod(self._network.shapes[name])) for name in step.sources]
         starts = np.cumsum([0, *sizes])
         numbers = [
             np.arange(start, start + size).reshape(self._network.shapes[name])
             for start, size, name in zip(starts[:-1], sizes, step.sources, strict=True)
         ]
-        where = step.carry(*numbers).reshape(-1)
+        where = step.move(*numbers).reshape(-1)
         inside = where >= 0
         flat = np.broadcast_to(after, self._network.shapes[step.output]).reshape(-1)
         total = np.bincount(where[inside], flat[inside], int(starts[-1])).astype(np.float64)
@@ -211,17 +211,17 @@ def unlike_head(network: Network, statistics: Mapping[str, ChannelStatistics]) -
     found: list[str] = []
     unlike = False
     for step in reversed(network.steps):
-        if not wanted.intersection(outputs_of(step)) or not isinstance(step, Carried | Elementwise | Sum):
+        if not wanted.intersection(outputs_of(step)) or not isinstance(step, Moved | Elementwise | Sum):
             continue
         if isinstance(step, Sum) and step.constant is None and len(step.sources) > 1:
             continue
         found.append(step.output)
         wanted.update(sources_of(step))
-        unlike |= isinstance(step, Carried) and _is_unlike(step, statistics)
+        unlike |= isinstance(step, Moved) and _is_unlike(step, statistics)
     return Region("the unlike outputs' joint", tuple(reversed(found)), 0.0) if unlike else None
 
 
-def _is_unlike(step: Carried, statistics: Mapping[str, ChannelStatistics]) -> bool:
+def _is_unlike(step: Moved, statistics: Mapping[str, ChannelStatistics]) -> bool:
     reaches = [
         max(float(statistics[name].highest.max()), -float(statistics[name].lowest.min()))
         for name in step.sources

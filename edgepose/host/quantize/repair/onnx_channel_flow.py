@@ -1,4 +1,4 @@
-"""ONNX ops that only move values: how each of them carries an array, whatever its element type."""
+"""ONNX ops that only move values: how each of them moves an array, whatever its element type."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.models.onnx_view import OnnxGraph, attribute
-from edgepose.host.quantize.repair.network import Array, Carry
+from edgepose.host.quantize.repair.network import Array, Move
 
 # One for each output; None where the op does more than move values here.
-Carries = list[Carry] | None
+Carries = list[Move] | None
 
 
-def carries_of(graph: OnnxGraph, node: Any) -> Carries:
-    """How a node carries its data to each of its outputs; None where it does not merely carry.
+def moves_of(graph: OnnxGraph, node: Any) -> Carries:
+    """How a node moves its data to each of its outputs; None where it does not merely move.
 
     Args:
         graph: The graph, with static sizes.
@@ -31,8 +31,8 @@ def data_inputs(node: Any) -> tuple[str, ...]:
     return tuple(node.input) if node.op_type == "Concat" else tuple(node.input[:1])
 
 
-def is_carrying(op_type: str) -> bool:
-    """Whether an op may merely carry values."""
+def is_moving(op_type: str) -> bool:
+    """Whether an op may merely move values."""
     return op_type in _MAKERS
 
 
@@ -137,13 +137,13 @@ def _pad(graph: OnnxGraph, node: Any) -> Carries:
     if mode == "constant" and (_fill(graph, node) or widths[channel_axis].any()):
         return None
 
-    def carry(values: Array) -> Array:
+    def move(values: Array) -> Array:
         if mode != "constant":
             return np.pad(values, widths, mode=_PAD_MODES[mode])
         outside = -1 if np.issubdtype(values.dtype, np.integer) else 0
         return np.pad(values, widths, constant_values=outside)
 
-    return [carry]
+    return [move]
 
 
 _PAD_MODES: dict[str, Any] = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
@@ -159,7 +159,7 @@ def _fill(graph: OnnxGraph, node: Any) -> bool:
 def _depth_to_space(_graph: OnnxGraph, node: Any) -> Carries:
     block, mode = int(attribute(node, "blocksize")), attribute(node, "mode", "DCR")
 
-    def carry(values: Array) -> Array:
+    def move(values: Array) -> Array:
         n, c, h, w = values.shape
         if mode == "CRD":
             split = values.reshape(n, c // block**2, block, block, h, w).transpose(0, 1, 4, 2, 5, 3)
@@ -167,18 +167,18 @@ def _depth_to_space(_graph: OnnxGraph, node: Any) -> Carries:
             split = values.reshape(n, block, block, c // block**2, h, w).transpose(0, 3, 4, 1, 5, 2)
         return split.reshape(n, c // block**2, h * block, w * block)
 
-    return [carry]
+    return [move]
 
 
 def _space_to_depth(_graph: OnnxGraph, node: Any) -> Carries:
     block = int(attribute(node, "blocksize"))
 
-    def carry(values: Array) -> Array:
+    def move(values: Array) -> Array:
         n, c, h, w = values.shape
         split = values.reshape(n, c, h // block, block, w // block, block).transpose(0, 3, 5, 1, 2, 4)
         return split.reshape(n, c * block**2, h // block, w // block)
 
-    return [carry]
+    return [move]
 
 
 _MAKERS: dict[str, Callable[[OnnxGraph, Any], Carries]] = {

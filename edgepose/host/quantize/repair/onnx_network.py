@@ -13,9 +13,9 @@ from edgepose.host.models.onnx_view import OnnxGraph, attribute, captured
 from edgepose.host.quantize.repair.network import (
     RELU,
     Array,
-    Carried,
     Clip,
     Elementwise,
+    Moved,
     Network,
     Opaque,
     Product,
@@ -24,7 +24,7 @@ from edgepose.host.quantize.repair.network import (
     Weighted,
     Window,
 )
-from edgepose.host.quantize.repair.onnx_channel_flow import carries_of, data_inputs, is_carrying
+from edgepose.host.quantize.repair.onnx_channel_flow import data_inputs, is_moving, moves_of
 
 _CHANNEL_AXIS = 1
 _ROWS_FIRST = (0, 1, 2, 3)
@@ -125,7 +125,7 @@ class _Reader:
                 self.network.steps.extend(self._read(node) or [self._opaque(node)])
 
     def _read(self, node: Any) -> list[Step] | None:
-        reader = _Reader.read_carried if is_carrying(node.op_type) else _READERS.get(node.op_type)
+        reader = _Reader.read_moved if is_moving(node.op_type) else _READERS.get(node.op_type)
         return reader(self, node) if reader is not None and self._is_static_float(node) else None
 
     def _is_static_float(self, node: Any) -> bool:
@@ -240,9 +240,9 @@ class _Reader:
             return np.swapaxes(shaped, -1, -2) if turned else shaped
 
         return [
-            Carried((ends[0],), rows, to_rows, name="Reshape"),
+            Moved((ends[0],), rows, to_rows, name="Reshape"),
             self._dense(node, (rows, made), weights, to_matrix, None),
-            Carried((made,), ends[1], from_rows, name="Reshape"),
+            Moved((made,), ends[1], from_rows, name="Reshape"),
         ]
 
     def _dense(
@@ -253,18 +253,18 @@ class _Reader:
         every = np.broadcast_to(np.arange(columns), (rows, columns))
         return Weighted(*ends, weights, bias, to_matrix, every, (-1, -1), name=node.op_type)
 
-    def read_carried(self, node: Any) -> list[Step] | None:
+    def read_moved(self, node: Any) -> list[Step] | None:
         sources = data_inputs(node)
         usable = all(
             name in self.network.shapes and self.graph.is_float32(name) and self.graph.shape(name)
             for name in sources
         )
-        made = carries_of(self.graph, node) if usable else None
+        made = moves_of(self.graph, node) if usable else None
         if made is None:
             return None
         return [
-            Carried(sources, output, carry, name=node.op_type)
-            for output, carry in zip(node.output, made, strict=False)
+            Moved(sources, output, move, name=node.op_type)
+            for output, move in zip(node.output, made, strict=False)
         ]
 
     def read_activation(self, node: Any) -> list[Step] | None:

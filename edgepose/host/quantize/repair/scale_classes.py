@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.quantize.repair.network import (
-    Carried,
     Clip,
     Elementwise,
+    Moved,
     Network,
     Product,
     Step,
@@ -82,8 +82,8 @@ class _Tying:
             case Weighted():
                 self._channels(step.source, step.channel_axes[0])
                 self._new(step.output, step.channel_axes[1])
-            case Carried():
-                ids[step.output] = _collapsed(np.asarray(step.carry(*(ids[name] for name in step.sources))))
+            case Moved():
+                ids[step.output] = _collapsed(np.asarray(step.move(*(ids[name] for name in step.sources))))
                 self._number_padding(step.output, self._network.axis_of(step.output))
             case Elementwise():
                 ids[step.output] = ids[step.source]

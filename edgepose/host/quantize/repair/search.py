@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 
 from edgepose.errors import ModelError
-from edgepose.host.quantize.repair.apply_recipe import Judge, Stage, Workshop
-from edgepose.host.quantize.repair.network import Carried, outputs_of
+from edgepose.host.quantize.repair.apply_recipe import RecipeApplier, Scorer, Stage
+from edgepose.host.quantize.repair.network import Moved, outputs_of
 from edgepose.host.quantize.tensor_ranges import TensorRanges
 from edgepose.records.lineage import ExcludedTensor, QuantizationRecipe
 from edgepose.records.quantization import RepairStep
@@ -68,8 +68,8 @@ class Found:
 
 
 def search_recipe(
-    workshop: Workshop,
-    judge: Judge,
+    applier: RecipeApplier,
+    scorer: Scorer,
     base: QuantizationRecipe,
     limits: Limits,
     say: Callable[[str], None],
@@ -77,8 +77,8 @@ def search_recipe(
     """Searches from a plain static recipe on.
 
     Args:
-        workshop: The model and its calibration crops.
-        judge: Crops to score on.
+        applier: The model and its calibration crops.
+        scorer: Crops to score on.
         base: The profile's plain recipe.
         limits: What the device allows.
         say: Told of every candidate, a line each.
@@ -87,7 +87,7 @@ def search_recipe(
         ConfigError: The recipe does not fit the model.
         ModelError: No candidate can be quantized at all.
     """
-    search = _Search(workshop, judge, limits, say)
+    search = _Search(applier, scorer, limits, say)
     search.try_recipe("plain", base)
     # It has no weights and costs next to nothing; while it drowns the scores, nothing else can be judged.
     if not limits.integer_only and not search.is_good_enough:
@@ -98,8 +98,8 @@ def search_recipe(
     return search.result()
 
 
-def recipe_without_pictures(
-    workshop: Workshop, base: QuantizationRecipe, limits: Limits
+def recipe_without_images(
+    applier: RecipeApplier, base: QuantizationRecipe, limits: Limits
 ) -> QuantizationRecipe:
     """The repaired recipe that needs ranges alone, where no picture can choose between candidates.
 
@@ -107,7 +107,7 @@ def recipe_without_pictures(
     device and hurts no model that it was measured on.
 
     Args:
-        workshop: The model and its ranges.
+        applier: The model and its ranges.
         base: The profile's plain recipe.
         limits: What the device allows.
 
@@ -125,40 +125,38 @@ def recipe_without_pictures(
     if not limits.integer_only:
         from edgepose.host.quantize.repair.noise_gains import unlike_head
 
-        stage = workshop.stage(recipe)
+        stage = applier.stage(recipe)
         region = unlike_head(stage.model.network, stage.statistics)
         if region is not None:
             recipe = _excluding(recipe, _names_of(stage, region), UNLIKE)
-    return _carried_out(workshop, recipe, limits)[0]
+    return _carried_out(applier, recipe, limits)[0]
 
 
 def _carried_out(
-    workshop: Workshop, recipe: QuantizationRecipe, limits: Limits
+    applier: RecipeApplier, recipe: QuantizationRecipe, limits: Limits
 ) -> tuple[QuantizationRecipe, bytes]:
     """Quantizes; ops without an int8 form are named as such where the device runs float ops."""
-    recipe = workshop.complete(recipe)
-    data = workshop.quantized(recipe)
+    recipe = applier.complete(recipe)
+    data = applier.quantized(recipe)
     if limits.integer_only:
         return recipe, data
     named = {entry.name for entry in recipe.excluded}
     left = [
-        op for op in workshop.stage(recipe).model.audit(data).float_ops if not named & {op.name, *op.tensors}
+        op for op in applier.stage(recipe).model.audit(data).float_ops if not named & {op.name, *op.tensors}
     ]
     if not left:
         return recipe, data
     recipe = _excluding(recipe, [op.name for op in left], UNSUPPORTED)
-    return recipe, workshop.quantized(recipe)
+    return recipe, applier.quantized(recipe)
 
 
 _Candidates = list[tuple[str, QuantizationRecipe]]
-_Level = Callable[[QuantizationRecipe, Workshop, Limits], _Candidates]
+_Level = Callable[[QuantizationRecipe, RecipeApplier, Limits], _Candidates]
 
 
-def _range_methods(best: QuantizationRecipe, workshop: Workshop, _limits: Limits) -> _Candidates:
+def _range_methods(best: QuantizationRecipe, applier: RecipeApplier, _limits: Limits) -> _Candidates:
     methods = (
-        ("average", "minmax", "percentile", "mse", "entropy")
-        if workshop.has_pictures
-        else ("average", "minmax")
+        ("average", "minmax", "percentile", "mse", "entropy") if applier.has_images else ("average", "minmax")
     )
     return [
         (f"ranges by {method}", msgspec.structs.replace(best, range_method=method))
@@ -167,8 +165,8 @@ def _range_methods(best: QuantizationRecipe, workshop: Workshop, _limits: Limits
     ]
 
 
-def _equalized(best: QuantizationRecipe, workshop: Workshop, _limits: Limits) -> _Candidates:
-    methods = ("average", "mse") if workshop.has_pictures else ("average",)
+def _equalized(best: QuantizationRecipe, applier: RecipeApplier, _limits: Limits) -> _Candidates:
+    methods = ("average", "mse") if applier.has_images else ("average",)
     return [
         (
             f"equalization, ranges by {method}",
@@ -178,13 +176,13 @@ def _equalized(best: QuantizationRecipe, workshop: Workshop, _limits: Limits) ->
     ]
 
 
-def _refined(best: QuantizationRecipe, workshop: Workshop, limits: Limits) -> _Candidates:
+def _refined(best: QuantizationRecipe, applier: RecipeApplier, limits: Limits) -> _Candidates:
     exact = {"exact_input": True}
     rounded = {"round_weights": True}
     variants: list[tuple[str, dict[str, bool]]] = []
     if not limits.integer_only:
         variants.append(("pixels on the int8 grid", exact))
-    if workshop.has_pictures:
+    if applier.has_images:
         variants.append(("weight rounding and bias correction", rounded))
     if len(variants) > 1:
         variants.append(("pixels on the grid, weight rounding and bias correction", exact | rounded))
@@ -194,8 +192,10 @@ def _refined(best: QuantizationRecipe, workshop: Workshop, limits: Limits) -> _C
 class _Search:
     """The best so far, and the record of all that was tried."""
 
-    def __init__(self, workshop: Workshop, judge: Judge, limits: Limits, say: Callable[[str], None]) -> None:
-        self._workshop, self._judge, self._limits, self._say = workshop, judge, limits, say
+    def __init__(
+        self, applier: RecipeApplier, scorer: Scorer, limits: Limits, say: Callable[[str], None]
+    ) -> None:
+        self._applier, self._scorer, self._limits, self._say = applier, scorer, limits, say
         self._steps: list[RepairStep] = []
         self._tried: set[bytes] = set()
         self._first_problem: ModelError | None = None
@@ -215,8 +215,8 @@ class _Search:
             return
         self._tried.add(identity)
         try:
-            candidate, data = _carried_out(self._workshop, candidate, self._limits)
-            score = self._judge.score(data)
+            candidate, data = _carried_out(self._applier, candidate, self._limits)
+            score = self._scorer.score(data)
         except ModelError as problem:
             # A plain int8 file that the runtime refuses to load is what a repair may heal.
             if not self._steps:
@@ -237,7 +237,7 @@ class _Search:
         for level in levels:
             if self.is_good_enough:
                 return
-            for name, candidate in level(self.best, self._workshop, self._limits):
+            for name, candidate in level(self.best, self._applier, self._limits):
                 self.try_recipe(name, candidate)
 
     def try_float(self) -> None:
@@ -257,7 +257,7 @@ class _Search:
         """Gives outputs of unlike ranges a scale each, by leaving in float what joins them."""
         from edgepose.host.quantize.repair.noise_gains import unlike_head
 
-        stage = self._workshop.stage(self.best)
+        stage = self._applier.stage(self.best)
         region = unlike_head(stage.model.network, stage.statistics)
         if region is not None:
             self._try_region(region, UNLIKE)
@@ -266,8 +266,8 @@ class _Search:
         """Leaves the cheapest part in float that is enough, else the one that helps most."""
         from edgepose.host.quantize.repair.noise_gains import float_regions
 
-        stage = self._workshop.stage(self.best)
-        ranges = self._workshop.ranges(self.best)
+        stage = self._applier.stage(self.best)
+        ranges = self._applier.ranges(self.best)
         base = self.best
         noisiest, loudest = _worst_tensors(stage, ranges)
         for region in float_regions(stage.model.network, noisiest, loudest, LARGEST_FLOAT_SHARE):
@@ -279,7 +279,7 @@ class _Search:
 
     def _try_region(self, region: Region, reason: str, base: QuantizationRecipe | None = None) -> None:
         base = base or self.best
-        names = _names_of(self._workshop.stage(base), region)
+        names = _names_of(self._applier.stage(base), region)
         if {entry.name for entry in base.excluded}.issuperset(names):
             return
         self.try_recipe(f"float: {region.name}", _excluding(base, names, reason))
@@ -314,7 +314,7 @@ def _worst_tensors(stage: Stage, ranges: TensorRanges) -> tuple[list[str], list[
                 continue
             rounding = ((max(ends[1], 0.0) - min(ends[0], 0.0)) / 255.0) ** 2 / 12.0
             added[name] = rounding * float(np.sum(gains.get(name, 0.0)))
-            if not isinstance(step, Carried):
+            if not isinstance(step, Moved):
                 own[name] = rounding / max(float(known.mean_square.mean()), 1e-30)
     return _descending(own), _descending(added)
 

@@ -98,36 +98,36 @@ def _pad(reader: ReadsTensors, op: Any) -> Made:
         return None
     widths = [tuple(int(v) for v in pair) for pair in reader.stored(int(op.inputs[1]))]
 
-    def carry(values: Array) -> Array:
+    def move(values: Array) -> Array:
         outside = -1 if np.issubdtype(values.dtype, np.integer) else 0
         return np.pad(values, widths, constant_values=outside)
 
-    return [carry]
+    return [move]
 
 
 def _space_to_depth(_reader: ReadsTensors, op: Any) -> Made:
     block = int(op.builtinOptions.blockSize)
 
-    def carry(values: Array) -> Array:
+    def move(values: Array) -> Array:
         n, h, w, c = values.shape
         split = values.reshape(n, h // block, block, w // block, block, c)
         return split.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // block, w // block, block * block * c)
 
-    return [carry]
+    return [move]
 
 
 def _depth_to_space(_reader: ReadsTensors, op: Any) -> Made:
     block = int(op.builtinOptions.blockSize)
 
-    def carry(values: Array) -> Array:
+    def move(values: Array) -> Array:
         n, h, w, c = values.shape
         split = values.reshape(n, h, w, block, block, c // block**2)
         return split.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * block, w * block, c // block**2)
 
-    return [carry]
+    return [move]
 
 
-CARRIES: dict[str, Callable[[ReadsTensors, Any], Made]] = {
+MOVES: dict[str, Callable[[ReadsTensors, Any], Made]] = {
     "RESHAPE": _reshape,
     "SQUEEZE": _reshape,
     "EXPAND_DIMS": _reshape,

@@ -13,9 +13,9 @@ from edgepose.host.models.tflite_view import op_name, tensor_name
 from edgepose.host.quantize.repair.network import (
     NO_CLIP,
     RELU,
-    Carried,
     Clip,
     Elementwise,
+    Moved,
     Network,
     Opaque,
     Product,
@@ -24,7 +24,7 @@ from edgepose.host.quantize.repair.network import (
     Weighted,
     Window,
 )
-from edgepose.host.quantize.repair.tflite_channel_flow import CARRIES
+from edgepose.host.quantize.repair.tflite_channel_flow import MOVES
 
 _ROWS_FIRST = (0, 3, 1, 2)
 _DEPTHWISE = (3, 0, 1, 2)
@@ -194,27 +194,27 @@ class _Reader:
             self.network.shapes[flat] = (-1, columns)
             self.network.shapes[flat] = (int(np.prod(self.network.shapes[source])) // columns, columns)
             shape = self.network.shapes[flat]
-            steps.append(Carried((source,), flat, lambda values: values.reshape(shape), name="RESHAPE"))
+            steps.append(Moved((source,), flat, lambda values: values.reshape(shape), name="RESHAPE"))
             source = flat
         every = np.broadcast_to(np.arange(columns), (rows, columns))
         output = self._names[op.outputs[0]]
         steps.append(Weighted(source, output, weights, bias, (0, 1), every, (-1, -1), clip=clip, name=name))
         return steps
 
-    def read_carried(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
+    def read_moved(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
         data = _DATA_INPUTS.get(name, slice(None))
         stored = [i >= 0 and self._is_stored(int(i)) for i in op.inputs]
         moves = [int(i) for i in op.inputs[data]]
         # Where the values go must be known, so all but the data must be stored; and the data must not be.
         if any(stored[data]) or sum(stored) + len(moves) != len(op.inputs):
             return None
-        made = CARRIES[name](self, op)
+        made = MOVES[name](self, op)
         if made is None:
             return None
         sources = tuple(self._names[i] for i in moves)
         return [
-            Carried(sources, self._names[output], carry, clip, name)
-            for output, carry in zip(op.outputs, made, strict=True)
+            Moved(sources, self._names[output], move, clip, name)
+            for output, move in zip(op.outputs, made, strict=True)
         ]
 
     def read_activation(self, op: Any, name: str, _clip: Clip) -> list[Step] | None:
@@ -310,9 +310,9 @@ def _reads(rows: int, per_output: int, channels: int) -> NDArray[np.int64]:
     return group_of_row[:, None] * per_output + np.arange(per_output)
 
 
-_READERS.update(dict.fromkeys(CARRIES, _Reader.read_carried))
-# Which of an op's inputs carry data; all of them for a concatenation.
-_DATA_INPUTS = {name: slice(1) for name in CARRIES if name != "CONCATENATION"} | {"SPLIT": slice(1, 2)}
+_READERS.update(dict.fromkeys(MOVES, _Reader.read_moved))
+# Which of an op's inputs move data; all of them for a concatenation.
+_DATA_INPUTS = {name: slice(1) for name in MOVES if name != "CONCATENATION"} | {"SPLIT": slice(1, 2)}
 
 
 def _sequence(values: Any) -> list[int]:

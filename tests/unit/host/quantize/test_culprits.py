@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgepose.host.quantize.diagnosis.diagnosis import Diagnosis, describe
 from edgepose.host.quantize.diagnosis.findings import Suspect, find_culprits, find_suspects
 from edgepose.host.quantize.diagnosis.layers import layers_of
-from edgepose.host.quantize.repair.network import Carried, Elementwise, Network, Opaque, Step, Sum
+from edgepose.host.quantize.repair.network import Elementwise, Moved, Network, Opaque, Step, Sum
 from edgepose.host.quantize.tensor_ranges import ranges_of
 from edgepose.records.quantization import LayerSensitivity
 from edgepose.runtime.activation_statistics import channel_statistics
@@ -67,7 +67,7 @@ def test_output_of_unlike_channels_shares_a_scale() -> None:
 def test_joined_tensors_of_unlike_ranges_share_a_scale(high: float, *, named: bool) -> None:
     parts = {"a": channels(1, 1), "b": channels(high, high)}
     joined = np.concatenate([parts["a"], parts["b"]], axis=3)
-    step = Carried(("a", "b"), "ab", lambda *arrays: np.concatenate(arrays, axis=3), name="CONCATENATION")
+    step = Moved(("a", "b"), "ab", lambda *arrays: np.concatenate(arrays, axis=3), name="CONCATENATION")
     found = suspects([made("a"), made("b"), step], {**parts, "ab": joined})
     assert ("ab" in found) == named
     if named:
@@ -98,7 +98,7 @@ def test_only_the_first_place_of_an_outlier_is_named() -> None:
     steps: list[Step] = [
         made("a"),
         Elementwise("a", "b", factor, name="LEAKY_RELU"),
-        Carried(("b",), "c", lambda values: values, name="RESHAPE"),
+        Moved(("b",), "c", lambda values: values, name="RESHAPE"),
         Sum(("b", "x2"), "d", name="ADD"),
     ]
     found = suspects([made("x2"), *steps], {"a": ill, "b": ill, "c": ill, "d": ill, "x2": ill * 0 + 1})
@@ -107,7 +107,7 @@ def test_only_the_first_place_of_an_outlier_is_named() -> None:
 
 
 def test_what_is_only_moved_is_no_layer() -> None:
-    step = Carried(("a",), "b", lambda values: values, name="RESHAPE")
+    step = Moved(("a",), "b", lambda values: values, name="RESHAPE")
     network = Network(("x",), ("b",), {"x": (1, 2), "a": (1, 2), "b": (1, 2)}, [made("a"), step])
     names = [layer.tensor for layer in layers_of(network, {"x": (0, 1), "a": (0, 1), "b": (0, 1)})]
     assert names == ["x", "a"]

@@ -16,8 +16,8 @@ import pytest
 
 from edgepose.errors import ModelError
 from edgepose.host.models.audit import AuditedOp, OpAudit
-from edgepose.host.quantize.repair.network import Carried, Network, Step, Weighted
-from edgepose.host.quantize.repair.search import Found, Limits, recipe_without_pictures, search_recipe
+from edgepose.host.quantize.repair.network import Moved, Network, Step, Weighted
+from edgepose.host.quantize.repair.search import Found, Limits, recipe_without_images, search_recipe
 from edgepose.records.lineage import RECIPES, ExcludedTensor, QuantizationRecipe
 from edgepose.records.quantization import RepairStep
 from edgepose.runtime.activation_statistics import ChannelStatistics
@@ -73,7 +73,7 @@ def chain(costs: list[int]) -> Network:
 def two_heads(reaches: tuple[float, float]) -> tuple[Network, dict[str, ChannelStatistics]]:
     """Two layers whose outputs are joined at the end."""
     network = chain([1, 1])
-    joint = Carried(("t1", "t2"), "joint", lambda a, b: np.concatenate([a, b], axis=3))
+    joint = Moved(("t1", "t2"), "joint", lambda a, b: np.concatenate([a, b], axis=3))
     steps: list[Step] = [*network.steps, joint]
     network.shapes["joint"] = (1, 1, 1, 2)
     network.outputs, network.steps = ("joint",), steps
@@ -102,12 +102,12 @@ class PlayedStage:
 
 
 @dataclass
-class PlayedWorkshop:
+class PlayedApplier:
     """An int8 file is the recipe that made it."""
 
     network: Network
     known: Mapping[str, ChannelStatistics]
-    has_pictures: bool = True
+    has_images: bool = True
     floats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     impossible: Callable[[QuantizationRecipe], bool] = lambda _recipe: False
     made: list[QuantizationRecipe] = field(default_factory=list)
@@ -130,7 +130,7 @@ class PlayedWorkshop:
 
 
 @dataclass
-class PlayedJudge:
+class PlayedScorer:
     value: Score
     asked: list[QuantizationRecipe] = field(default_factory=list)
 
@@ -140,13 +140,13 @@ class PlayedJudge:
 
 
 def search(
-    score: Score, limits: Limits = ANY_OP, base: QuantizationRecipe = PLAIN, **workshop: Any
-) -> tuple[Found, PlayedJudge, list[str]]:
-    workshop.setdefault("network", chain([1]))
-    workshop.setdefault("known", {})
-    judge, said = PlayedJudge(score), list[str]()
-    found = search_recipe(PlayedWorkshop(**workshop), judge, base, limits, said.append)  # type: ignore[arg-type]
-    return found, judge, said
+    score: Score, limits: Limits = ANY_OP, base: QuantizationRecipe = PLAIN, **applier: Any
+) -> tuple[Found, PlayedScorer, list[str]]:
+    applier.setdefault("network", chain([1]))
+    applier.setdefault("known", {})
+    scorer, said = PlayedScorer(score), list[str]()
+    found = search_recipe(PlayedApplier(**applier), scorer, base, limits, said.append)  # type: ignore[arg-type]
+    return found, scorer, said
 
 
 def names(found: Found) -> list[str]:
@@ -184,7 +184,7 @@ def test_each_level_builds_on_the_best_of_the_one_before() -> None:
 
 
 def test_all_that_is_tried_is_told_in_order_with_its_score() -> None:
-    found, judge, said = search(adding_up)
+    found, scorer, said = search(adding_up)
     assert names(found) == [
         "plain",
         *RANGES,
@@ -198,7 +198,7 @@ def test_all_that_is_tried_is_told_in_order_with_its_score() -> None:
     assert found.steps[0] == RepairStep(name="plain", agreement_oks=0.6, kept=True)
     assert found.steps[1] == RepairStep(name="ranges by minmax", agreement_oks=0.5, kept=False)
     assert [step.agreement_oks for step in found.steps] == [
-        pytest.approx(adding_up(each)) for each in judge.asked
+        pytest.approx(adding_up(each)) for each in scorer.asked
     ]
     assert said[:2] == [
         "  plain: OKS 0.6000 with the float model, kept",
@@ -255,20 +255,20 @@ def test_a_plain_recipe_that_scores_nothing_is_still_the_first_best() -> None:
 
 
 def test_no_recipe_is_quantized_twice() -> None:
-    _, judge, _ = search(adding_up)
-    bare = [msgspec.structs.replace(recipe, name="") for recipe in judge.asked]
+    _, scorer, _ = search(adding_up)
+    bare = [msgspec.structs.replace(recipe, name="") for recipe in scorer.asked]
     assert len(set(map(msgspec.json.encode, bare))) == len(bare)
 
 
 def test_nothing_stays_in_float_where_the_device_runs_integers_only() -> None:
     network, known = two_heads((1.0, 100.0))
-    found, judge, _ = search(lambda _recipe: 0.3, INTEGERS, network=network, known=known)
+    found, scorer, _ = search(lambda _recipe: 0.3, INTEGERS, network=network, known=known)
     assert names(found) == ["plain", *RANGES, *EQUALIZED, ROUNDING]
-    assert not any(recipe.exact_input or recipe.excluded for recipe in judge.asked)
+    assert not any(recipe.exact_input or recipe.excluded for recipe in scorer.asked)
 
 
 def test_without_crops_only_what_ranges_alone_allow_is_tried() -> None:
-    found, _, _ = search(lambda _recipe: 0.3, has_pictures=False)
+    found, _, _ = search(lambda _recipe: 0.3, has_images=False)
     assert names(found) == ["plain", "ranges by minmax", EQUALIZED[0], GRID]
 
 
@@ -280,9 +280,9 @@ def test_the_best_method_of_the_ranges_is_not_tried_again_under_another_name() -
 
 def test_unlike_outputs_are_parted_first_as_they_drown_everything_else() -> None:
     network, known = two_heads((1.0, 9.0))
-    found, judge, _ = search(lambda recipe: 0.99 if recipe.excluded else 0.4, network=network, known=known)
+    found, scorer, _ = search(lambda recipe: 0.99 if recipe.excluded else 0.4, network=network, known=known)
     assert names(found) == ["plain", JOINT]
-    assert judge.asked[1].excluded == (
+    assert scorer.asked[1].excluded == (
         ExcludedTensor(
             name="op of joint", reason="joins outputs whose ranges are unlike; each keeps its own scale"
         ),
@@ -328,13 +328,13 @@ def test_no_part_stays_in_float_where_integers_are_good_enough_for_that() -> Non
 
 
 def test_the_cheapest_part_that_is_enough_stays_in_float() -> None:
-    found, judge, _ = search(
+    found, scorer, _ = search(
         lambda recipe: 0.98 if excluded(recipe) == {"9", "10", "11", "12"} else 0.9, network=chain(LAYERS)
     )
     floats = [name for name in names(found) if name.startswith("float: ")]
     # The front of eight, dearer than a quarter of the work, is never tried.
     assert floats == ["float: the last 2 ops", "float: the last 4 ops"]
-    assert found.recipe == msgspec.structs.replace(judge.asked[-1], name="static_wi8_ai8_repaired")
+    assert found.recipe == msgspec.structs.replace(scorer.asked[-1], name="static_wi8_ai8_repaired")
     assert {entry.reason for entry in found.recipe.excluded} == {
         "the last 4 ops in float: 3.3% of the multiplications"
     }
@@ -365,18 +365,18 @@ def test_what_the_user_keeps_in_float_is_named_once() -> None:
 
 
 def test_parts_are_tried_one_by_one_and_the_search_stops_at_the_first_that_is_enough() -> None:
-    found, judge, _ = search(lambda recipe: 0.98 if excluded(recipe) else 0.9, network=chain(LAYERS))
+    found, scorer, _ = search(lambda recipe: 0.98 if excluded(recipe) else 0.9, network=chain(LAYERS))
     assert names(found)[-1] == "float: the last 2 ops"
-    assert excluded(judge.asked[-1]) == {"11", "12"}
+    assert excluded(scorer.asked[-1]) == {"11", "12"}
 
 
 def test_parts_do_not_add_up_and_the_one_that_helps_most_is_kept() -> None:
     helps = {("11", "12"): 0.92, ("10", "11", "12", "9"): 0.94}
-    found, judge, _ = search(
+    found, scorer, _ = search(
         lambda recipe: helps.get(tuple(sorted(excluded(recipe))), 0.9), network=chain(LAYERS)
     )
     assert excluded(found.recipe) == {"9", "10", "11", "12"}
-    assert {len(excluded(recipe)) for recipe in judge.asked} == {0, 2, 4}
+    assert {len(excluded(recipe)) for recipe in scorer.asked} == {0, 2, 4}
 
 
 def test_what_the_float_part_drowned_is_judged_again() -> None:
@@ -427,19 +427,19 @@ def test_the_ops_around_the_noisiest_tensor_are_tried() -> None:
     known = {f"t{i}": statistics() for i in range(1, 13)} | {"t6": statistics(reach=50.0, power=0.01)}
     costs = [100] * 12
     costs[5:7] = [1, 1]
-    found, judge, _ = search(
+    found, scorer, _ = search(
         lambda recipe: 0.98 if excluded(recipe) == {"6", "7"} else 0.9, network=chain(costs), known=known
     )
     assert excluded(found.recipe) == {"6", "7"}
     assert found.agreement_oks == pytest.approx(0.98)
-    assert len([recipe for recipe in judge.asked if recipe.excluded]) == 1
+    assert len([recipe for recipe in scorer.asked if recipe.excluded]) == 1
 
 
 def worst(kind: str, known: dict[str, ChannelStatistics], network: Network | None = None) -> set[str]:
     """What the search leaves in float around the worst tensor; of a chain, its writer and its reader."""
     quiet = {f"t{i}": statistics(reach=0.001) for i in range(1, 13)}
-    found, judge, _ = search(lambda _recipe: 0.9, network=network or chain([1] * 12), known=quiet | known)
-    asked = [recipe for recipe in judge.asked if any(f"the 1 {kind} " in e.reason for e in recipe.excluded)]
+    found, scorer, _ = search(lambda _recipe: 0.9, network=network or chain([1] * 12), known=quiet | known)
+    asked = [recipe for recipe in scorer.asked if any(f"the 1 {kind} " in e.reason for e in recipe.excluded)]
     assert names(found).count(f"float: the ops around the 1 {kind}") == len(asked) == 1
     return excluded(asked[0])
 
@@ -498,8 +498,8 @@ def test_a_tensor_that_reaches_no_output_is_not_loud() -> None:
 def test_a_tensor_that_was_never_seen_is_not_ranked() -> None:
     # Its range of -1 to 1 would be the widest.
     quiet = {f"t{i}": statistics(reach=0.001) for i in range(1, 13) if i != 6}
-    _, judge, _ = search(lambda _recipe: 0.9, network=chain([1] * 12), known=quiet)
-    around = [r for r in judge.asked if any("the 1 noisiest" in e.reason for e in r.excluded)]
+    _, scorer, _ = search(lambda _recipe: 0.9, network=chain([1] * 12), known=quiet)
+    around = [r for r in scorer.asked if any("the 1 noisiest" in e.reason for e in r.excluded)]
     assert [excluded(recipe) for recipe in around] == [{"1", "2"}]
 
 
@@ -569,8 +569,8 @@ def test_a_repaired_recipe_that_is_repaired_again_has_its_name_once() -> None:
 @pytest.mark.parametrize("integer_only", [True, False])
 def test_without_pictures_the_recipe_has_what_never_hurt(integer_only: bool) -> None:
     network, known = two_heads((1.0, 100.0))
-    workshop = PlayedWorkshop(network, known, has_pictures=False)
-    recipe = recipe_without_pictures(workshop, PLAIN, Limits(integer_only=integer_only))  # type: ignore[arg-type]
+    applier = PlayedApplier(network, known, has_images=False)
+    recipe = recipe_without_images(applier, PLAIN, Limits(integer_only=integer_only))  # type: ignore[arg-type]
     assert recipe == msgspec.structs.replace(
         PLAIN,
         name="static_wi8_ai8_repaired",
@@ -584,5 +584,5 @@ def test_without_pictures_the_recipe_has_what_never_hurt(integer_only: bool) -> 
 
 def test_without_pictures_like_outputs_stay_joined() -> None:
     network, known = two_heads((1.0, 2.0))
-    workshop = PlayedWorkshop(network, known, has_pictures=False)
-    assert recipe_without_pictures(workshop, PLAIN, ANY_OP).excluded == ()  # type: ignore[arg-type]
+    applier = PlayedApplier(network, known, has_images=False)
+    assert recipe_without_images(applier, PLAIN, ANY_OP).excluded == ()  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 from edgepose.errors import ConfigError
 from edgepose.host.data.calibration_set import RepresentativeInputs, calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
-from edgepose.host.quantize.repair.apply_recipe import Workshop
+from edgepose.host.quantize.repair.apply_recipe import RecipeApplier
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat
 from edgepose.records.lineage import RECIPES
 from edgepose.runtime.open_model import open_backend
@@ -27,7 +27,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return labelled_folder(tmp_path_factory.mktemp("pictures"), 10)
 
 
-def workshop(model_format: str, folder: Path, pictures: Path, **sent: Any) -> Workshop:
+def applier(model_format: str, folder: Path, pictures: Path, **sent: Any) -> RecipeApplier:
     model: FloatModel
     if model_format == "onnx":
         path = write_tiny_onnx(folder / "model")
@@ -37,17 +37,17 @@ def workshop(model_format: str, folder: Path, pictures: Path, **sent: Any) -> Wo
         model, layout = TfliteFloat.of_file(path), "NHWC"
     spec = tiny_spec(layout).input
     samples = () if sent else calibration_crops(open_data_folder(pictures), 6, 0).samples
-    return Workshop(model, spec, RepresentativeInputs(spec, open_backend(path).input, samples), **sent)
+    return RecipeApplier(model, spec, RepresentativeInputs(spec, open_backend(path).input, samples), **sent)
 
 
 @pytest.mark.parametrize("model_format", ["tflite", "onnx"])
 def test_same_recipe_gives_the_same_bytes_whatever_was_tried_before(
     tmp_path: Path, pictures: Path, model_format: str
 ) -> None:
-    first = workshop(model_format, tmp_path, pictures)
+    first = applier(model_format, tmp_path, pictures)
     plain = first.quantized(PLAIN)
     full = first.quantized(FULL)
-    fresh = workshop(model_format, tmp_path, pictures)
+    fresh = applier(model_format, tmp_path, pictures)
     assert fresh.quantized(fresh.complete(FULL)) == first.quantized(first.complete(FULL))
     assert fresh.quantized(PLAIN) == plain != full
 
@@ -56,7 +56,7 @@ def test_same_recipe_gives_the_same_bytes_whatever_was_tried_before(
 def test_complete_recipe_names_what_stays_in_float_once(
     tmp_path: Path, pictures: Path, model_format: str
 ) -> None:
-    made = workshop(model_format, tmp_path, pictures)
+    made = applier(model_format, tmp_path, pictures)
     complete = made.complete(FULL)
     assert "pixels" in {entry.name for entry in complete.excluded}
     assert made.complete(complete) == complete
@@ -68,7 +68,7 @@ def test_complete_recipe_names_what_stays_in_float_once(
 def test_output_is_never_cut_but_other_tensors_are(
     tmp_path: Path, pictures: Path, model_format: str, method: Any
 ) -> None:
-    made = workshop(model_format, tmp_path, pictures)
+    made = applier(model_format, tmp_path, pictures)
     recipe = msgspec.structs.replace(PLAIN, range_method=method)
     known, ranges = made.stage(recipe).statistics, made.ranges(recipe)
     for name in ("heatmaps", "relu"):
@@ -77,10 +77,10 @@ def test_output_is_never_cut_but_other_tensors_are(
 
 
 def test_ranges_of_a_device_do_for_methods_without_pictures_only(tmp_path: Path, pictures: Path) -> None:
-    statistics = workshop("tflite", tmp_path, pictures).stage(PLAIN).statistics
-    sent = workshop("tflite", tmp_path, pictures, statistics=statistics)
-    assert not sent.has_pictures
-    assert sent.quantized(PLAIN) == workshop("tflite", tmp_path, pictures).quantized(PLAIN)
+    statistics = applier("tflite", tmp_path, pictures).stage(PLAIN).statistics
+    sent = applier("tflite", tmp_path, pictures, statistics=statistics)
+    assert not sent.has_images
+    assert sent.quantized(PLAIN) == applier("tflite", tmp_path, pictures).quantized(PLAIN)
     with pytest.raises(ConfigError, match="'mse' needs the pictures"):
         sent.ranges(msgspec.structs.replace(PLAIN, range_method="mse"))
     with pytest.raises(ConfigError, match="rounds weights by their inputs"):

@@ -1,4 +1,4 @@
-"""The judge of candidates: all points for the float model itself, fewer the more is damaged."""
+"""The scorer of candidates: all points for the float model itself, fewer the more is damaged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from edgepose.errors import ModelError
 from edgepose.host.data.calibration_set import CropSample, calibration_crops
 from edgepose.host.data.data_folder import open_data_folder
-from edgepose.host.quantize.repair.apply_recipe import Judge
+from edgepose.host.quantize.repair.apply_recipe import Scorer
 from edgepose.records.model_spec import ModelSpec, YoloxCodecSpec
 from edgepose.runtime.open_model import open_backend
 from tests.support.data_folders import labelled_folder
@@ -48,16 +48,16 @@ def test_float_model_scores_all_points_against_itself(
 ) -> None:
     write = {"onnx": write_tiny_onnx, "tflite": write_tiny_tflite}[model_format]
     path = write(tmp_path / "model")
-    judge = Judge(open_backend(path), tiny_spec("NCHW" if model_format == "onnx" else "NHWC"), crops)
-    assert judge.crops == 8
-    assert judge.score(path.read_bytes()) == pytest.approx(1.0)
+    scorer = Scorer(open_backend(path), tiny_spec("NCHW" if model_format == "onnx" else "NHWC"), crops)
+    assert scorer.crops == 8
+    assert scorer.score(path.read_bytes()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("kind", ["pose", "detector"])
 def test_more_damage_scores_less(tmp_path: Path, crops: tuple[CropSample, ...], kind: str) -> None:
     path = write_tiny_onnx(tmp_path / "model")
-    judge = Judge(open_backend(path), detector_spec() if kind == "detector" else tiny_spec("NCHW"), crops)
-    scores = [judge.score(damaged(path, noise)) for noise in (0.0, 0.02, 0.3, 3.0)]
+    scorer = Scorer(open_backend(path), detector_spec() if kind == "detector" else tiny_spec("NCHW"), crops)
+    scores = [scorer.score(damaged(path, noise)) for noise in (0.0, 0.02, 0.3, 3.0)]
     assert scores[0] == pytest.approx(1.0)
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) == 4
@@ -69,8 +69,8 @@ def test_detector_scores_one_minus_the_relative_error(tmp_path: Path, crops: tup
     model = onnx.load(path)
     stored = next(entry for entry in model.graph.initializer if entry.name == "w2")
     stored.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(stored) * np.float32(0.9), "w2"))
-    judge = Judge(open_backend(path), detector_spec(), crops)
-    assert judge.score(model.SerializeToString()) == pytest.approx(0.9, abs=1e-4)
+    scorer = Scorer(open_backend(path), detector_spec(), crops)
+    assert scorer.score(model.SerializeToString()) == pytest.approx(0.9, abs=1e-4)
 
 
 def test_float_model_that_is_sure_of_nobody_scores_nothing(
@@ -78,11 +78,11 @@ def test_float_model_that_is_sure_of_nobody_scores_nothing(
 ) -> None:
     path = write_tiny_onnx(tmp_path / "model")
     sceptic = msgspec.structs.replace(tiny_spec("NCHW"), min_pose_score=1.0)
-    assert Judge(open_backend(path), sceptic, crops).score(path.read_bytes()) == 0.0
+    assert Scorer(open_backend(path), sceptic, crops).score(path.read_bytes()) == 0.0
 
 
 def test_candidate_that_does_not_load_is_refused(tmp_path: Path, crops: tuple[CropSample, ...]) -> None:
     path = write_tiny_onnx(tmp_path / "model")
-    judge = Judge(open_backend(path), tiny_spec("NCHW"), crops)
+    scorer = Scorer(open_backend(path), tiny_spec("NCHW"), crops)
     with pytest.raises(ModelError):
-        judge.score(path.read_bytes()[:400])
+        scorer.score(path.read_bytes()[:400])
