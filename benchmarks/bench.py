@@ -6,6 +6,7 @@ given, threads, versions, and how busy the machine was before and after. ``DATA`
 ``build/bench``.
 
 Usage: python benchmarks/bench.py [NAME [--data DATA] [--output FILE] [MORE ARGUMENTS OF THE SCRIPT]]
+       python benchmarks/bench.py NAME --renamed NEW:OLD
 """
 
 from __future__ import annotations
@@ -114,9 +115,18 @@ def main() -> None:
     parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS))
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--output", type=Path, help="else results/NAME.json, and the pages' figures follow")
+    parser.add_argument(
+        "--renamed",
+        action="append",
+        metavar="NEW:OLD",
+        help="run nothing: only this name of edgepose changed",
+    )
     given, more = parser.parse_known_args()
     if given.name is None:
         print("\n".join(_listed()))
+        return
+    if given.renamed:
+        _rename(given.name, dict(pair.split(":") for pair in given.renamed))
         return
     output: Path = given.output or RESULTS / f"{given.name}.json"
     record = _measured(BENCHMARKS[given.name], given.data, more)
@@ -144,6 +154,21 @@ def _state(name: str) -> str:
     made_by = json.loads(path.read_text(encoding="utf-8")).get("made_by", {})
     current = script_sha256(BENCHMARKS[name].script, renamed=made_by.get("renamed_since"))
     return "" if made_by.get("script_sha256") == current else "STALE"
+
+
+def _rename(name: str, renamed: dict[str, str]) -> None:
+    """Lets a record stand whose script changed in names of edgepose alone.
+
+    Raises:
+        SystemExit: More than these names changed.
+    """
+    path = RESULTS / f"{name}.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    made_by = record["made_by"]
+    made_by["renamed_since"] = made_by.get("renamed_since", {}) | renamed
+    if made_by["script_sha256"] != script_sha256(made_by["script"], renamed=made_by["renamed_since"]):
+        raise SystemExit(f"more than names changed since: make bench NAME={name}")
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _measured(benchmark: Benchmark, data: Path, more: Sequence[str]) -> dict[str, Any]:
