@@ -165,3 +165,23 @@ def test_memory_is_that_of_all_processes(tmp_path: Path) -> None:
     assert (alone, both) == (1, 2)
     assert 40 < alone_mib < 80
     assert both_mib > 80
+
+
+def test_a_record_stands_only_where_nothing_but_names_changed(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record = json.loads((RESULTS / "tracking.json").read_text(encoding="utf-8"))
+    record["made_by"].pop("renamed_since", None)
+    was = record["made_by"]["script_sha256"]
+    (tmp_path / "tracking.json").write_text(json.dumps(record), encoding="utf-8")
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    real = bench.script_sha256
+    monkeypatch.setattr(bench, "script_sha256", lambda name, renamed=None: was if renamed else real(name))
+    bench._rename("tracking", {"new_name": "old_name"})
+    kept = json.loads((tmp_path / "tracking.json").read_text(encoding="utf-8"))
+    assert kept["made_by"]["renamed_since"] == {"new_name": "old_name"}
+    assert kept["edgepose"] == record["edgepose"]
+    monkeypatch.setattr(bench, "script_sha256", lambda _name, renamed=None: "another digest")
+    with pytest.raises(SystemExit, match="more than names"):
+        bench._rename("tracking", {"third": "fourth"})
+    assert json.loads((tmp_path / "tracking.json").read_text(encoding="utf-8")) == kept
