@@ -181,7 +181,7 @@ def test_a_record_stands_only_where_nothing_but_names_changed(
     kept = json.loads((tmp_path / "tracking.json").read_text(encoding="utf-8"))
     assert kept["made_by"]["renamed_since"] == {"new_name": "old_name"}
     assert kept["edgepose"] == record["edgepose"]
-    monkeypatch.setattr(bench, "script_sha256", lambda _name, renamed=None: "another digest")
+    monkeypatch.setattr(bench, "script_sha256", lambda *_names, **_options: "another digest")
     with pytest.raises(SystemExit, match="more than names"):
         bench._rename("tracking", {"third": "fourth"})
     assert json.loads((tmp_path / "tracking.json").read_text(encoding="utf-8")) == kept
