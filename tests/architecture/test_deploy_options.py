@@ -15,8 +15,8 @@ MOST_FILES = 4
 
 
 def files_that_name(option: str) -> set[str]:
-    """Host-side files that an option goes through by its name, records and commands among them."""
-    named = re.compile(rf"\b{option}\b")
+    """Host-side files that an option goes through, records and commands among them, as a name or in words."""
+    named = re.compile(rf"\b_?{option}(?:_option)?\b|--{option.replace('_', '-')}\b")
     rooms = (PACKAGE / room for room in ("cli", "host", "records", "api"))
     found = (path for room in rooms for path in room.rglob("*.py"))
     return {path.name for path in found if named.search(path.read_text(encoding="utf-8"))}
