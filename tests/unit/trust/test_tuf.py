@@ -1,7 +1,8 @@
 """What the verifier takes of python-tuf's private part is there, in every version that is allowed.
 
-Only ``tuf.ngclient`` has the client's rules, and its public ``Updater`` wants files of its own and a network. So
-``pyproject.toml`` allows versions in which this was looked at, and this test fails first where one differs.
+Only ``tuf.ngclient`` has the client's rules, and its public ``Updater`` wants files of its own and a network.
+So ``pyproject.toml`` allows versions in which this was looked at, and this test fails first where one
+differs.
 """
 
 from __future__ import annotations
