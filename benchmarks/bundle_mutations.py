@@ -17,7 +17,7 @@ from tuf.api.metadata import Metadata
 from tuf.api.serialization.json import JSONSerializer
 
 from edgepose.host.keys.key_home import read_roots
-from edgepose.host.keys.private_keys import PrivateKeys
+from edgepose.host.keys.repository import PrivateKeys
 from edgepose.records.bundle_manifest import MANIFEST_NAME
 from edgepose.trust.bundle_reader import BLOCK_BYTES, digest_file_content, padding_bytes
 

@@ -29,7 +29,7 @@ from edgepose import __version__
 from edgepose.device.monitor.drift_sink import DriftOptions
 from edgepose.device.monitor.drift_watch import DriftLimits, DriftWatch
 from edgepose.device.run.frame_estimator import FrameEstimator
-from edgepose.host.bundle.drift_reference import LEAST_SAMPLES, REFERENCED
+from edgepose.host.deploy.deployment import LEAST_SAMPLES, REFERENCED
 from edgepose.host.synthetic.composition import draw_scene
 from edgepose.records.drift_record import DriftReference, DriftStatus
 from edgepose.runtime.drift_features import PoseSampler, Samples, histogram, image_samples, no_samples

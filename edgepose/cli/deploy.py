@@ -26,8 +26,7 @@ from edgepose.cli.options import (
 from edgepose.cli.output import progress_bar, say, table, write_report
 
 if TYPE_CHECKING:
-    from edgepose.host.deploy.fleet.fleet_target import FleetTarget
-    from edgepose.host.deploy.fleet.rollout import RolloutPlan
+    from edgepose.host.deploy.fleet.rollout import FleetTarget, RolloutPlan
     from edgepose.host.deploy.plan import DeployRequest
     from edgepose.host.deploy.ssh.remote_host import SshAddress
     from edgepose.records.deployment_report import DeploymentReport, InstallOptions, RolloutReport
@@ -45,9 +44,8 @@ def deploy_to_fleet(
 ) -> None:
     """Prepares and judges once, then rolls out; an unfinished rollout goes on with its own bundle."""
     from edgepose.host.deploy.deployment import deploy, plan_deployment
-    from edgepose.host.deploy.fleet.fleet_target import FleetTarget
     from edgepose.host.deploy.fleet.inventory import read_inventory
-    from edgepose.host.deploy.fleet.rollout import require_complete, roll_out
+    from edgepose.host.deploy.fleet.rollout import FleetTarget, require_complete, roll_out
 
     hosts = read_inventory(plan.inventory)
     if dry_run:

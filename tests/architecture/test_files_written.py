@@ -40,7 +40,7 @@ _EXCEPTIONS = {
     "host/distill/sample_cache.py": "a cache in a folder of mode 0700",
     "host/distill/supervisor.py": "a descriptor of the one writer",
     "host/keys/key_home.py": "the lock file of a folder of mode 0700",
-    "host/keys/private_keys.py": "new files of mode 0600 in a folder of mode 0700; O_EXCL",
+    "host/keys/repository.py": "new files of mode 0600 in a folder of mode 0700; O_EXCL",
     "host/quantize/delegates/edgetpu.py": _PRIVATE,
     "host/quantize/diagnosis/sensitivity.py": _PRIVATE,
     "host/quantize/onnx_quantizer.py": _PRIVATE,

@@ -27,8 +27,7 @@ from edgepose.host.bundle.sbom import with_bill
 from edgepose.host.deploy.ssh import remote_target
 from edgepose.host.deploy.ssh.connection import connect
 from edgepose.host.deploy.ssh.remote_target import RemoteTarget
-from edgepose.host.deploy.ssh.runtime_wheels import default_runtime_cache
-from edgepose.host.deploy.ssh.shipment import device_code
+from edgepose.host.deploy.ssh.shipment import default_runtime_cache, device_code
 from edgepose.records.device_profile import DeviceProfile, find_profile
 from edgepose.trust.builtin_models import find_builtin_models
 from tests.support.full_disk import small_disk

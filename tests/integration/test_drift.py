@@ -18,7 +18,7 @@ from edgepose.device.install.installer import install_bundle
 from edgepose.device.monitor.drift_files import DriftFiles
 from edgepose.device.monitor.reading import read_telemetry
 from edgepose.host.bundle.builder import build_bundle
-from edgepose.host.bundle.drift_reference import drift_reference
+from edgepose.host.deploy.deployment import drift_reference
 from edgepose.records.drift_record import DriftEvent, DriftReference, RetrainingRequest
 from edgepose.records.record import from_json, read_json
 from edgepose.runtime.open_model import open_pipeline

@@ -14,11 +14,10 @@ import pytest
 
 from edgepose.errors import DeployError
 from edgepose.host.bounded_process import Answer, AnswerLimits
-from edgepose.host.deploy.ssh.connection import read_probe, remember_host_key
+from edgepose.host.deploy.ssh.connection import glibc_minor, read_probe, remember_host_key
 from edgepose.host.deploy.ssh.device_store import DeviceProgram, DeviceStore
-from edgepose.host.deploy.ssh.fit import glibc_minor
 from edgepose.host.deploy.ssh.remote_host import LONG, MUCH, USUAL, SshAddress, SshHost
-from edgepose.host.deploy.ssh.runtime_wheels import WheelTarget
+from edgepose.host.deploy.ssh.shipment import WheelTarget
 from edgepose.records.device_status import DeviceLogs
 from tests.conftest import PROJECT
 from tests.support.hostile_ssh import PROBE, hostile_ssh

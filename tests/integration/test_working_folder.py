@@ -11,7 +11,7 @@ import pytest
 
 from edgepose.errors import ConfigError, DeployError, MissingDependencyError
 from edgepose.host.deploy.fleet.inventory import read_inventory
-from edgepose.host.deploy.ssh.runtime_wheels import WheelTarget, _download
+from edgepose.host.deploy.ssh.shipment import WheelTarget, _download
 from edgepose.host.tools.installation import TOOLS, Tool, install_tool
 from edgepose.sandbox.python_child import find_program, run_python
 from tests.conftest import PROJECT

@@ -21,17 +21,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edgepose.device.install.admission import bundle_verifier, older_is_a_downgrade
 from edgepose.device.install.health import accelerator_note, check_accelerator, run_health_check
 from edgepose.device.install.layout import SLOTS, Layout
 from edgepose.device.install.owner import refuse_foreign_root, require_state, writing
 from edgepose.device.install.slot_files import needed_bytes, unpack, verify_slot
 from edgepose.device.install.state_file import (
     FaultPoint,
+    bundle_verifier,
     exclusive_lock,
     flush_folder,
     make_folder,
     no_fault,
+    older_is_a_downgrade,
     read_state,
     remove_tree,
     tree_bytes,

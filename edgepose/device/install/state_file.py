@@ -1,14 +1,11 @@
-"""Reads and writes ``state.json`` and the anchor beside it; each write is one rename.
+"""Reads and writes ``state.json`` and the anchor beside it; each write is one rename, safe from power cuts.
 
-Whom the device believes stands in ``trust/anchor.json``. ``state.json`` has a copy for releases that know no
-such file; without the file that copy counts, with it nothing in ``state.json`` can pin or unpin anything.
+Whom the device believes stands in ``trust/anchor.json``, and bundles are taken of these keys alone.
+``state.json`` has a copy for releases that know no such file; without the file that copy counts, with it
+nothing in ``state.json`` can pin or unpin anything.
 
-Files that survive a power cut: flushed to the disk before anything refers to them.
-
-Names of the moments of an installation at which a power cut may come.
-
-The installer passes each of them to a function that does nothing; tests pass one that ends the process
-there, and then look at what is left.
+The moments at which a power cut may come have names: the installer passes each to a function that does
+nothing, and tests pass one that ends the process there and look at what is left.
 """
 
 from __future__ import annotations
@@ -18,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,7 +26,8 @@ from edgepose.device.install.transitions import DeviceState
 from edgepose.errors import DeployError, TrustError
 from edgepose.records.files import PRIVATE, READABLE, whole_file
 from edgepose.records.record import from_json, to_json
-from edgepose.trust.signed_bundle import TrustAnchor
+from edgepose.trust.signed_bundle import BundleMetadata, OlderMetadataError, SignedBundle, TrustAnchor, Verify
+from edgepose.trust.verification import verify_by
 
 
 def make_folder(path: Path) -> None:
@@ -200,3 +199,49 @@ def _mode(layout: Layout) -> int:
     except FileNotFoundError:
         other = False
     return READABLE if other else PRIVATE
+
+
+def bundle_verifier(
+    trust: TrustAnchor | None, enroll: bytes | None, clock: datetime, *, allow_downgrade: bool
+) -> Verify:
+    """Who may sign for a device root.
+
+    Args:
+        trust: What is pinned, or None.
+        enroll: Root to pin where nothing is pinned, or None.
+        clock: What the clock says.
+        allow_downgrade: Whether a bundle may be older than what was verified before.
+
+    Raises:
+        TrustError: ``enroll`` is needed and is not a root.
+    """
+    if trust is None and enroll is not None:
+        from edgepose.trust.metadata_verifier import check_root
+
+        trust = TrustAnchor(root=check_root(enroll))
+    if trust is not None:
+        return verify_by(trust, clock, allow_downgrade=allow_downgrade)
+    return _unsigned_only
+
+
+def _unsigned_only(metadata: BundleMetadata | None) -> SignedBundle | None:
+    # To take the keys that a bundle brings along would be to believe the first who comes.
+    if metadata is not None:
+        raise TrustError(
+            "The bundle is signed, and this device has pinned no keys to compare with.",
+            "Run: edgepose-device enroll ROOT.json",
+        )
+    return None
+
+
+@contextmanager
+def older_is_a_downgrade() -> Iterator[None]:
+    """Turns older metadata into the refusal of a downgrade, as an older bundle version is one.
+
+    Raises:
+        DeployError: The bundle was signed before what was verified before.
+    """
+    try:
+        yield
+    except OlderMetadataError as problem:
+        raise DeployError(problem.message, problem.hint) from problem

@@ -1,14 +1,12 @@
 """Carries a deployment out: every step on this machine first, the target last.
 
-Tells the user each step with its figure and time, and keeps them for the report.
-
-Where a bundle is installed. The command line passes one in, because ``host`` does not know ``device``.
+Where a bundle is installed is passed in by the command line, because ``host`` does not know ``device``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +17,6 @@ import msgspec
 
 from edgepose.errors import ModelError
 from edgepose.host.bundle.builder import BundleRequest, build_bundle
-from edgepose.host.bundle.drift_reference import drift_reference
 from edgepose.host.convert.conversion import ConversionRequest, convert_model
 from edgepose.host.data.coco import read_coco
 from edgepose.host.deploy.judgement import (
@@ -45,14 +42,59 @@ from edgepose.records.deployment_report import (
     RolloutReport,
 )
 from edgepose.records.device_profile import DeviceProfile
-from edgepose.records.drift_record import DriftReference
+from edgepose.records.drift_record import DriftReference, FeatureName
 from edgepose.records.lineage import RECIPES
 from edgepose.records.quantization import TensorError
 from edgepose.records.record import to_builtins
+from edgepose.runtime.drift_features import PoseSampler, histogram, image_samples, no_samples
+from edgepose.runtime.image_file import read_image_rgb
 from edgepose.runtime.open_model import open_detector
-from edgepose.runtime.pipeline import PersonDetector
+from edgepose.runtime.pipeline import PersonDetector, PosePipeline, confident
 from edgepose.trust.bundle_reader import verify_bundle
 from edgepose.trust.digests import sha256_of_file
+
+# What single pictures have; how many persons there are, unrest and latency belong to a place, not to a model.
+REFERENCED: tuple[FeatureName, ...] = (
+    "brightness", "sharpness", "scale", "confidence", "visibility", "leg_ratio", "arm_ratio", "tilt",
+)  # fmt: skip
+# Beyond this many pictures a histogram does not change any more.
+MOST_PICTURES = 200
+LEAST_SAMPLES = 20
+
+
+def drift_reference(
+    pipeline: PosePipeline,
+    detector: PersonDetector | None,
+    pictures: Sequence[Path],
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> DriftReference:
+    """Looks at pictures as the device will.
+
+    Args:
+        pipeline: The model that ships.
+        detector: In front of it; None lets it look at whole pictures.
+        pictures: What it was judged on; evenly spread ones are taken where there are many.
+        progress: Called with (pictures done, pictures in all).
+
+    Raises:
+        ConfigError: A picture is not readable.
+        ModelError: The model failed.
+    """
+    samples, sampler = no_samples(), PoseSampler(pipeline.spec.pose_skeleton)
+    step = max(len(pictures) // MOST_PICTURES, 1)
+    chosen = pictures[::step][:MOST_PICTURES]
+    for done, path in enumerate(chosen, start=1):
+        image = read_image_rgb(path)
+        boxes, scores = (None, None) if detector is None else detector.detect(image)
+        poses = confident(pipeline.estimate(image, boxes, scores), pipeline.spec.min_pose_score)
+        for name, value in image_samples(image).items():
+            samples[name].append(value)
+        sampler.sample(poses, image.shape[0], samples)
+        progress(done, len(chosen))
+    features = {
+        name: histogram(name, samples[name]) for name in REFERENCED if len(samples[name]) >= LEAST_SAMPLES
+    }
+    return DriftReference(pictures=len(chosen), features=features)
 
 
 class StepLog:

@@ -14,7 +14,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Roo
 from tuf.api.serialization.json import JSONSerializer
 
 from edgepose.errors import TrustError
-from edgepose.host.keys.private_keys import PrivateKeys
+from edgepose.host.keys.repository import PrivateKeys
 from edgepose.trust.bundle_reader import read_bundle
 from edgepose.trust.digests import sha256_of_bytes
 from edgepose.trust.metadata_verifier import SIGNED_AT_FIELD, MetadataVerifier, _check_signature, check_root

@@ -15,7 +15,7 @@ from tuf.api.metadata import Metadata, MetaFile, Targets
 from tuf.api.serialization.json import JSONSerializer
 
 from edgepose.errors import TrustError
-from edgepose.host.keys.private_keys import PrivateKeys
+from edgepose.host.keys.repository import PrivateKeys
 from edgepose.trust.bundle_reader import read_bundle
 from edgepose.trust.digests import sha256_of_bytes
 from edgepose.trust.metadata_verifier import check_root

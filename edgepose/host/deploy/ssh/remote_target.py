@@ -26,17 +26,17 @@ from msgspec.structs import replace
 from edgepose.errors import DeployError
 from edgepose.host.bundle.device_lock import DeviceLock, find_lock
 from edgepose.host.bundle.sbom import with_bill
-from edgepose.host.deploy.ssh.connection import LAUNCHER, Connection
+from edgepose.host.deploy.ssh.connection import LAUNCHER, Connection, check_fits, chosen_python
 from edgepose.host.deploy.ssh.device_store import DeviceProgram, DeviceStore, Sent
-from edgepose.host.deploy.ssh.fit import check_fits, chosen_python
 from edgepose.host.deploy.ssh.remote_host import LONG
-from edgepose.host.deploy.ssh.runtime_wheels import (
+from edgepose.host.deploy.ssh.shipment import (
+    Shipment,
     WheelTarget,
     check_lock_serves,
     default_runtime_cache,
+    device_code,
     fetch_wheels,
 )
-from edgepose.host.deploy.ssh.shipment import Shipment, device_code
 from edgepose.records.deployment_report import InstallationReport, InstallOptions
 from edgepose.records.device_profile import DeviceProfile
 from edgepose.records.device_status import DevicePython

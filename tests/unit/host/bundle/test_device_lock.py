@@ -25,8 +25,8 @@ from edgepose.host.bundle.device_lock import (
     parse_lock,
     read_lock,
 )
-from edgepose.host.deploy.ssh import runtime_wheels
-from edgepose.host.deploy.ssh.runtime_wheels import WheelTarget, check_lock_serves
+from edgepose.host.deploy.ssh import shipment as runtime_wheels
+from edgepose.host.deploy.ssh.shipment import WheelTarget, check_lock_serves
 from edgepose.records.device_profile import find_profile, load_profiles
 from requirements import renew_locks
 

@@ -10,8 +10,8 @@ import pytest
 
 from edgepose.errors import DeployError, TrustError
 from edgepose.host.bundle.device_lock import DeviceLock, LockedWheel
-from edgepose.host.deploy.ssh import runtime_wheels
-from edgepose.host.deploy.ssh.runtime_wheels import WheelTarget, fetch_wheels
+from edgepose.host.deploy.ssh import shipment as runtime_wheels
+from edgepose.host.deploy.ssh.shipment import WheelTarget, fetch_wheels
 from edgepose.trust.digests import sha256_of_file
 from tests.support.tiny_wheels import use_index, write_wheel
 

@@ -19,9 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.errors import ConfigError, DeployError, EdgeposeError, MissingDependencyError, TrustError
-from edgepose.host.deploy.ssh.connection import fingerprint_of
+from edgepose.host.deploy.ssh.connection import check_fits, fingerprint_of, glibc_minor
 from edgepose.host.deploy.ssh.device_store import probe_words, reported_error, store_script
-from edgepose.host.deploy.ssh.fit import check_fits, glibc_minor
 from edgepose.host.deploy.ssh.remote_host import SshAddress, command_failure, option_path, ssh_failure
 from edgepose.host.deploy.ssh.shipment import as_request, cut, device_code
 from edgepose.records.device_profile import find_profile
