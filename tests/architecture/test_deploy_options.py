@@ -19,7 +19,9 @@ def files_that_name(option: str) -> set[str]:
     named = re.compile(rf"\b_?{option}(?:_option)?\b|--{option.replace('_', '-')}\b")
     rooms = (PACKAGE / room for room in ("cli", "host", "records", "api"))
     found = (path for room in rooms for path in room.rglob("*.py"))
-    return {path.name for path in found if named.search(path.read_text(encoding="utf-8"))}
+    return {
+        str(path.relative_to(PACKAGE)) for path in found if named.search(path.read_text(encoding="utf-8"))
+    }
 
 
 @pytest.mark.parametrize("option", ["allow_downgrade", "float_parent", "host_fingerprint", "failure_limit"])
