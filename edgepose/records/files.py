@@ -40,14 +40,14 @@ def write_whole(path: Path, pieces: Iterable[bytes], mode: int = PRIVATE) -> Non
         ConfigError: The file cannot be written; nothing is left behind.
     """
     try:
-        with whole_file(path, mode) as stream:
+        with atomic_file(path, mode) as stream:
             stream.writelines(pieces)
     except OSError as problem:
         raise ConfigError(f"Cannot write {path}: {problem.strerror}.") from problem
 
 
 @contextmanager
-def whole_file(
+def atomic_file(
     path: Path, mode: int = PRIVATE, before_rename: Callable[[], None] = lambda: None
 ) -> Iterator[BinaryIO]:
     """A stream to a file that gets its name when the block ends well, and is removed otherwise.

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from edgepose.device.install.layout import Layout
 from edgepose.device.install.transitions import DeviceState
 from edgepose.errors import DeployError, TrustError
-from edgepose.records.files import PRIVATE, READABLE, whole_file
+from edgepose.records.files import PRIVATE, READABLE, atomic_file
 from edgepose.records.record import from_json, to_json
 from edgepose.trust.signed_bundle import BundleMetadata, OlderMetadataError, SignedBundle, TrustAnchor, Verify
 from edgepose.trust.verification import verify_by
@@ -173,11 +173,11 @@ def write_state(layout: Layout, state: DeviceState, reach: FaultPoint) -> None:
         content = to_json(state.trust, indent=1).encode()
         if _read(layout.anchor) != content:
             make_folder(layout.anchor.parent)
-            with whole_file(layout.anchor, mode, lambda: reach("anchor_written_aside")) as stream:
+            with atomic_file(layout.anchor, mode, lambda: reach("anchor_written_aside")) as stream:
                 stream.write(content)
             reach("anchor_renamed")
             flush_folder(layout.anchor.parent)
-    with whole_file(layout.state, mode, lambda: reach("state_written_aside")) as stream:
+    with atomic_file(layout.state, mode, lambda: reach("state_written_aside")) as stream:
         stream.write(to_json(replace(state, trust=copied), indent=1).encode())
     reach("state_renamed")
     flush_folder(layout.root)

@@ -20,7 +20,7 @@ from edgepose.device.output.pose_sink import FrameResult
 from edgepose.errors import ConfigError, MissingDependencyError
 from edgepose.pose.poses import Poses
 from edgepose.pose.skeletons import Skeleton
-from edgepose.records.files import PRIVATE, whole_file
+from edgepose.records.files import PRIVATE, atomic_file
 
 Colour = tuple[int, int, int]
 
@@ -202,7 +202,7 @@ class VideoSink:
             # A locked run may not let a file change its folder (landlock(7), LANDLOCK_ACCESS_FS_REFER).
             if problem.errno != errno.EXDEV:
                 raise
-            with self._temporary.open("rb") as source, whole_file(self._path) as target:
+            with self._temporary.open("rb") as source, atomic_file(self._path) as target:
                 shutil.copyfileobj(source, target)
 
 

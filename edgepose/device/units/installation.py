@@ -10,7 +10,7 @@ from pathlib import Path
 from edgepose.device.install.layout import UNIT_NAME
 from edgepose.device.install.owner import hand_over, require_safe_way
 from edgepose.errors import DeployError
-from edgepose.records.files import PRIVATE, READABLE, whole_file
+from edgepose.records.files import PRIVATE, READABLE, atomic_file
 from edgepose.sandbox.python_child import find_program, run_words
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
@@ -164,7 +164,7 @@ def restart_where_running() -> bool:
 
 
 def _write(target: Path, content: bytes, mode: int = READABLE) -> None:
-    with whole_file(target, mode) as stream:
+    with atomic_file(target, mode) as stream:
         stream.write(content)
 
 

@@ -31,7 +31,7 @@ from edgepose.host.distill.distillation import distil, prepare_samples
 from edgepose.host.distill.peers import Share
 from edgepose.host.distill.persons import ImageSource
 from edgepose.host.distill.request import DistillationRequest, Observers
-from edgepose.host.distill.team import Team, WorkerEvent, WorkerOrder, decoded_event, encoded
+from edgepose.host.distill.team import Team, WorkerEvent, WorkerTask, decoded_event, encoded
 from edgepose.records.distillation_report import DistillationReport
 from edgepose.records.files import open_growing
 from edgepose.records.record import read_json
@@ -112,7 +112,7 @@ def supervise(
     events: _Events = queue.Queue()
     with ExitStack() as running:
         workers = [
-            running.enter_context(_running_worker(_order(request, team, rank), module, team, events))
+            running.enter_context(_running_worker(_task(request, team, rank), module, team, events))
             for rank in team.ranks_here
         ]
         failures: dict[int, WorkerEvent] = {}
@@ -179,8 +179,8 @@ def _checkpoint_text(output: Path) -> str:
     return f"{files[-1].name} is whole: start all workers again with the same command, they go on from there."
 
 
-def _order(request: DistillationRequest, team: Team, rank: int) -> WorkerOrder:
-    return WorkerOrder(
+def _task(request: DistillationRequest, team: Team, rank: int) -> WorkerTask:
+    return WorkerTask(
         request=_with_absolute_paths(request),
         coordinator=team.addresses[0],
         count=team.count,
@@ -205,8 +205,8 @@ def _with_absolute_paths(request: DistillationRequest) -> DistillationRequest:
 
 
 @contextmanager
-def _running_worker(order: WorkerOrder, module: str, team: Team, events: _Events) -> Iterator[_Worker]:
-    log = order.request.output / f"worker-{order.rank}.log"
+def _running_worker(task: WorkerTask, module: str, team: Team, events: _Events) -> Iterator[_Worker]:
+    log = task.request.output / f"worker-{task.rank}.log"
     receiving, sending = os.pipe()
     try:
         with os.fdopen(open_growing(log), "wb") as written:
@@ -220,25 +220,23 @@ def _running_worker(order: WorkerOrder, module: str, team: Team, events: _Events
             )
     except OSError as problem:
         os.close(receiving)
-        raise ConfigError(f"Cannot start worker {order.rank}: {problem.strerror}.") from problem
+        raise ConfigError(f"Cannot start worker {task.rank}: {problem.strerror}.") from problem
     finally:
         os.close(sending)
-    reader = threading.Thread(
-        target=_read, args=(order.rank, os.fdopen(receiving, "rb"), events), daemon=True
-    )
+    reader = threading.Thread(target=_read, args=(task.rank, os.fdopen(receiving, "rb"), events), daemon=True)
     reader.start()
     try:
-        _give(process, msgspec.structs.replace(order, events_fd=sending))
-        yield _Worker(order.rank, process, log, reader)
+        _give(process, msgspec.structs.replace(task, events_fd=sending))
+        yield _Worker(task.rank, process, log, reader)
     finally:
         process.kill()
         process.communicate()
 
 
-def _give(process: subprocess.Popen[bytes], order: WorkerOrder) -> None:
+def _give(process: subprocess.Popen[bytes], task: WorkerTask) -> None:
     # The pipe stays open: its end tells the worker that its supervisor is gone.
     if process.stdin is not None:
-        process.stdin.write(encoded(order))
+        process.stdin.write(encoded(task))
         process.stdin.flush()
 
 

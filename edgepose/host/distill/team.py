@@ -97,7 +97,7 @@ def _local_team(count: int) -> Team:
     return Team(addresses, tuple(range(count)), join_timeout_s=300)
 
 
-class WorkerOrder(Record, frozen=True):
+class WorkerTask(Record, frozen=True):
     """What a worker is to do."""
 
     request: DistillationRequest
@@ -124,14 +124,14 @@ class WorkerEvent(Record, frozen=True):
     exit_code: int = 1
 
 
-def encoded(message: WorkerOrder | WorkerEvent) -> bytes:
+def encoded(message: WorkerTask | WorkerEvent) -> bytes:
     """One line."""
     return msgspec.json.encode(message, enc_hook=_from_path) + b"\n"
 
 
-def decoded_order(line: bytes) -> WorkerOrder:
+def decoded_task(line: bytes) -> WorkerTask:
     """Reads an order."""
-    return msgspec.json.decode(line, type=WorkerOrder, dec_hook=_to_path)
+    return msgspec.json.decode(line, type=WorkerTask, dec_hook=_to_path)
 
 
 def decoded_event(line: bytes) -> WorkerEvent:

@@ -11,12 +11,12 @@ import pytest
 from edgepose.errors import ConfigError
 from edgepose.records.files import (
     READABLE,
+    atomic_file,
     open_appending,
     open_growing,
     refuse_existing,
     refuse_other_record,
     temporary_beside,
-    whole_file,
     write_whole,
 )
 
@@ -101,7 +101,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     write_whole(tmp_path / "f", [b"old"])
 
     def broken() -> None:
-        with whole_file(tmp_path / "f") as stream:
+        with atomic_file(tmp_path / "f") as stream:
             stream.write(b"half")
             raise KeyboardInterrupt
 

@@ -14,9 +14,9 @@ from edgepose.host.distill.persons import ImageSource
 from edgepose.host.distill.request import DistillationRequest
 from edgepose.host.distill.team import (
     WorkerEvent,
-    WorkerOrder,
+    WorkerTask,
     decoded_event,
-    decoded_order,
+    decoded_task,
     encoded,
     requested_team,
 )
@@ -80,10 +80,10 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused() -> None:
 def test_an_order_and_an_event_arrive_as_they_were_sent(tmp_path: Path) -> None:
     source = ImageSource(tmp_path / "photos", tmp_path / "labels.json")
     request = DistillationRequest("edgepose-n", (source,), tmp_path, teacher=tmp_path / "t.onnx", steps=7)
-    order = WorkerOrder(request=request, coordinator="a:1", count=2, rank=1, join_timeout_s=9, events_fd=5)
-    line = encoded(order)
+    task = WorkerTask(request=request, coordinator="a:1", count=2, rank=1, join_timeout_s=9, events_fd=5)
+    line = encoded(task)
     assert line.count(b"\n") == 1
-    assert decoded_order(line) == order
+    assert decoded_task(line) == task
     event = WorkerEvent(progress=(3, 9), failure=("what", "hint"), exit_code=5)
     assert decoded_event(encoded(event)) == event
 
