@@ -24,12 +24,6 @@ _SMALL = {
     "edgepose.sandbox.python_start": "a process, run by its path",
 }
 
-# Imports that still have to go.
-_OPEN = {
-    ("edgepose.host.models.audit", "edgepose.host.quantize.qdq.placement"),
-    ("edgepose.host.convert.direct.onnx_import", "edgepose.host.convert.routes"),
-}
-
 Graph = dict[str, set[str]]
 
 
@@ -60,8 +54,6 @@ def import_graph(sources: Mapping[str, str]) -> Graph:
     The door of the package opens everything, lazily, and everything may ask it for the version.
     """
     graph = {name: imports_of(source, sources) - {name} for name, source in sources.items()}
-    for module, imported in _OPEN & {(name, other) for name in graph for other in graph[name]}:
-        graph[module].discard(imported)
     return graph | {"edgepose": set()}
 
 

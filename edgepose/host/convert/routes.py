@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.errors import ConfigError, MissingDependencyError, ModelError
+from edgepose.errors import ConfigError, ModelError
 from edgepose.host.convert.parity import Outputs, match_outputs
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.models.locked_backend import LockedBackend
@@ -109,9 +109,6 @@ def _run_driver(python: Path, source: Path, output: Path, mode: str) -> Path:
     return output
 
 
-_FOLD_WORKER = "edgepose.host.convert.fold_worker"
-
-
 def fix_sizes(source: Path | ModelFile, spec: InputSpec, output: Path) -> ModelFile:
     """Fixes every size of the input to the spec's; nothing else is changed.
 
@@ -152,28 +149,10 @@ def fold_constants(source: Path, output: Path) -> None:
         ModelError: ONNX Runtime cannot load the model.
         MissingDependencyError: onnxruntime is not installed.
     """
+    from edgepose.host.convert.direct.onnx_import import fold_locked
+
     fold_locked(source, output)
     _name_open_outputs(output)
-
-
-def fold_locked(source: Path, output: Path) -> None:
-    """Has ONNX Runtime load a model and write it folded, in a process that is locked in.
-
-    Args:
-        source: A model without data beside it; it is only read.
-        output: File to write.
-
-    Raises:
-        ModelError: ONNX Runtime cannot load the model.
-        MissingDependencyError: onnxruntime is not installed, or the kernel locks no process in.
-    """
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise MissingDependencyError(
-            "Folding an ONNX model needs onnxruntime.", "Run: pip install 'edgepose[convert]'"
-        )
-    code, said = run_locked(LoaderTask(_FOLD_WORKER, [str(source.resolve())], source, outputs=(output,)))
-    if code:
-        raise ModelError(f"The model cannot be loaded by ONNX Runtime: {reason_of(code, said)}.")
 
 
 def _fix_sizes(value: object, spec: InputSpec, name: str) -> None:

@@ -7,6 +7,7 @@ constants are folded, every shape is made static and the batch fixed at 1.
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,31 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper, shape_inference
 
-from edgepose.errors import ModelError
+from edgepose.errors import MissingDependencyError, ModelError
 from edgepose.host.convert.direct.graph_ir import Graph, Shape, UnsupportedByDirectRoute, Value
-from edgepose.host.convert.routes import fold_locked
+from edgepose.host.models.locked_loader import LoaderTask, reason_of, run_locked
 from edgepose.host.models.onnx_view import OnnxGraph, attribute, numpy_name
 from edgepose.runtime.model_file import ModelFile, as_model_file
+
+
+def fold_locked(source: Path, output: Path) -> None:
+    """Has ONNX Runtime load a model and write it folded, in a process that is locked in.
+
+    Args:
+        source: A model without data beside it; it is only read.
+        output: File to write.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the model.
+        MissingDependencyError: onnxruntime is not installed, or the kernel locks no process in.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise MissingDependencyError(
+            "Folding an ONNX model needs onnxruntime.", "Run: pip install 'edgepose[convert]'"
+        )
+    code, said = run_locked(LoaderTask(_FOLD_WORKER, [str(source.resolve())], source, outputs=(output,)))
+    if code:
+        raise ModelError(f"The model cannot be loaded by ONNX Runtime: {reason_of(code, said)}.")
 
 
 def read_onnx(source: Path | ModelFile) -> OnnxGraph:
@@ -100,6 +121,8 @@ NHWC_FROM_NCHW = (0, 2, 3, 1)
 NCHW_FROM_NHWC = (0, 3, 1, 2)
 # Grey, RGB, RGBA.
 _IMAGE_CHANNELS = frozenset((1, 3, 4))
+
+_FOLD_WORKER = "edgepose.host.convert.fold_worker"
 
 
 @dataclass
