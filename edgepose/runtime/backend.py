@@ -110,6 +110,29 @@ class Backend(Protocol):
         ...
 
 
+class LoadedModel:
+    """What every backend says about the model that it has loaded."""
+
+    _info: BackendInfo
+    _input: TensorInfo
+    _outputs: tuple[TensorInfo, ...]
+
+    @property
+    def info(self) -> BackendInfo:
+        """What really runs the model."""
+        return self._info
+
+    @property
+    def input(self) -> TensorInfo:
+        """The input tensor."""
+        return self._input
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """The output tensors, in the file's order."""
+        return self._outputs
+
+
 def run_once(backend: Backend, values: Tensor) -> tuple[NDArray[np.float32], ...]:
     """Runs stored input values through a backend; returns real output values."""
 

@@ -34,7 +34,7 @@ from edgepose.host.models.locked_loader import (
     refuse_unlocked,
     tail_of,
 )
-from edgepose.runtime.backend import BackendInfo, Tensor, TensorInfo
+from edgepose.runtime.backend import BackendInfo, LoadedModel, Tensor, TensorInfo
 from edgepose.runtime.model_file import load_spec
 from edgepose.runtime.open_model import RuntimeOptions
 from edgepose.runtime.pipeline import PersonDetector
@@ -52,7 +52,7 @@ _MOST_TENSOR_BYTES = 1 << 30
 _NUMBERS = frozenset("fiub")
 
 
-class LockedBackend:
+class LockedBackend(LoadedModel):
     """Opens a model file as ``open_backend`` does, elsewhere.
 
     Args:
@@ -92,21 +92,6 @@ class LockedBackend:
             self.close()
             raise
         self._values = np.zeros(self._input.shape, self._input.dtype)
-
-    @property
-    def info(self) -> BackendInfo:
-        """What really runs the model."""
-        return self._info
-
-    @property
-    def input(self) -> TensorInfo:
-        """The input tensor."""
-        return self._input
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        """The output tensors, in the file's order."""
-        return self._outputs
 
     def load_input(self, write: Callable[[Tensor], None]) -> None:
         """Lets ``write`` fill the input tensor in place."""

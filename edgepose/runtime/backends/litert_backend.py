@@ -26,7 +26,7 @@ import numpy as np
 
 from edgepose.accelerators import accelerators
 from edgepose.errors import DeviceError, ModelError
-from edgepose.runtime.backend import BackendInfo, Tensor, TensorInfo
+from edgepose.runtime.backend import BackendInfo, LoadedModel, Tensor, TensorInfo
 from edgepose.runtime.backends.litert_runtime import import_runtime
 
 Shape = tuple[int, ...]
@@ -149,7 +149,7 @@ def _is_built_in(delegate: str) -> bool:
     return known is not None and known.built_in
 
 
-class LiteRtBackend:
+class LiteRtBackend(LoadedModel):
     """A TFLite file on the LiteRT interpreter.
 
     Args:
@@ -196,21 +196,6 @@ class LiteRtBackend:
         self._output_indices = [int(d["index"]) for d in details]
         self._outputs = tuple(_tensor_info(d) for d in details)
         self._info = self._measure(threads, delegate)
-
-    @property
-    def info(self) -> BackendInfo:
-        """What really runs the model."""
-        return self._info
-
-    @property
-    def input(self) -> TensorInfo:
-        """The input tensor."""
-        return self._input
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        """The output tensors, in the file's order."""
-        return self._outputs
 
     def load_input(self, write: Callable[[Tensor], None]) -> None:
         """Lets ``write`` fill the input tensor in place."""

@@ -16,7 +16,7 @@ import numpy as np
 from edgepose.accelerators import EngineRequest, accelerator, providers
 from edgepose.errors import DeviceError, MissingDependencyError, ModelError
 from edgepose.records.device_profile import Precision
-from edgepose.runtime.backend import BackendInfo, Tensor, TensorInfo
+from edgepose.runtime.backend import BackendInfo, LoadedModel, Tensor, TensorInfo
 from edgepose.runtime.model_file import sha256_of_model
 
 _CPU = accelerator("cpu").provider
@@ -32,7 +32,7 @@ _RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 _ASSIGNMENT_INFO = "get_provider_graph_assignment_info"
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(LoadedModel):
     """An ONNX file on ONNX Runtime.
 
     Args:
@@ -87,21 +87,6 @@ class OnnxRuntimeBackend:
             TensorInfo(node.name, tuple(result.shape), result.dtype)
             for node, result in zip(nodes, self._results, strict=True)
         )
-
-    @property
-    def info(self) -> BackendInfo:
-        """What really runs the model."""
-        return self._info
-
-    @property
-    def input(self) -> TensorInfo:
-        """The input tensor."""
-        return self._input
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        """The output tensors, in the file's order."""
-        return self._outputs
 
     def load_input(self, write: Callable[[Tensor], None]) -> None:
         """Lets ``write`` fill the input tensor in place."""

@@ -262,40 +262,6 @@ def open_roundable(model: bytes) -> RoundableModel:
     return OnnxModel(model)
 
 
-def fake_quantized(model: bytes, tensor: str, low: float, high: float, *, symmetric: bool) -> bytes:
-    """The model with one tensor rounded to 256 steps.
-
-    Args:
-        model: A float TFLite or ONNX file.
-        tensor: What to round: the input or what any op writes, of float32.
-        low: Least value to represent.
-        high: Greatest value to represent.
-        symmetric: Whether the zero point is 0.
-
-    Raises:
-        ValueError: The model has no such tensor.
-    """
-    return open_roundable(model).changed({tensor: int8_scale(low, high, symmetric=symmetric)}, {})
-
-
-def fake_quantized_weights(model: bytes, tensor: str) -> bytes:
-    """The model with the stored weights of one layer rounded, one scale for each output channel.
-
-    Args:
-        model: A float TFLite or ONNX file.
-        tensor: What the layer writes.
-
-    Raises:
-        ValueError: No layer with stored weights writes it.
-    """
-    float_model = open_roundable(model)
-    network = float_model.network
-    step = next((s for s in network.steps if isinstance(s, Weighted) and s.output == tensor), None)
-    if step is None:
-        raise ValueError(f"no layer with stored weights writes '{tensor}'")
-    return float_model.changed({}, {step.weights: rounded_weights(network, step)})
-
-
 def int8_scale(low: float, high: float, *, symmetric: bool) -> Scale:
     """Scale of an activation in int8; 0 is exact, the zero point is nudged as the quantizers do it."""
     scale = activation_scale(low, high, symmetric=symmetric)

@@ -11,8 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from edgepose.host.quantize.diagnosis.fake_quantization import (
-    fake_quantized,
-    fake_quantized_weights,
     int8_scale,
     open_roundable,
     rounded_weights,
@@ -31,6 +29,21 @@ NETWORKS: dict[str, Callable[[Path], Path]] = {
     "tflite": tiny_networks.write_tiny_tflite,
 }
 PICTURE = np.random.default_rng(3).uniform(-1, 1, tiny_models.SHAPE).astype(np.float32)
+
+
+def fake_quantized(model: bytes, tensor: str, low: float, high: float, *, symmetric: bool) -> bytes:
+    """The model with one tensor rounded to 256 steps."""
+    return open_roundable(model).changed({tensor: int8_scale(low, high, symmetric=symmetric)}, {})
+
+
+def fake_quantized_weights(model: bytes, tensor: str) -> bytes:
+    """The model with the stored weights of one layer rounded, one scale for each output channel."""
+    float_model = open_roundable(model)
+    network = float_model.network
+    step = next((s for s in network.steps if isinstance(s, Weighted) and s.output == tensor), None)
+    if step is None:
+        raise ValueError(f"no layer with stored weights writes '{tensor}'")
+    return float_model.changed({}, {step.weights: rounded_weights(network, step)})
 
 
 def run(model: bytes, folder: Path, values: NDArray[Any]) -> NDArray[np.float32]:
