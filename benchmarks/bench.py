@@ -100,7 +100,7 @@ BENCHMARKS = {
     "loader_lock": Benchmark("loader_lock", "{keras} --pairs 10", 2),
     "lock_cost": Benchmark("lock_cost", "{builtin_int8} {video} --rounds 41", 3, 1),
     "mediapipe": Benchmark("mediapipe", "{video} --models {landmark} {finder}", 2, 1),
-    "mutants": Benchmark("mutants", "--most 60 --jobs 2", 15),
+    "mutants": Benchmark("mutants", "--areas pose,evaluate,trust,judgement,search --most 60", 15),
     "runtime": Benchmark("runtime", "{float32} {video} --rounds 21", 3, 1),
     "smoothing": Benchmark("smoothing", "--model {float16}", 0.5),
     "synthetic_calibration": Benchmark("synthetic_calibration", "{data} --work {work}", 20),
