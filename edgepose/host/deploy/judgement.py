@@ -88,10 +88,10 @@ def _labels_summary(report: EvaluationReport, parent: ModelArtifact) -> Evaluati
 
 
 def require_separate_pictures(request: DeployRequest, plan: DeployPlan) -> None:
-    """Stops a deployment that would measure accuracy on the pictures that set the ranges.
+    """Stops a deployment that would measure accuracy on the images that set the ranges.
 
     Raises:
-        ConfigError: ``--calibration`` and ``--images`` share a picture, or a folder cannot be used.
+        ConfigError: ``--calibration`` and ``--images`` share an image, or a folder cannot be used.
     """
     sets_ranges = plan.quantize and plan.recipe.kind == "static"
     if sets_ranges and request.has_labels and request.calibration is not None and request.images is not None:
@@ -159,7 +159,7 @@ def _read(samples: tuple[CropSample, ...]) -> Iterator[Sample]:
 
 
 def pictures_of(request: DeployRequest) -> list[Path]:
-    """The pictures that a detector is compared on.
+    """The images that a detector is compared on.
 
     Raises:
         ConfigError: The folder cannot be used.
@@ -205,7 +205,7 @@ class DetectorAgreement:
         share: Persons that both find, twice, over all persons that either finds (the F1 score).
         parent_boxes: Boxes of the float parent.
         shipped_boxes: Boxes of what ships.
-        pictures: Number of pictures.
+        pictures: Number of images.
     """
 
     share: float | None
@@ -220,16 +220,16 @@ class DetectorAgreement:
 
 
 def detector_agreement(
-    parent: PersonDetector, shipped: PersonDetector, pictures: Iterable[Path]
+    parent: PersonDetector, shipped: PersonDetector, images: Iterable[Path]
 ) -> DetectorAgreement:
-    """Runs both detectors on the same pictures, at the thresholds of their specs.
+    """Runs both detectors on the same images, at the thresholds of their specs.
 
     Raises:
-        ConfigError: A picture cannot be read.
+        ConfigError: An image cannot be read.
         ModelError: A detector failed.
     """
     both = expected = found = count = 0
-    for path in pictures:
+    for path in images:
         image = read_image_rgb(path)
         first, _ = parent.detect(image)
         second, _ = shipped.detect(image)
@@ -244,7 +244,7 @@ def require_agreement(agreement: DetectorAgreement, name: str) -> None:
     """Lets a detector pass that finds what its parent finds.
 
     Raises:
-        GateFailedError: It does not, or there is nobody to compare on.
+        GateFailedError: It does not, or there is no one to compare on.
     """
     if agreement.share is None:
         raise GateFailedError(
@@ -261,7 +261,7 @@ def require_agreement(agreement: DetectorAgreement, name: str) -> None:
 
 @dataclass(frozen=True)
 class BoxLoss:
-    """Box AP of both on labelled pictures.
+    """Box AP of both on labelled images.
 
     Attributes:
         parent_ap: Of the float parent.
@@ -282,7 +282,7 @@ class BoxLoss:
 
 
 def box_loss(parent: PersonDetector, shipped: PersonDetector, labels: CocoDataset, allowed: float) -> BoxLoss:
-    """Box AP of both, on the same pictures.
+    """Box AP of both, on the same images.
 
     Args:
         parent: Opened with a low score threshold.
@@ -291,7 +291,7 @@ def box_loss(parent: PersonDetector, shipped: PersonDetector, labels: CocoDatase
         allowed: How much AP may be lost, as a fraction.
 
     Raises:
-        ConfigError: A picture cannot be read.
+        ConfigError: An image cannot be read.
         ModelError: A detector failed.
     """
     from edgepose.host.evaluate.detector_evaluation import box_figures

@@ -38,11 +38,11 @@ class DeployRequest:
         detector_spec: Spec of a detector that carries none.
         calibration: Data folder that sets the ranges, or None.
         annotations: COCO labels to judge on, or None.
-        images: The labelled pictures, or None.
+        images: The labelled images, or None.
         precision: Precision asked for; None takes the profile's first.
         recipe: Recipe asked for; None takes the profile's for the precision.
         install: What the installer on the device takes.
-        seed: Draw of the calibration pictures.
+        seed: Draw of the calibration images.
         sign: Signs the bundle; None leaves it unsigned.
     """
 
@@ -201,7 +201,7 @@ def with_builtin_models(request: DeployRequest, builtin: BuiltinModels) -> Deplo
     """Completes a request that names no model.
 
     Where the profile runs TFLite in int8, that is the file that was fine-tuned with int8 rounding; elsewhere
-    the float model is converted and quantized as any other. Pictures that nobody gave are the drawn figures
+    the float model is converted and quantized as any other. Images that no one gave are the drawn figures
     that travel with edgepose: they set ranges where any are to be set, and else their labels judge the
     fine-tuned file against its float parent, by accuracy, as its weights have moved on.
 

@@ -47,9 +47,9 @@ def onnx_bytes(network: FoldedNetwork) -> bytes:
 
     writer = _Writer(network)
     height, width, channels = network.input_shape
-    picture = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, channels, height, width])
+    image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, channels, height, width])
     maps = helper.make_tensor_value_info("heatmaps", onnx.TensorProto.FLOAT, writer.output_shape)
-    graph = helper.make_graph(writer.nodes, "student", [picture], [maps], writer.weights)
+    graph = helper.make_graph(writer.nodes, "student", [image], [maps], writer.weights)
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", _OPSET)], producer_name="edgepose"
     )
@@ -60,7 +60,7 @@ def onnx_bytes(network: FoldedNetwork) -> bytes:
 
 
 def require_same_answers(student: Any, path: Path) -> None:
-    """Compares the file with the Keras student on random pictures.
+    """Compares the file with the Keras student on random images.
 
     Raises:
         ModelError: They differ by more than rounding.
@@ -70,9 +70,9 @@ def require_same_answers(student: Any, path: Path) -> None:
     _, _, height, width = backend.input.shape
     for _ in range(_COMPARED):
         coarse = rng.uniform(-1, 1, (1, height // 8, width // 8, 3))
-        picture = np.kron(coarse, np.ones((1, 8, 8, 1))).astype(np.float32)
-        expected = np.asarray(student(picture)).transpose(0, 3, 1, 2)
-        found = run_once(backend, np.ascontiguousarray(picture.transpose(0, 3, 1, 2)))[0]
+        image = np.kron(coarse, np.ones((1, 8, 8, 1))).astype(np.float32)
+        expected = np.asarray(student(image)).transpose(0, 3, 1, 2)
+        found = run_once(backend, np.ascontiguousarray(image.transpose(0, 3, 1, 2)))[0]
         apart = float(np.abs(found - expected).max())
         if not apart <= _MOST_APART * max(float(np.ptp(expected)), 1e-6):
             raise ModelError(

@@ -73,7 +73,7 @@ def measured(
     """AP where there are labels to measure on, and the agreement with the first pipeline.
 
     Raises:
-        ConfigError: A picture is not readable.
+        ConfigError: An image is not readable.
         ModelError: A model failed.
     """
     first = next(iter(pipelines.values()))
@@ -95,7 +95,7 @@ def distance(rounded: Backend, converted: Backend, spec: ModelSpec, crops: Seque
     """Runs both on the same crops.
 
     Raises:
-        ConfigError: A picture is not readable.
+        ConfigError: An image is not readable.
         ModelError: A model failed.
     """
     step = converted.outputs[0].scale
@@ -111,7 +111,7 @@ def distance(rounded: Backend, converted: Backend, spec: ModelSpec, crops: Seque
 
 
 def crops_of_dataset(dataset: CocoDataset) -> list[CropSample]:
-    """Persons of labelled pictures, evenly spread."""
+    """Persons of labelled images, evenly spread."""
     return evenly(
         [
             CropSample(image.path, "", np.asarray(person.box_xyxy_px, np.float32))
@@ -160,13 +160,13 @@ class FineTuning:
         design: Its size.
         model: The float TFLite file that it was converted to.
         batches: What to learn from.
-        crops: Persons of the training pictures.
+        crops: Persons of the training images.
         steps: Steps to learn.
         learning_rate: Highest rate of the student's own training.
         fingerprint: What that training was.
         folder: Where the int8 file and a folder of checkpoints go.
         checkpoint_every: Steps between checkpoints, besides the clock's.
-        validation: Labelled pictures to measure on.
+        validation: Labelled images to measure on.
     """
 
     student: Any
@@ -259,7 +259,7 @@ def _digest(network: FoldedNetwork) -> str:
 
 
 def _plain_bytes(task: FineTuning) -> bytes:
-    """The same student by plain post-training quantization on crops of the training pictures."""
+    """The same student by plain post-training quantization on crops of the training images."""
     crops = evenly(task.crops, _PLAIN.sample_count)
     tensor = open_backend(task.model).input
     spec = open_artifact(task.model).spec.input
@@ -294,7 +294,7 @@ def _measured(task: FineTuning, made: _Made) -> QuantizationAwareTuning:
     figures = measured(pipelines, task.validation, crops)
     shipped = _better(figures["converted"], figures["plain"])
     kept = figures["converted" if shipped == "fine_tuned" else "plain"]
-    # Agreement on pictures that were learned from proves nothing to a device's gate.
+    # Agreement on images that were learned from proves nothing to a device's gate.
     held_out = None if task.validation is None else kept.agreement_oks
     draft = made.draft if shipped == "fine_tuned" else made.plain
     run_as = spec if shipped == "fine_tuned" else parent.spec

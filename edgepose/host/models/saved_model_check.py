@@ -23,7 +23,7 @@ GRAPH_NAME = "saved_model.pb"
 _GRAPH_LIMIT_BYTES = 512 << 20
 _VARIABLES = re.compile(r"variables\.(index|data-\d{5}-of-\d{5})")
 _MOST_FILES = 64
-# Files that exporters leave and nobody here reads; they are not given to TensorFlow.
+# Files that exporters leave and no one here reads; they are not given to TensorFlow.
 _IGNORED = names_in("fingerprint.pb keras_metadata.pb")
 _FOLDERS = names_in("variables assets")
 

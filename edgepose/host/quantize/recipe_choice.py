@@ -141,14 +141,14 @@ class QuantizationRequest:
         target: The format to write.
         output: The file to write.
         calibration: Data folder; a static recipe needs one, every other recipe is compared on it.
-        detector: Finds persons in unlabelled pictures.
+        detector: Finds persons in unlabelled images.
         integer_only: Whether the device needs integer inputs and outputs too.
-        min_calibration_images: Fewest different pictures with a usable crop.
+        min_calibration_images: Fewest different images with a usable crop.
         seed: Draw of the crops.
-        repair: Whether to search for a recipe that keeps the accuracy, from ``recipe`` on; without pictures,
+        repair: Whether to search for a recipe that keeps the accuracy, from ``recipe`` on; without images,
             to take the repairs that need ranges alone.
         min_agreement_oks: A searched recipe that agrees less with the float model fails the gate.
-        ranges: Statistics that a device sent, instead of calibration pictures.
+        ranges: Statistics that a device sent, instead of calibration images.
         explain: Whether every layer's sensitivity is measured, not only the suspects'.
         delegate_profile: Whose delegate the file is checked against, or None.
         compared_crops: On how many crops the tensors are compared; 0 skips it.

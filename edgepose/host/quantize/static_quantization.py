@@ -68,7 +68,7 @@ class StaticResult:
             all_layers: Whether every layer is rounded alone, not only the suspects.
 
         Raises:
-            ConfigError: A picture cannot be read.
+            ConfigError: An image cannot be read.
             ModelError: A model failed.
         """
         from edgepose.host.quantize.diagnosis.diagnosis import (
@@ -117,7 +117,7 @@ def quantize_static(
 ) -> StaticResult:
     """Quantizes a float model by a static recipe, or searches one where the request says so.
 
-    A search without pictures has nothing to choose by: it takes the repairs that need ranges alone.
+    A search without images has nothing to choose by: it takes the repairs that need ranges alone.
 
     Args:
         request: What to do.
@@ -205,11 +205,11 @@ def refuse_non_finite(backend: Backend, inputs: Iterable[NDArray[Any]], what: st
 
 
 def neutral_input(spec: ModelSpec, backend: Backend) -> NDArray[Any]:
-    """The input of a mid-grey picture, for models without any data."""
+    """The input of a mid-grey image, for models without any data."""
     preprocessor = Preprocessor(spec.input, backend.input)
-    picture = np.full((spec.input.height_px, spec.input.width_px, 3), 128, np.uint8)
+    image = np.full((spec.input.height_px, spec.input.width_px, 3), 128, np.uint8)
     values = np.zeros(backend.input.shape, backend.input.dtype)
-    preprocessor.write(picture, preprocessor.transform_for(picture, None), values)
+    preprocessor.write(image, preprocessor.transform_for(image, None), values)
     return values
 
 

@@ -42,7 +42,7 @@ def _pads(n: NodeImport, sizes: Pair, windows: Pair, strides: Pair) -> tuple[Pai
 
 
 def _four_d(n: NodeImport, value: Value) -> Value:
-    """Return NHWC; a 1-D signal (N, C, L) becomes a picture of height 1."""
+    """Return NHWC; a 1-D signal (N, C, L) becomes an image of height 1."""
     if len(value.shape) == 3:
         value = n.reshape(value, (value.shape[0], value.shape[1], 1, value.shape[2]))
     if len(value.shape) != 4:

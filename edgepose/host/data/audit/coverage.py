@@ -3,21 +3,21 @@
 ==============  ============  =====================================================================
 group           unit          bins
 ==============  ============  =====================================================================
-brightness      pictures      mean grey: dark under 60, medium, bright from 150, of 255
-contrast        pictures      standard deviation of grey: low under 35, medium, high from 70
-sharpness       pictures      variance of the Laplacian, longer side 320 px: blurred under 300, medium,
+brightness      images      mean grey: dark under 60, medium, bright from 150, of 255
+contrast        images      standard deviation of grey: low under 35, medium, high from 70
+sharpness       images      variance of the Laplacian, longer side 320 px: blurred under 300, medium,
                               sharp from 2000
-persons         pictures      0, 1, 2, 3 to 5, 6 or more
-scale           persons       box height over picture height: tiny under 0.15, small, medium, large
+persons         images      0, 1, 2, 3 to 5, 6 or more
+scale           persons       box height over image height: tiny under 0.15, small, medium, large
                               from 0.65
-torso           persons       hips to shoulders against the picture's up: upright within 30 degrees,
+torso           persons       hips to shoulders against the image's up: upright within 30 degrees,
                               leaning within 60, lying within 120, upside_down
 facing          persons       width of the shoulders over the trunk's length: side under 0.3, else front
                               or back by which shoulder is where
 arms            persons       raised where a wrist is above its shoulder (along the trunk), else down
 legs            persons       sitting where the hip bends under 120 degrees, else knees_bent where the
                               knee does, else straight
-completeness    persons       truncated at the picture's border, occluded, whole
+completeness    persons       truncated at the image's border, occluded, whole
 ==============  ============  =====================================================================
 """
 

@@ -51,7 +51,7 @@ from edgepose.records.data_audit import (
     TeacherAgreement,
 )
 
-# A bin under this share (or under one picture or person) counts as missing.
+# A bin under this share (or under one image or person) counts as missing.
 _MIN_SHARE = 0.02
 _MAX_BIN_SHARE = 0.95
 # A group where fewer are known says little about what is missing.

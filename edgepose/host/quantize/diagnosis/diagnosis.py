@@ -134,7 +134,7 @@ def diagnose(
         progress: Called with (done, total) layers.
 
     Raises:
-        ConfigError: A picture cannot be read.
+        ConfigError: An image cannot be read.
         ModelError: A model failed.
     """
     model = open_roundable(subject.model)

@@ -101,7 +101,7 @@ class RecipeApplier:
         """The float model after a recipe's changes to it.
 
         Raises:
-            ConfigError: The recipe needs pictures and there are none.
+            ConfigError: The recipe needs images and there are none.
         """
         key = _key(recipe)
         if key not in self._stages:
@@ -119,7 +119,7 @@ class RecipeApplier:
         """The range of every tensor.
 
         Raises:
-            ConfigError: The range method needs pictures and there are none.
+            ConfigError: The range method needs images and there are none.
             ModelError: The model gave NaN or infinity.
         """
         stage = self.stage(recipe)
@@ -259,7 +259,7 @@ def _weights(
     return np.asarray(gains / gains.mean()).reshape(along)
 
 
-# Decoded pictures are kept up to this much; the rest is read again for every candidate.
+# Decoded images are kept up to this much; the rest is read again for every candidate.
 _KEPT_BYTES = 256 * 2**20
 
 

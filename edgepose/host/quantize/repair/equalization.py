@@ -80,7 +80,7 @@ def equalized_constants(network: Network, found: Equalization) -> dict[str, NDAr
 def scaled_statistics(
     statistics: Mapping[str, ChannelStatistics], found: Equalization
 ) -> dict[str, ChannelStatistics]:
-    """What the statistics become, where the pictures are not at hand to measure them anew.
+    """What the statistics become, where the images are not at hand to measure them anew.
 
     The whole tensor's mean extremes cannot be told exactly from its channels'; the widest channel's stand in.
     """

@@ -101,7 +101,7 @@ def search_recipe(
 def recipe_without_images(
     applier: RecipeApplier, base: QuantizationRecipe, limits: Limits
 ) -> QuantizationRecipe:
-    """The repaired recipe that needs ranges alone, where no picture can choose between candidates.
+    """The repaired recipe that needs ranges alone, where no image can choose between candidates.
 
     Equalization, pixels on the grid and a joint of unlike outputs in float: what costs next to nothing on the
     device and hurts no model that it was measured on.
