@@ -3,8 +3,6 @@
 The frames go the very way of ``run`` (source, box, crop, preprocess, model, decode). A crop counts when the
 model accepts it as a person; its input tensor then goes through the float model once more, with all tensors
 kept, by the one function that the host calibrates with.
-
-The pose pipeline with a look at what it fed to its model.
 """
 
 from __future__ import annotations

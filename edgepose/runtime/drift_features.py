@@ -2,8 +2,6 @@
 
 Nothing of an image remains in them. Places of the histograms are about as far apart as a change that
 matters.
-
-How far two histograms are apart. Pure.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""A live camera: the newest frame wins, and what was thrown away is counted.
-
-Opens the cameras that this machine's libraries can reach.
-
-Keeps OpenCV's and FFmpeg's own lines off the terminal: errors come as one sentence in plain words.
-"""
+"""A live camera: the newest frame wins, and what was thrown away is counted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A video file: every frame, in order, none dropped.
-
-A folder of images, or one image: every file, sorted by name.
-"""
+"""A video file, or image files: every frame, in order, none dropped."""
 
 from __future__ import annotations
 

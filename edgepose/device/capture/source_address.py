@@ -1,6 +1,7 @@
-"""Understands the SOURCE argument; looks at no file and opens nothing.
+"""Understands the SOURCE argument, wherever it comes from; opens no camera and no video.
 
-Where a camera's address comes from: the command line, a file, standard input, or systemd's credentials.
+A network camera's address may be on the command line, in a file, on standard input or in a credential of
+systemd.
 """
 
 from __future__ import annotations

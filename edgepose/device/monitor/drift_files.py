@@ -1,7 +1,4 @@
-"""What drift leaves in a device root: what was learned, what is known, and a request for a better model.
-
-From events to a request that a host can act on. Pure.
-"""
+"""What drift leaves in a device root: what was learned, what is known, and a request for a better model."""
 
 from __future__ import annotations
 

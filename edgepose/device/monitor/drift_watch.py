@@ -1,9 +1,4 @@
-"""From windows to events: what is learned first, what is too far, and when it is over. Pure.
-
-When a window is too far from what is usual. Pure.
-
-Drift as an event for telemetry and page: the feature and its size, nothing else.
-"""
+"""From windows to events: what is learned first, what is too far, and when it is over. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Telemetry for people and files: read without changing anything, deleted when asked.
-
-Telemetry as a file that a user asked for.
-"""
+"""Telemetry for people and files: read without changing anything, exported, deleted when asked."""
 
 from __future__ import annotations
 

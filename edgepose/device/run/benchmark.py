@@ -1,9 +1,4 @@
-"""Benchmarks a model file, a bundle or what is installed, as a run would take it.
-
-How old a frame is when its poses are known, end to end, through the loop that ships.
-
-A video that comes as from a camera: at its own rate, the newest frame wins.
-"""
+"""Benchmarks a model as a run would take it, and how old a frame is when its poses are known."""
 
 from __future__ import annotations
 

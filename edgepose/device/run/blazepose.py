@@ -3,8 +3,6 @@
 The order of steps and every number are those of MediaPipe's ``modules/pose_landmark/pose_landmark_cpu.pbtxt``
 and the graphs that it contains, with the defaults of ``mp.solutions.pose``.
 
-Steady points as MediaPipe steadies them: its one-euro filter and its low pass on the visibility.
-
 The filter is Casiez, Roussel and Vogel's (CHI 2012), in the form of MediaPipe's
 ``util/filtering/one_euro_filter.cc`` and ``landmarks_smoothing_calculator_utils.cc``: the speed is that
 between two raw values, divided by the size of the person, and each coordinate has a cut-off frequency of its

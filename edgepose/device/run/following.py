@@ -1,7 +1,4 @@
-"""Where each person is looked for next, between two looks of the person detector.
-
-Follows one person by the keypoints, for a model that works on crops and has no detector.
-"""
+"""Where each person is looked for in the next frame: by a detector now and then, by the keypoints between."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
-"""Carries out what :mod:`edgepose.device.run.input_pacing` decides: lets frames pass at an even rate.
-
-How many frames a second a live source may cost: decided from heat and load alone, without a clock.
+"""How many frames a second a live source may cost, and an even rate of them.
 
 Under heat the device is asked for less before its firmware slows everything down, or when it already does.
 Under load, where a frame takes longer than the camera leaves between two, the newest frame wins anyway, but
-at uneven distances and with no time left for anybody else: an even rate that leaves a tenth free is better.
+at uneven distances and with no time left for anything else: an even rate that leaves a tenth free is better.
 """
 
 from __future__ import annotations

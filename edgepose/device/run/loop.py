@@ -1,7 +1,4 @@
-"""The loop: source, models, tracker, outputs.
-
-How long the models wait for the interpreter while another thread holds it.
-"""
+"""The loop: source, models, tracker, outputs."""
 
 from __future__ import annotations
 

@@ -4,10 +4,6 @@ No appearance: what a person looks like never enters, so there is nothing to sto
 things bring an id through a crossing: the person is looked for where the motion so far leads, and the whole
 figure is compared, not only its box. While someone is hidden the prediction grows vague, so that the search
 widens with the time (:attr:`TrackerOptions.widening_per_s`).
-
-The one interface to a tracker.
-
-Which row belongs to which column: pairs of a similarity matrix.
 """
 
 from __future__ import annotations

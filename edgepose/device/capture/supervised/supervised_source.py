@@ -1,7 +1,4 @@
-"""A source whose frames come from a process of its own.
-
-How a reader is connected with the processes of its source.
-"""
+"""A source whose frames come from a process of its own."""
 
 from __future__ import annotations
 
