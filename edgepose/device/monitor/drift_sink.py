@@ -1,9 +1,4 @@
-"""Drift as an output of the run: a look now and then, window after window, and who must know is told.
-
-Looks for drift where an installed model runs.
-
-Whether and how a run is watched for drift.
-"""
+"""Drift as an output of the run: a look now and then, window after window, and the bus is told."""
 
 from __future__ import annotations
 

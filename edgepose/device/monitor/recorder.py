@@ -1,12 +1,9 @@
 """Brings windows to the database and to the Prometheus file; never fails, at worst it pauses.
 
-A damaged database is set aside, and what can be read of it goes into a fresh one.
-
-The newest figures in Prometheus's text format, for who scrapes on this device. Pure text.
-
-Names and units follow https://prometheus.io/docs/practices/naming/: base units, ``_total`` for counters. The
-format is https://prometheus.io/docs/instrumenting/exposition_formats/; node_exporter's textfile collector
-reads it and refuses time stamps, so there are none.
+A damaged database is set aside, and what can be read of it goes into a fresh one. Prometheus's names and
+units follow https://prometheus.io/docs/practices/naming/, its format
+https://prometheus.io/docs/instrumenting/exposition_formats/; node_exporter's textfile collector reads it and
+refuses time stamps, so there are none.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The source's images with the poses drawn on them, as an MP4 file.
-
-Draws poses on a copy of an image.
-"""
+"""The source's images with the poses drawn on them, as an MP4 file."""
 
 from __future__ import annotations
 

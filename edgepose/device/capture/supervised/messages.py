@@ -2,12 +2,6 @@
 
 A record is smaller than PIPE_BUF (4,096 bytes), so it is written whole or not at all, also by a process
 that is killed (pipe(7)). Images never go through a pipe: a record says where in the shared memory one lies.
-
-Records through a pipe, in both directions.
-
-What a supervisor is told to watch, and what it and its children say of troubles.
-
-What a capture process has been given.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Images in memory that two processes see: one copy, made by who decodes them.
+"""Images in memory that two processes see: one copy, made by the one that decodes them.
 
-Which parts of the shared memory hold an image that someone still looks at. Pure.
-
-A supervisor in another unit, met in a folder: two named pipes a reader, and two files of images.
+A camera's unit is met in a folder: two named pipes a reader, and two files of images.
 """
 
 from __future__ import annotations
