@@ -40,10 +40,8 @@ class CameraSource:
 
     Args:
         device: The opened camera, which the source releases.
-        name: What messages and records call it.
         fps: What the camera says it delivers, or None.
         silence_limit_s: Without a frame for so long the camera counts as failed.
-        pictures: Where delivered frames are put; memory of their own by default.
     """
 
     def __init__(
@@ -157,10 +155,6 @@ _RTSP_TIMEOUT_MS = 10_000
 
 def open_camera(address: SourceAddress, pictures: ImageMemory | None = None) -> CameraSource:
     """Opens a live source.
-
-    Args:
-        address: What to open.
-        pictures: Where frames are put; memory of their own by default.
 
     Raises:
         DeviceError: There is no such camera, or the library that reaches it is not on this machine.

@@ -24,10 +24,6 @@ _TOLERATED_FRAMES = 2
 class VideoSource:
     """Frames of a video file, upright as its metadata says.
 
-    Args:
-        path: The file.
-        pictures: Where frames are put; memory of its own by default.
-
     Raises:
         ConfigError: The file is missing, empty or no video that can be decoded.
     """
@@ -121,12 +117,7 @@ def _open(path: Path) -> cv2.VideoCapture:
 
 
 class FolderSource:
-    """Images from image files.
-
-    Args:
-        paths: The files in the order in which they are delivered.
-        name: What messages and records call the source.
-    """
+    """Images from image files."""
 
     def __init__(self, paths: Sequence[Path], name: str) -> None:
         self._paths = tuple(paths)

@@ -114,11 +114,7 @@ class ImageBuffers:
         self._buffers: list[NDArray[np.uint8]] = []
 
     def take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """An array whose content is arbitrary.
-
-        Args:
-            shape: Its shape; buffers of another one are given up.
-        """
+        """An array whose content is arbitrary; buffers of another shape are given up."""
         if self._buffers and self._buffers[0].shape != shape:
             self._buffers = []
         # A view counts as well: it refers to the array that owns the memory.
@@ -133,9 +129,5 @@ class ImageMemory(Protocol):
     """Hands out memory for pictures: of this process, or shared with the one that looks at them."""
 
     def take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """An array whose content is arbitrary.
-
-        Args:
-            shape: (H, W, 3).
-        """
+        """A (H, W, 3) array whose content is arbitrary."""
         ...

@@ -17,10 +17,6 @@ _LIKE_A_LOGIN = re.compile(r"[^/\s]*:.*@", re.DOTALL)
 def open_source(address: SourceAddress, images: ImageMemory | None = None) -> FrameSource:
     """Opens a file, a folder or a camera in this process.
 
-    Args:
-        address: What to open.
-        images: Where frames are put, where a source can choose; memory of its own by default.
-
     Raises:
         ConfigError: The file or folder is missing, empty or damaged.
         DeviceError: The camera cannot be opened.

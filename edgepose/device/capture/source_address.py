@@ -32,11 +32,7 @@ _MAX_CAMERA_INDEX = 63
 
 @dataclass(frozen=True, repr=False)
 class SourceAddress:
-    """A parsed SOURCE. However it is printed, a network camera shows its host alone.
-
-    Attributes:
-        kind: What to open.
-    """
+    """A parsed SOURCE. However it is printed, a network camera shows its host alone."""
 
     kind: SourceKind
     _location: str

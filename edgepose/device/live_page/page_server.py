@@ -38,7 +38,6 @@ class LiveFeed:
 
     Args:
         temperature_celsius: Asked once a second where someone looks.
-        clock_s: A clock that no one sets.
     """
 
     def __init__(
@@ -76,15 +75,7 @@ class LiveFeed:
 
 
 class _Viewer:
-    """Gets events; one that takes them too slowly misses some, one that takes none is dropped.
-
-    Args:
-        transport: Its connection.
-
-    Attributes:
-        is_new: Whether it has got nothing yet.
-        gone: Set when it is done with.
-    """
+    """Gets events; one that takes them too slowly misses some, one that takes none is dropped."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -114,10 +105,6 @@ class PageServer:
 
     Args:
         port: On 127.0.0.1; 0 takes a free one.
-        feed: What to show.
-
-    Attributes:
-        server_port: Where it listens.
 
     Raises:
         OSError: The port is taken.

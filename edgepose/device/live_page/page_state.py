@@ -55,10 +55,6 @@ class PageState:
     def take(self, line: bytes, now_s: float) -> None:
         """Takes a line whole or not at all; one of another schema is left alone.
 
-        Args:
-            line: JSON.
-            now_s: On a clock that no one sets.
-
         Raises:
             ValueError: It is not what its schema says.
         """
@@ -194,8 +190,6 @@ class Answer:
     """What is sent.
 
     Attributes:
-        status: Of HTTP.
-        kind: The content type.
         body: The content; None where events follow.
         with_body: Whether the body is sent (not for HEAD).
     """
@@ -222,11 +216,7 @@ def refusal(status: HTTPStatus, text: str) -> Answer:
 
 
 def answer_to(head: bytes) -> Answer:
-    """The answer to a request.
-
-    Args:
-        head: First line and headers, with the empty line that ends them.
-    """
+    """The answer to a request; ``head``: first line and headers, with the empty line behind them."""
     first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     request = _FIRST_LINE.fullmatch(first)
     headers = _headers(lines)

@@ -16,11 +16,7 @@ from edgepose.runtime.drift_features import FEATURES
 
 @dataclass(frozen=True)
 class DriftFiles:
-    """The files of one device root.
-
-    Attributes:
-        root: The device root.
-    """
+    """The files of one device root."""
 
     root: Path
 
@@ -50,11 +46,7 @@ class DriftFiles:
             return None
 
     def write(self, baseline: DriftBaseline | None, status: DriftStatus) -> None:
-        """Writes both, each whole or not at all.
-
-        Args:
-            baseline: None leaves it as it is.
-            status: What is known.
+        """Writes both, each whole or not at all; a ``baseline`` of None leaves it as it is.
 
         Raises:
             ConfigError: They cannot be written.
@@ -128,7 +120,6 @@ class RunningModel:
     """What is running, as far as a request has to name it.
 
     Attributes:
-        manifest: Of its bundle.
         reference_sha256: Digest of the drift reference in it; None without one.
     """
 
@@ -139,13 +130,7 @@ class RunningModel:
 def retraining_request(
     model: RunningModel, drifted: tuple[DriftEvent, ...], requested_at: str
 ) -> RetrainingRequest:
-    """Puts the request together.
-
-    Args:
-        model: What drifted.
-        drifted: The events that go on.
-        requested_at: ISO 8601, UTC.
-    """
+    """Puts the request together."""
     manifest = model.manifest
     lineage = manifest.provenance.model
     recipe = lineage.recipe.name if lineage and lineage.recipe else None

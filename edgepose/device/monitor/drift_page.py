@@ -16,11 +16,7 @@ from edgepose.records.drift_record import FeatureName
 
 
 class DriftNews:
-    """What changed in what a service knows about drift: poses come by its socket, drift by its device root.
-
-    Args:
-        root: The device root.
-    """
+    """What changed in what a service knows about drift: poses come by its socket, drift by its root."""
 
     def __init__(self, root: Path) -> None:
         self._files = DriftFiles(root)

@@ -29,9 +29,7 @@ class DriftOptions:
     """How drift is looked for.
 
     Attributes:
-        window_s: A window's length.
         samples: So many frames of a window are looked at, evenly spread.
-        limits: When something counts.
         now: The wall clock: a label.
     """
 
@@ -48,7 +46,6 @@ class DriftChoice:
     Attributes:
         root: The device root whose installed model runs; what is known is kept there.
         hook: A command of the user's shell that is run at each event; None runs none.
-        options: How drift is looked for.
     """
 
     root: Path
@@ -63,7 +60,6 @@ class DriftListeners:
     Attributes:
         events: Telemetry and page: feature and size, nothing else.
         hook: Takes each event that began or ended, whole.
-        say: Takes a line for people.
     """
 
     events: EventBus = field(default_factory=EventBus)
@@ -72,15 +68,7 @@ class DriftListeners:
 
 
 class DriftSink:
-    """Looks at a frame now and then and keeps a few numbers of it.
-
-    Args:
-        root: The device root.
-        model: What runs.
-        reference: What the model was judged on.
-        listeners: Who is told.
-        options: How drift is looked for.
-    """
+    """Looks at a frame now and then and keeps a few numbers of it."""
 
     def __init__(
         self,
@@ -182,12 +170,6 @@ def open_drift(
     choice: DriftChoice, events: EventBus, say: Callable[[str], None], opened: ExitStack
 ) -> DriftSink:
     """Opens it for the active version; its files were verified by who runs it.
-
-    Args:
-        choice: What is watched.
-        events: Is told what drifts, and by how much.
-        say: Takes a line for people.
-        opened: Ends the hook's process.
 
     Raises:
         ConfigError: Nothing is installed there.

@@ -97,11 +97,9 @@ class DriftWatch:
     """Takes window after window.
 
     Args:
-        model_sha256: The model that runs.
         reference: What it was judged on; None where its bundle does not say.
         baseline: What was learned before; another model's is left alone.
         status: What was known before; another model's is left alone.
-        limits: When something counts.
     """
 
     def __init__(
@@ -126,15 +124,7 @@ class DriftWatch:
     def take(
         self, window: Mapping[FeatureName, list[float]], at: str
     ) -> tuple[tuple[DriftEvent, ...], tuple[DriftEvent, ...]]:
-        """Judges a window.
-
-        Args:
-            window: Samples of each feature.
-            at: When it ended, ISO 8601, UTC.
-
-        Returns:
-            The events that began and those that ended.
-        """
+        """Judges a window that ended ``at`` (ISO 8601, UTC); returns the events that began and that ended."""
         found = {
             name: histogram(name, samples)
             for name, samples in window.items()
@@ -233,12 +223,6 @@ class DriftWatch:
 def drift_event(
     kind: Literal["drift_started", "drift_ended"], feature: FeatureName, size: DriftSize | None = None
 ) -> RuntimeEvent:
-    """The event.
-
-    Args:
-        kind: Which.
-        feature: What drifted.
-        size: How far; its largest figure is told.
-    """
+    """The event, with the largest figure of ``size``."""
     value = None if size is None else round(max(size.psi or 0.0, size.outside or 0.0), 3)
     return RuntimeEvent(kind=kind, subject=feature, value=value)

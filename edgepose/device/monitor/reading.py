@@ -29,11 +29,7 @@ _BUSY_S = 10.0
 
 
 def read_telemetry(root: Path, minutes: int | None = None) -> TelemetryReport:
-    """Reads what is stored, also while a run writes.
-
-    Args:
-        root: The device root.
-        minutes: The newest so many windows; None reads all.
+    """Reads the newest ``minutes`` windows, or all that is stored, also while a run writes.
 
     Raises:
         ConfigError: There is no telemetry.
@@ -210,12 +206,7 @@ _FIGURES = ("mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms")
 
 
 def export_telemetry(report: TelemetryReport, path: Path, kind: str) -> None:
-    """Writes a report whole or not at all.
-
-    Args:
-        report: What to write.
-        path: The file, which is replaced.
-        kind: ``json`` holds everything, ``csv`` a row a minute.
+    """Writes a report whole or not at all: ``json`` holds everything, ``csv`` a row a minute.
 
     Raises:
         ConfigError: It cannot be written.

@@ -222,13 +222,7 @@ _Batch = tuple[Window | None, list[DatedEvent]]
 
 
 class Recorder:
-    """Used by one thread.
-
-    Args:
-        place: Where telemetry lies.
-        limits: How much is kept.
-        say: Takes a line for people when something changes for the worse or the better.
-    """
+    """Used by one thread."""
 
     def __init__(self, place: TelemetryPlace, limits: StoreLimits, say: Callable[[str], None]) -> None:
         self._place, self._limits, self._say = place, limits, say
@@ -338,11 +332,7 @@ def _newest_date(window: Window | None, events: Sequence[DatedEvent]) -> str:
 
 
 def _take_lock(place: TelemetryPlace) -> int:
-    """Ends with the process, whatever ends it.
-
-    Raises:
-        OSError: Another run writes here.
-    """
+    """Ends with the process, whatever ends it; an OSError where another run writes here."""
     prepare_folder(place)
     descriptor = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -153,12 +153,7 @@ COLUMNS = _columns()
 
 
 def insertion(table: str, *, skip: tuple[str, ...] = ()) -> str:
-    """The statement that takes a row of a table.
-
-    Args:
-        table: A name of ``TABLES``.
-        skip: Columns that SQLite fills.
-    """
+    """The statement that takes a row of a table of ``TABLES``; SQLite fills the columns in ``skip``."""
     names = [name for name in COLUMNS[table] if name not in skip]
     # Names come from the constants above, never from outside.
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608

@@ -29,11 +29,7 @@ SIDE_FILES = ("-wal", "-shm", "-journal")
 
 @dataclass(frozen=True)
 class TelemetryPlace:
-    """The paths.
-
-    Attributes:
-        root: The device root.
-    """
+    """The paths."""
 
     root: Path
 
@@ -110,7 +106,6 @@ class StoreLimits:
     Attributes:
         max_bytes: Database and write-ahead log together, at least 512 KiB.
         max_minutes: Minutes of running, not of the calendar: a clock that jumps deletes nothing.
-        max_events: Events.
     """
 
     max_bytes: int = 64 * _MIB
@@ -246,11 +241,7 @@ def _insert_window(connection: sqlite3.Connection, window: Window) -> None:
 
 
 def _require_whole(connection: sqlite3.Connection) -> None:
-    """Refuses a damaged database.
-
-    Raises:
-        sqlite3.DatabaseError: It is one.
-    """
+    """Refuses a damaged database."""
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise sqlite3.DatabaseError(found)

@@ -38,13 +38,7 @@ class Clocks:
 
 @dataclass(frozen=True)
 class TelemetryOptions:
-    """How telemetry is kept.
-
-    Attributes:
-        window_s: A window's length.
-        limits: How much is kept.
-        clocks: Where time comes from.
-    """
+    """How telemetry is kept."""
 
     window_s: float = 60.0
     limits: StoreLimits = field(default_factory=StoreLimits)
@@ -55,11 +49,6 @@ class TelemetrySink:
     """Counts frames; once a minute a thread stores the counts, also while no frame comes.
 
     Nothing of a frame but its figures is kept, and the thread is handed nothing else.
-
-    Args:
-        root: The device root.
-        say: Takes a line when telemetry pauses or goes on.
-        options: How telemetry is kept.
 
     Raises:
         DeviceError: This machine's SQLite is too old.

@@ -36,8 +36,6 @@ class DurationHistogram:
 
     Attributes:
         counts: Bucket to count; empty buckets are left out.
-        sum_us: Sum of all durations.
-        max_us: The longest one.
     """
 
     __slots__ = ("counts", "max_us", "sum_us")
@@ -69,12 +67,9 @@ class DurationHistogram:
         self.max_us = max(self.max_us, other.max_us)
 
     def percentile_ms(self, share: float) -> float:
-        """The duration that ``share`` of all durations do not exceed; 0 where there is none.
+        """The duration that ``share`` (0 to 1) of all durations do not exceed; 0 where there is none.
 
         Within a bucket durations are taken to lie evenly on a logarithmic scale.
-
-        Args:
-            share: From 0 to 1.
         """
         wanted, seen = share * self.count, 0
         for bucket in sorted(self.counts):
@@ -169,10 +164,7 @@ class Window:
         started_at: ISO 8601, UTC: a label.
         duration_s: Set when the window ends.
         frames_with_poses: Frames in which someone was reported.
-        dropped: Frames that the source dropped.
         persons_a_frame: Number of persons (at most ``MANY_PERSONS``) to frames.
-        persons: Reported persons, summed.
-        durations: By stage.
         temperature_celsius: At the window's end.
         throttled: At the window's end.
     """

@@ -8,11 +8,7 @@ LONGEST_LINE_BYTES = 4 << 20
 
 
 class LineSplitter:
-    """Collects bytes until a line is whole; a line without an end is left out and costs no memory.
-
-    Attributes:
-        left_out: Lines that were too long.
-    """
+    """Collects bytes until a line is whole; a line without an end is left out and costs no memory."""
 
     def __init__(self) -> None:
         self._rest = b""

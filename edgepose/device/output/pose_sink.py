@@ -26,7 +26,6 @@ class FrameResult:
     """What is known about one frame.
 
     Attributes:
-        frame: The image.
         poses: The reported persons, with track ids, smoothed where the run smooths.
         latency_ms: From the capture of the frame to its poses.
         stages_ms: Time of each stage; a detector that was not asked took 0.

@@ -26,9 +26,6 @@ _PIECE_BYTES = 1 << 18
 class Reader:
     """One connection: lines that wait for it, and how many it missed.
 
-    Args:
-        connection: Its socket.
-
     Attributes:
         waiting: Bytes of whole lines, the first of which may be sent in part.
         dropped: Lines that it was too slow for.
@@ -65,12 +62,7 @@ class Reader:
 class LineServer:
     """Takes lines from one descriptor to many connections.
 
-    Args:
-        source: Where lines come from.
-        listener: Where readers connect.
-
     Attributes:
-        readers: How many there were.
         dropped: Lines that readers who left were too slow for.
     """
 

@@ -36,13 +36,7 @@ _PIPE_BYTES = 1 << 20
 
 
 class Started(Record, frozen=True, kw_only=True):
-    """What the process says once it can take lines, or cannot.
-
-    Attributes:
-        place: Where it can be reached.
-        problem: Why it cannot start.
-        hint: What to do about it.
-    """
+    """What the process says once it can take lines, or cannot."""
 
     place: str = ""
     problem: str = ""
@@ -50,12 +44,7 @@ class Started(Record, frozen=True, kw_only=True):
 
 
 class Ended(Record, frozen=True, kw_only=True):
-    """What the process says at its end.
-
-    Attributes:
-        readers: Who was served in all.
-        dropped: Lines that readers were too slow for.
-    """
+    """What the process says at its end."""
 
     readers: int = 0
     dropped: int = 0
@@ -68,10 +57,6 @@ class FedProcess:
         module: Reads lines from standard input until they end; says :class:`Started` and :class:`Ended` on
             its standard output.
         arguments: Its arguments; paths are absolute.
-
-    Attributes:
-        place: Where it can be reached.
-        dropped: Lines that it was too slow to take.
 
     Raises:
         ConfigError: It says that it cannot start.
@@ -100,11 +85,7 @@ class FedProcess:
             raise
 
     def send(self, line: bytes) -> bool:
-        """Writes a line that ends with a newline, or drops it whole where there is no room.
-
-        Returns:
-            Whether the process will get it.
-        """
+        """Writes a line that ends with a newline; where there is no room drops it whole and returns false."""
         # Frames come from the thread that writes, events from any.
         with self._sending:
             self._write(b"")
@@ -119,11 +100,7 @@ class FedProcess:
             return not self._broken
 
     def close(self) -> Ended | None:
-        """Ends the lines and waits for the process; closing twice is harmless.
-
-        Returns:
-            What it said at its end, None where it said nothing.
-        """
+        """Ends the lines and waits; returns what the process said at its end. Closing twice is harmless."""
         if self._process.poll() is None:
             self._finish_line()
         for stream in (self._process.stdin,):
@@ -204,7 +181,6 @@ class SocketSink:
 
     Args:
         path: The socket, which only this user may connect to.
-        say: Takes a line about who was served, at the end.
 
     Raises:
         ConfigError: Something else is there, or someone listens there already.
@@ -249,7 +225,6 @@ class LivePageSink:
 
     Args:
         port: On 127.0.0.1; 0 takes a free one.
-        say: Takes the address.
 
     Raises:
         ConfigError: The port is taken.

@@ -204,12 +204,7 @@ class VideoSink:
 
 
 def fitted(image: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scales an image to fit, centred on black; one that has the size already is returned as it is.
-
-    Args:
-        image: uint8 (H, W, 3).
-        size_wh: Width and height of the result.
-    """
+    """Scales a uint8 (H, W, 3) image to fit, centred on black; one of that size is returned as it is."""
     height, width = image.shape[:2]
     if (width, height) == size_wh:
         return image

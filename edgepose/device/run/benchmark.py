@@ -32,12 +32,7 @@ from edgepose.runtime.open_model import RuntimeOptions
 
 @dataclass(frozen=True)
 class PlayClock:
-    """What plays; a test has another one.
-
-    Attributes:
-        now_ns: ``time.monotonic_ns``.
-        sleep: ``time.sleep``.
-    """
+    """What plays; a test has another one."""
 
     now_ns: Callable[[], int] = time.monotonic_ns
     sleep: Callable[[float], None] = time.sleep
@@ -48,10 +43,6 @@ class PlayedSource:
 
     A frame counts as captured when it is due. Where the decoder is slower than the video, the video waits for
     it: a camera has no such lag, and the models did not cause it.
-
-    Args:
-        video: The video.
-        clock: Time.
 
     Raises:
         ConfigError: The source is no video: it has no rate.
@@ -78,9 +69,6 @@ class PlayedSource:
 
     def read(self, wait_s: float) -> Frame | None:
         """The newest frame that is due, or the next as soon as it is.
-
-        Args:
-            wait_s: Longest wait.
 
         Raises:
             EdgeposeError: As the video raises.
@@ -129,11 +117,8 @@ class FrameAgeRequest:
     """What to measure.
 
     Attributes:
-        source: SOURCE as typed.
-        models: The models.
         duration_s: Longest time; a video may end before.
         lock: Locks the process in before the first frame; None for a video.
-        capture: How the process that reads the source is watched.
     """
 
     source: str | SourceAddress
@@ -250,10 +235,8 @@ class ModelBenchmark:
         models: The models; a ``model`` may also be a person detector.
         profile: Whose device the record compares this machine with; a bundle and an installed model have
             their own.
-        length: When it has lasted long enough.
         source: A camera or video for the age of frames; None measures none.
         lock: Locks the process in before a camera's first frame.
-        capture: How the process that reads the source is watched.
         progress: Called with (done, in all).
     """
 

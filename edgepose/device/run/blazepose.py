@@ -60,11 +60,7 @@ CROP = FilterOptions(min_cutoff_hz=0.01, gain=10.0)
 
 
 class PointFilter:
-    """Smooths points of one person, frame after frame.
-
-    Args:
-        options: How much.
-    """
+    """Smooths points of one person, frame after frame."""
 
     def __init__(self, options: FilterOptions) -> None:
         self._options = options
@@ -139,10 +135,6 @@ _NS_PER_PICTURE = 33_333_000
 class BlazePoseDetector:
     """Finds the most prominent person in a whole image.
 
-    Args:
-        backend: The loaded detector.
-        spec: Its spec.
-
     Raises:
         ConfigError: The spec is not that of BlazePose's detector, or its input is no square.
         ModelError: Spec and model disagree.
@@ -182,17 +174,10 @@ class BlazePoseDetector:
 class BlazePoseEstimator:
     """The two models of BlazePose, for one person.
 
-    Args:
-        backend: The loaded landmark model.
-        spec: Its spec.
-        detector: The detector.
-
     Attributes:
         detect_every: 1 treats each image by itself (``static_image_mode``): the detector looks at each,
             and nothing is smoothed. Anything above follows the person; the detector then looks only where
             no one is followed.
-        skeleton: What the keypoints are.
-        timer: Time per stage of the last frame.
 
     Raises:
         ConfigError: The spec is not that of BlazePose's landmark model, or its input is no square.

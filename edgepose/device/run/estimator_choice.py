@@ -27,7 +27,6 @@ class EstimatorChoice:
     """At most one of ``model``, ``bundle`` and ``root``; none takes the default preview root.
 
     Attributes:
-        model: A model file.
         spec: Its spec where it carries none.
         bundle: A bundle, verified before it is used.
         root: A device root with an installed model.
@@ -50,9 +49,6 @@ class ChosenModels:
     """The files of a run, verified, not opened yet.
 
     Attributes:
-        model: The pose model.
-        spec: Its spec.
-        options: How to run it.
         open_detector: Opens the person detector, or gives None where there is none.
         precision: Precision of the pose model where a manifest says it.
         profile: For which device a manifest says that it is.

@@ -36,12 +36,7 @@ class FollowOptions:
 
 
 def box_to_follow(poses: Poses, image_wh: tuple[int, int], options: FollowOptions) -> Box | None:
-    """Says where the person of this frame will be in the next one.
-
-    Args:
-        poses: What the model saw in this frame and what may be reported: no one, or one person.
-        image_wh: Image size in pixels.
-        options: How the box is made.
+    """Says where the person of this frame (``poses`` has none or one) will be in the next one.
 
     Returns:
         (4,) xyxy in image pixels, inside the image and never empty; None: look at the whole image.
@@ -75,7 +70,6 @@ class FollowingOptions:
     Attributes:
         same_iou: A detected and a followed box that overlap by this are one person.
         duplicate_oks: Two poses this much alike are one person that was found twice: the weaker goes.
-        box: How boxes are made from keypoints.
     """
 
     same_iou: float = 0.3
@@ -95,9 +89,6 @@ class FollowedPersons:
 
     A frame goes: ``needs_detection``; where it does ``detected``; ``boxes`` and ``scores`` for the pose
     model; ``seen`` with what the model made of them.
-
-    Args:
-        options: How persons are followed.
     """
 
     def __init__(self, options: FollowingOptions | None = None) -> None:
@@ -111,13 +102,9 @@ class FollowedPersons:
         return self._frames_since_detection >= every or not self._persons or self._somebody_lost
 
     def detected(self, boxes_px: Boxes, scores: NDArray[np.floating]) -> None:
-        """Takes the detector's word on who is there and where.
+        """Takes the detector's word on who is there and where: ``boxes_px`` (N, 4) xyxy, ``scores`` (N,).
 
         A person whom the detector overlooks stays: the pose model decides who is lost.
-
-        Args:
-            boxes_px: (N, 4) xyxy.
-            scores: (N,).
         """
         followed = np.stack([p.box_px for p in self._persons]) if self._persons else np.zeros((0, 4))
         same = dict(best_pairs(iou_matrix(boxes_px, followed), self._options.same_iou))
@@ -142,12 +129,7 @@ class FollowedPersons:
         return np.array([p.score for p in self._persons], np.float32)
 
     def seen(self, poses: Poses, accepted: NDArray[np.bool_], image_wh: tuple[int, int]) -> NDArray[np.bool_]:
-        """Takes what the pose model saw at ``boxes``; whom it does not see is lost.
-
-        Args:
-            poses: One per box, in their order.
-            accepted: (N,), which of them may be reported.
-            image_wh: Image size in pixels.
+        """Takes what the pose model saw, one pose for each of ``boxes``; whom it does not see is lost.
 
         Returns:
             (N,), which of them are reported: accepted, and no one twice.

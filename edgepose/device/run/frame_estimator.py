@@ -52,7 +52,6 @@ class FrameEstimator:
     """A pose model, with a detector or following one person by itself.
 
     Args:
-        pipeline: The pose model.
         detector: In front of it; None lets a model that works on crops look at the whole image at first
             and then follow the person by the keypoints.
 
@@ -98,11 +97,7 @@ class FrameEstimator:
         return False
 
     def estimate(self, image: NDArray[np.uint8], scene_time_ns: int | None = None) -> Poses:  # noqa: ARG002
-        """Finds the persons whose mean keypoint score reaches the spec's ``min_pose_score``.
-
-        Args:
-            image: uint8 (H, W, 3), RGB: the next image of the stream.
-            scene_time_ns: When the scene looked like this; nothing here depends on it.
+        """Finds in a uint8 (H, W, 3) RGB image who reaches ``min_pose_score`` by the mean keypoint score.
 
         Raises:
             ModelError: A model failed.

@@ -67,7 +67,6 @@ class RateState:
 
     Attributes:
         limit_fps: At most so many frames a second; None takes them all.
-        reason: Why there is a limit.
         calm_windows: Windows in a row without pressure.
     """
 
@@ -140,7 +139,6 @@ class InputPacer:
 
     Args:
         heat: Asked every two seconds.
-        options: When to slow down.
     """
 
     def __init__(
@@ -171,12 +169,7 @@ class InputPacer:
         return True
 
     def measured(self, frame: Frame, frame_ms: float) -> RateChange | None:
-        """Takes the time that a frame took; tells when the rate changes.
-
-        Args:
-            frame: The frame.
-            frame_ms: What models and hand-over took.
-        """
+        """Takes the time that a frame took; tells when the rate changes."""
         self._frame_ms.append(frame_ms)
         start_ns = frame.timestamp_ns if self._window_start_ns is None else self._window_start_ns
         elapsed_ns = frame.timestamp_ns - start_ns

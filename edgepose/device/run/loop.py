@@ -66,8 +66,6 @@ class RunRequest:
     """What to run.
 
     Attributes:
-        source: SOURCE as typed.
-        models: The models.
         output: JSON lines; ``-`` is standard output; None writes none.
         render: Video with the poses drawn; None draws none.
         max_frames: Ends after so many frames; None runs to the end.
@@ -76,9 +74,7 @@ class RunRequest:
         detect_every: A detector looks at each so-manieth frame; None takes 10 for a video or camera, and 1
             for images of a folder, which have nothing to do with each other.
         smoothing: Steady keypoints; None smooths a video or camera and leaves a folder alone.
-        capture: How the process that reads the source is watched.
         append: Add to the lines that ``output`` holds, as a service does, which begins again and again.
-        events: Is told what happens to the camera and the input rate.
     """
 
     source: str | SourceAddress
@@ -102,11 +98,8 @@ class LoopControl:
     Attributes:
         stop: Asked after each frame; true ends the run with all outputs finished.
         progress: Called with the frames done and the frames expected (0 where no one knows).
-        max_frames: Ends after so many frames.
         overlapped: Tracks and writes in a thread beside the models; else all follows one after the other.
-        smoother: Steadies the keypoints.
         pacer: Lowers the rate of a live source under heat or load.
-        events: Is told when it does.
     """
 
     stop: Callable[[], bool] = field(default=lambda: False)
@@ -124,13 +117,7 @@ def run(
     progress: Progress | None = None,
     estimator: PoseEstimator | None = None,
 ) -> RunSummary:
-    """Opens everything, runs to the end, closes everything.
-
-    Args:
-        request: What to run.
-        stop: Asked after each frame; true ends the run.
-        progress: Called with the frames done and expected.
-        estimator: The models where they are open already; follows none yet.
+    """Opens everything, runs to the end, closes everything; an open ``estimator`` follows none yet.
 
     Raises:
         ConfigError: Source, output or models are not usable.

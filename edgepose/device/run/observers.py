@@ -84,12 +84,7 @@ def drift_choice(models: EstimatorChoice) -> DriftChoice:
 def open_observers(
     choice: ObserverChoice, say: Callable[[str], None], events: EventBus
 ) -> Iterator[tuple[PoseSink, ...]]:
-    """Opens them and closes them, whatever happens in between.
-
-    Args:
-        choice: Which ones.
-        say: Takes a line for people.
-        events: Telemetry and page subscribe to it, drift publishes.
+    """Opens them and closes them at the end; telemetry and page subscribe to ``events``, drift publishes.
 
     Raises:
         ConfigError: The socket or the port is taken.

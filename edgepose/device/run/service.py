@@ -47,11 +47,8 @@ class ServiceRequest:
     """What runs.
 
     Attributes:
-        source: SOURCE as typed.
-        root: The device root.
         output: JSON lines, added to those that are there; None writes none.
         observers: Who looks on; None keeps telemetry in the root.
-        permissions: What the user allows.
     """
 
     source: str | SourceAddress
@@ -65,11 +62,6 @@ def run_service(request: ServiceRequest, stop: Callable[[], bool], say: Callable
     """Runs until it is stopped or the source ends, locked in from before the first frame on.
 
     A camera that is gone does not end it: it is waited for, and systemd is told so.
-
-    Args:
-        request: What runs.
-        stop: Asked after each frame.
-        say: Takes one line of progress.
 
     Raises:
         ConfigError: The address of an RTSP camera is a name, or what the service writes is another user's.

@@ -62,11 +62,7 @@ class _Filter:
 
 
 class PoseSmoother:
-    """Smooths the keypoints of tracked persons.
-
-    Args:
-        options: How much.
-    """
+    """Smooths the keypoints of tracked persons."""
 
     def __init__(self, options: SmoothingOptions | None = None) -> None:
         self._options = options or SmoothingOptions()
@@ -74,10 +70,6 @@ class PoseSmoother:
 
     def update(self, poses: Poses, scene_time_ns: int) -> Poses:
         """Smooths the next frame; persons, scores, boxes and ids stay as they are.
-
-        Args:
-            poses: Tracked persons.
-            scene_time_ns: When the scene looked like this.
 
         Raises:
             ValueError: The persons have no track ids.
@@ -113,13 +105,7 @@ class PoseSmoother:
 
 
 def lag_frames(speed: float, frame_rate_fps: float, options: SmoothingOptions | None = None) -> float:
-    """Frames by which a trusted keypoint that moves evenly is shown behind.
-
-    Args:
-        speed: Body sizes a second.
-        frame_rate_fps: Frames a second.
-        options: How much is smoothed.
-    """
+    """Frames by which a trusted keypoint that moves at ``speed`` body sizes a second is shown behind."""
     lag = 0.0
     for _ in range(_LAG_STEPS):
         # The filter measures the speed from where the point was shown, so the lag itself quickens it.

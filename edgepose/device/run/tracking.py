@@ -146,11 +146,7 @@ class _Track:
 
 
 class OksTracker:
-    """Tracks persons; see :class:`edgepose.device.run.tracking.Tracker`.
-
-    Args:
-        options: How persons are matched.
-    """
+    """Tracks persons; see :class:`edgepose.device.run.tracking.Tracker`."""
 
     def __init__(self, options: TrackerOptions | None = None) -> None:
         self._options = options or TrackerOptions()

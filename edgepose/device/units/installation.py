@@ -24,7 +24,6 @@ class UnitPlace:
     Attributes:
         folder: The folder of units; a mounted card has its own.
         live: Whether it is that of the running system, so that systemd is told.
-        name: Of the unit.
     """
 
     folder: Path = SYSTEM_UNITS
@@ -43,11 +42,7 @@ class UnitPlace:
 
 
 def group_names(file_system: Path = Path("/")) -> frozenset[str]:
-    """Groups of this machine, or of a mounted card (group(5)).
-
-    Args:
-        file_system: The root of its file system.
-    """
+    """Groups of this machine, or of a mounted card (group(5))."""
     try:
         text = (file_system / "etc/group").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -75,8 +75,6 @@ class ServiceRequest:
 
     Attributes:
         program: ``edgepose-device`` on this device.
-        root: The device root.
-        source: SOURCE of ``edgepose-device service``.
         user: User and group of the service.
         devices: What it may open, as ``DeviceAllow`` names it.
         groups: Groups that own these; each must be there, or systemd does not start the service.
@@ -184,7 +182,6 @@ class CameraUnitRequest:
         camera: IP address of the camera.
         address_file: Holds the camera's whole URL with its password, and belongs to root.
         root: The device root, which this unit must not see.
-        user: User and group, the same as the service's.
     """
 
     program: str

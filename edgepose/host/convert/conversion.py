@@ -99,14 +99,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ConversionRequest:
-    """What to convert.
-
-    Attributes:
-        source: The model.
-        target: The format to write.
-        output: The file to write.
-        report: Told what happens, a line at a time.
-    """
+    """What to convert."""
 
     source: ModelArtifact
     target: Target
@@ -116,12 +109,7 @@ class ConversionRequest:
 
 @dataclass(frozen=True)
 class ConversionResult:
-    """What came out.
-
-    Attributes:
-        artifact: The written file.
-        record: The whole record.
-    """
+    """What came out."""
 
     artifact: ModelArtifact
     record: ConversionReport

@@ -110,15 +110,7 @@ def _run_driver(python: Path, source: Path, output: Path, mode: str) -> Path:
 
 
 def fix_sizes(source: Path | ModelFile, spec: InputSpec, output: Path) -> ModelFile:
-    """Fixes every size of the input to the spec's; nothing else is changed.
-
-    Args:
-        source: The model.
-        spec: Says the sizes.
-        output: File to write.
-
-    Returns:
-        The written file.
+    """Fixes every size of the input to the spec's, changes nothing else, and writes ``output``.
 
     Raises:
         ModelError: The model is damaged, or its input is not what the spec says.
@@ -140,10 +132,6 @@ def fold_constants(source: Path, output: Path) -> None:
 
     ONNX Runtime's basic optimizations keep to standard ONNX ops and to the numbers: constant folding,
     removal of dead and identity nodes, batch normalization folded into convolutions.
-
-    Args:
-        source: A model of fixed sizes; it is only read.
-        output: File to write.
 
     Raises:
         ModelError: ONNX Runtime cannot load the model.
@@ -189,9 +177,7 @@ class RouteResult:
     """What a route left in the draft file.
 
     Attributes:
-        route: Its name.
         input_name: Name that the input had in the source.
-        tools: Tool name to version.
         note: Why not the first choice; empty otherwise.
         unfinished: Whether names and signature still have to be given.
         parent_outputs: The parent's outputs, where the route ran it; None where a runtime can.
@@ -270,13 +256,7 @@ def directly(source: ModelArtifact, fixed: ModelFile, draft: Path) -> RouteResul
 
 
 def by_onnx2tf(source: ModelArtifact, fixed: ModelFile, draft: Path, reason: str) -> RouteResult:
-    """ONNX to TFLite by onnx2tf.
-
-    Args:
-        source: The model.
-        fixed: From ``fixed_onnx``.
-        draft: File to write.
-        reason: Why the direct route was not taken; it goes into the record.
+    """ONNX to TFLite by onnx2tf; the record says the ``reason`` against the direct route.
 
     Raises:
         MissingDependencyError: onnx2tf is not installed.

@@ -27,7 +27,6 @@ class ModelArtifact:
     Attributes:
         file: The file, or the folder of a SavedModel.
         spec: The spec inside it, or the one given.
-        contents: Its tensors and ops.
         lineage: What edgepose wrote into it, or None.
         opened: The model on its runtime, where it was opened before; any file of the same numbers will do.
     """
@@ -85,12 +84,7 @@ class ModelArtifact:
 def open_artifact(
     model: Path | ModelFile, spec_file: Path | None = None, opened: Backend | None = None
 ) -> ModelArtifact:
-    """Opens a model file.
-
-    Args:
-        model: The file.
-        spec_file: Spec of a model that carries none.
-        opened: The same model on its runtime already.
+    """Opens a model file; ``spec_file`` is for one without a spec, ``opened`` is it on its runtime already.
 
     Raises:
         ModelError: It is missing, damaged or no model.
@@ -115,13 +109,9 @@ def lineage_in(model: ModelFile) -> Lineage | None:
 
 
 def write_metadata(path: Path, entries: dict[str, str]) -> None:
-    """Adds or replaces text entries; everything else in the file stays as it is.
+    """Adds or replaces text entries of an ONNX or TFLite file; everything else in it stays as it is.
 
     The file is replaced as a whole or not at all. The same file and entries give the same bytes.
-
-    Args:
-        path: An ONNX or TFLite file.
-        entries: Key to text.
 
     Raises:
         ModelError: The file is damaged, or its format carries no entries.

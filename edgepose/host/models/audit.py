@@ -42,7 +42,6 @@ class AuditedOp:
     """An op that the audit has something to say about.
 
     Attributes:
-        op: Op name.
         name: Its first output tensor (TFLite) or its node name (ONNX).
         tensors: Its output tensors; where an activation is one op with it, also that one's name and output.
     """
@@ -57,7 +56,6 @@ class OpAudit:
     """What computes how.
 
     Attributes:
-        ops: Count of every op.
         float_ops: Ops that compute on float values. Steps that only turn float into integer or back
             (QUANTIZE, DEQUANTIZE, casts of stored weights) are not among them.
         wide_weights: Weighted ops whose stored weights are float32.
@@ -78,9 +76,6 @@ class OpAudit:
 def audit_model(model: Path | bytes) -> OpAudit:
     """Reads the ops and types of a TFLite or ONNX file that edgepose wrote.
 
-    Args:
-        model: The file, or its content.
-
     Raises:
         ModelError: The file is damaged, or neither TFLite nor ONNX.
     """
@@ -96,12 +91,7 @@ def audit_model(model: Path | bytes) -> OpAudit:
 
 
 def refuse_silent_float(audit: OpAudit, recipe: QuantizationRecipe, *, integer_only: bool = False) -> None:
-    """Judges an audit against what the recipe promises.
-
-    Args:
-        audit: Of the written file.
-        recipe: How it was quantized.
-        integer_only: Whether the device needs integer inputs and outputs too.
+    """Judges an audit against the recipe; ``integer_only``: inputs and outputs must be integers too.
 
     Raises:
         ModelError: Something is wider than the recipe says, and the recipe does not exclude it.

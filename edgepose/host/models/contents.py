@@ -23,9 +23,6 @@ class ModelContents:
     """Tensors, ops and number types of a file.
 
     Attributes:
-        inputs: Input tensors.
-        outputs: Output tensors.
-        ops: Count of every op.
         float_ops: Count of the ops that compute in float.
         integer_only: Whether no tensor is float; None where that cannot be told.
         precision: ``float32``, ``float16``, ``int8`` or ``mixed``.

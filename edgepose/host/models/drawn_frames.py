@@ -26,7 +26,6 @@ class FrameEntry(Record, frozen=True, kw_only=True):
 
     Attributes:
         seed: What it was drawn with; its name.
-        sha256: Digest of its RGB bytes.
         box_xyxy_px: The box that stands for its person.
         area_px2: The person's area, for OKS.
     """

@@ -55,9 +55,6 @@ class GoldenImage:
 def golden_for(parent: ModelArtifact) -> tuple[GoldenPose, ...]:
     """The golden poses that a model made from this one takes: the first float source's, handed on.
 
-    Args:
-        parent: The model it is made from; a detector has no poses.
-
     Raises:
         MissingDependencyError: The parent's runtime is not installed.
         ModelError: The parent failed.
@@ -70,14 +67,10 @@ def golden_for(parent: ModelArtifact) -> tuple[GoldenPose, ...]:
 
 
 def golden_from_parent(pipeline: PosePipeline, count: int = _DEFAULT_CANDIDATES) -> tuple[GoldenPose, ...]:
-    """Records a float model's poses on drawn frames, the most confident first.
+    """Records the poses of a float model (opened with ``GOLDEN_SCORE_THRESHOLD``), most confident first.
 
     Frames on which the model is unsure of itself are left out: those where a little more light and
     noise move its pose.
-
-    Args:
-        pipeline: The float model, opened with ``GOLDEN_SCORE_THRESHOLD``.
-        count: How many to record at most; fewer when the model is stable on fewer.
 
     Raises:
         ModelError: The model failed.
@@ -98,11 +91,8 @@ def choose_golden(
 ) -> tuple[GoldenImage, ...]:
     """Picks the frames on which the shipped model agrees best with its float parent.
 
-    Args:
-        shipped: The model that goes to the device, opened with ``GOLDEN_SCORE_THRESHOLD``.
-        candidates: From the model's lineage, or from the model itself when it is its own parent.
-        tolerance_oks: What the device will ask of every frame; here a little more is asked.
-        count: Number of frames.
+    It is opened with ``GOLDEN_SCORE_THRESHOLD``. The device will ask ``tolerance_oks`` of every frame; here
+    a little more is asked.
 
     Raises:
         GateFailedError: The shipped model does not reproduce its float parent, or the poses are so alike
@@ -241,9 +231,7 @@ def _relative_to_crop(pose: GoldenPose) -> tuple[NDArray[np.float64], float]:
 def detect_golden(detector: PersonDetector, images: dict[str, GoldenImage]) -> tuple[GoldenDetection, ...]:
     """Records the detector's best box in every golden frame in which it finds a person.
 
-    Args:
-        detector: The detector that goes to the device, opened with ``GOLDEN_SCORE_THRESHOLD``.
-        images: Path inside the bundle to the frame.
+    It is opened with ``GOLDEN_SCORE_THRESHOLD``; ``images`` are by their paths inside the bundle.
 
     Raises:
         GateFailedError: It finds no person in any, so nothing could be checked on the device.

@@ -31,13 +31,6 @@ _TOTAL_LIMIT_BYTES = 4 << 30
 def read_hdf5_config(path: Path, name: str) -> dict[str, Any]:
     """Judges a whole Keras model in HDF5: its objects and the configuration in it.
 
-    Args:
-        path: The file.
-        name: The model's name, for messages.
-
-    Returns:
-        The configuration, which holds only what is allowed.
-
     Raises:
         ModelError: The file is damaged or holds or names what is not allowed.
     """

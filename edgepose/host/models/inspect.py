@@ -14,11 +14,7 @@ from edgepose.runtime.preprocess import expected_shape
 
 
 def inspect_model(model: Path | ModelArtifact, spec_file: Path | None = None) -> ModelInspection:
-    """Says what a model file is.
-
-    Args:
-        model: The model; what was opened before is not read again.
-        spec_file: Spec of a model that carries none, or the name of a ready one.
+    """Says what a model is (one opened before is not read again); ``spec_file`` may name a ready spec.
 
     Raises:
         ModelError: It is missing, damaged or no model, or its spec is.

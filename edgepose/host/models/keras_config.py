@@ -108,13 +108,6 @@ _ADVICE = "Replace it by plain Keras layers, or export the model to ONNX."
 def read_keras_config(text: bytes, name: str) -> Any:
     """Reads the JSON of a configuration within bounds, judges it, and leaves out how to train the model.
 
-    Args:
-        text: The JSON.
-        name: The model's name, for messages.
-
-    Returns:
-        The configuration, which holds only what is allowed.
-
     Raises:
         ModelError: It is no JSON, too large or too deep, or names what is not allowed.
     """
@@ -200,8 +193,7 @@ def _judge_object(entry: dict[str, Any], name: str) -> None:
         isinstance(registered, str) and registered in {kind, entry["class_name"]}
     ):
         raise ModelError(
-            f"{name} has a {kind} by the name {str(registered)[:80]!r}, not a class of Keras.",
-            _ADVICE,
+            f"{name} has a {kind} by the name {str(registered)[:80]!r}, not a class of Keras.", _ADVICE
         )
 
 

@@ -50,9 +50,6 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, NotIm
 def read_archive_config(path: Path) -> dict[str, Any]:
     """Judges an archive and the configuration in it; its weights are only measured.
 
-    Returns:
-        The configuration, which holds only what is allowed.
-
     Raises:
         ModelError: The archive is damaged, unpacks to too much, or holds or names what is not allowed.
     """
@@ -146,7 +143,6 @@ class TakenModel:
     """A judged model, in the folder of the process that loads it.
 
     Attributes:
-        format: Told from its content.
         path: The HDF5 file, the folder of the SavedModel, or the weights of a .keras archive.
         config: The configuration of a Keras model.
     """
@@ -170,11 +166,7 @@ def judge_bytes(path: Path) -> None:
 
 
 def take_in(path: Path, folder: Path) -> TakenModel:
-    """Copies a model and judges the copy, down to every object of its HDF5 file.
-
-    Args:
-        path: The model.
-        folder: An empty folder of the calling process.
+    """Copies a model into an empty folder of this process and judges the copy, down to each HDF5 object.
 
     Raises:
         ModelError: The model is damaged, or has something that is not allowed.
@@ -223,16 +215,7 @@ _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "KERAS_
 def run_keras(
     command: str, model: Path, inputs: tuple[Path, ...] = (), outputs: tuple[Path, ...] = ()
 ) -> dict[str, Any]:
-    """Runs one command of the worker.
-
-    Args:
-        command: ``describe``, ``convert`` or ``weights``.
-        model: The Keras file or SavedModel.
-        inputs: Files that it reads besides.
-        outputs: Files that it fills besides its answer.
-
-    Returns:
-        The worker's answer.
+    """Runs ``describe``, ``convert`` or ``weights``; ``outputs`` are filled besides the returned answer.
 
     Raises:
         ModelError: The model cannot be loaded or converted, or carries code, which is never run.
@@ -270,10 +253,6 @@ def run_keras(
 
 def read_arrays(path: Path, name: str) -> dict[str, NDArray[Any]]:
     """Reads arrays that a worker wrote; it may have been taken over by the model.
-
-    Args:
-        path: A file that it filled.
-        name: The model's.
 
     Raises:
         ModelError: They are not what ``numpy.savez`` writes.

@@ -19,13 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from edgepose.errors import (
-    ConfigError,
-    DeviceError,
-    EdgeposeError,
-    MissingDependencyError,
-    ModelError,
-)
+from edgepose.errors import ConfigError, DeviceError, EdgeposeError, MissingDependencyError, ModelError
 from edgepose.host.models.locked_loader import (
     LoaderTask,
     loader_environment,
@@ -54,10 +48,6 @@ _NUMBERS = frozenset("fiub")
 
 class LockedBackend(LoadedModel):
     """Opens a model file as ``open_backend`` does, elsewhere.
-
-    Args:
-        path: The model.
-        options: How to run it; on the CPU.
 
     Raises:
         EdgeposeError: As ``open_backend`` raises; a ``ModelError`` where the process ends or says nonsense.

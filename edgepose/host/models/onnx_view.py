@@ -21,11 +21,7 @@ _RESULT_LIMIT = 1 << 26
 
 
 class OnnxGraph:
-    """One view of a model's main graph; it does not follow later changes.
-
-    Args:
-        model: A ``ModelProto`` whose sizes are inferred.
-    """
+    """One view of a ``ModelProto`` with inferred sizes: its main graph; it does not follow later changes."""
 
     def __init__(self, model: Any) -> None:
         from onnx import TensorProto, numpy_helper

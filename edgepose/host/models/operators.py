@@ -46,10 +46,5 @@ _FIRST_DATA = {"Where": 1}
 
 
 def data_positions(op_type: str, inputs: int) -> range:
-    """Positions of a node's inputs that carry data.
-
-    Args:
-        op_type: The op.
-        inputs: How many inputs the node has.
-    """
+    """Positions of a node's inputs that carry data."""
     return range(_FIRST_DATA.get(op_type, 0), min(inputs, _PARAMETERS_FROM.get(op_type, inputs)))

@@ -89,10 +89,7 @@ _VALUES_LIMIT = 1 << 29
 
 
 def check_saved_model(folder: Path) -> tuple[Path, ...]:
-    """Judges a SavedModel's folder.
-
-    Returns:
-        The files that TensorFlow may be given, relative to the folder.
+    """Judges a SavedModel's folder; returns the files that TensorFlow may be given, relative to it.
 
     Raises:
         ModelError: It is damaged, or has an op, object or file that is not allowed.

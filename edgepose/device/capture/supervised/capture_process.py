@@ -24,15 +24,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def run_capture(task: CaptureTask, pipes: CapturePipes) -> int:
-    """Runs to the end.
-
-    Args:
-        task: What to open.
-        pipes: Its pipes and memory.
-
-    Returns:
-        The exit code.
-    """
+    """Runs to the end; returns the exit code."""
     try:
         _die_with(pipes.supervisor)
         _serve(task, pipes)

@@ -50,11 +50,8 @@ class CaptureMessage:
     """From a capture process or its supervisor to the reader.
 
     Attributes:
-        kind: What it says.
         generation: Which of the capture processes, counted from 1.
         slot: Number of the image's slot; the reader gives it back.
-        width_px: Of the image.
-        height_px: Of the image.
         dropped: Frames thrown away since the last message.
         offset: Where in the shared memory the image begins.
         timestamp_ns: When it was captured, ``time.monotonic_ns``, which is one clock for all processes.
@@ -117,7 +114,6 @@ class CaptureRequest:
     Attributes:
         kind: ``WANT`` asks for one more frame, ``RELEASE`` gives a slot back.
         generation: Which process is meant; another one ignores it.
-        slot: The slot that is given back.
     """
 
     kind: RequestKind
@@ -142,12 +138,7 @@ class CaptureRequest:
 
 
 class RecordReader:
-    """Reads records of one size.
-
-    Args:
-        descriptor: The reading end.
-        size: Bytes of a record.
-    """
+    """Reads records of one size."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         os.set_blocking(descriptor, False)
@@ -175,11 +166,7 @@ class RecordReader:
 
 
 def write_record(descriptor: int, record: bytes) -> bool:
-    """Writes a record whole.
-
-    Returns:
-        False where no one reads any more.
-    """
+    """Writes a record whole; false where no one reads any more."""
     try:
         os.write(descriptor, record)
     except BrokenPipeError:
@@ -202,8 +189,6 @@ class CaptureTask(Record, frozen=True, kw_only=True):
     It goes through a pipe: a command line, which everybody on the machine can read, would show a password.
 
     Attributes:
-        kind: What the address names.
-        location: The rest of it.
         messages: Descriptor of the pipe to the reader.
         requests: Descriptor of the pipe from the reader.
         memories: Descriptors of two shared memories, used in turns.
@@ -250,13 +235,7 @@ class CaptureTask(Record, frozen=True, kw_only=True):
 
 
 class CaptureProblem(Record, frozen=True, kw_only=True):
-    """An error on its way from one process to another.
-
-    Attributes:
-        family: Of the error.
-        message: What was expected and found.
-        hint: What to do.
-    """
+    """An error on its way from one process to another."""
 
     family: Family
     message: str
@@ -306,7 +285,6 @@ class CapturePipes:
     """What a capture process may use.
 
     Attributes:
-        generation: Its number.
         messages: Descriptor of the pipe to the reader.
         requests: Descriptor of the pipe from the reader.
         memory: Descriptor of the shared memory.

@@ -29,11 +29,7 @@ _SAMPLED_ROWS = 16
 
 
 class FrozenWatch:
-    """Notices that a camera shows the very same image.
-
-    Args:
-        limit_s: For so long.
-    """
+    """Notices that a camera shows the very same image."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
@@ -42,11 +38,7 @@ class FrozenWatch:
         self._told = False
 
     def looks(self, image: NDArray[np.uint8], now_s: float) -> bool:
-        """Takes an image.
-
-        Returns:
-            True once, when it has been the same for too long.
-        """
+        """Takes an image; true once, when it has been the same for too long."""
         step = max(image.shape[0] // _SAMPLED_ROWS, 1)
         sampled = zlib.crc32(image[::step].tobytes())
         # The whole image is only looked at where the sample has not changed.
@@ -65,8 +57,6 @@ class Server:
 
     Args:
         source: Opened; it takes its memory from ``pictures``.
-        pictures: Where frames are put.
-        pipes: To the reader and the supervisor.
         frozen_s: A camera that shows the very same image for so long is frozen.
     """
 

@@ -48,9 +48,6 @@ def require_filtered(camera: str) -> None:
     systemd's ``IPAddressDeny=`` is what keeps it from that; where the kernel has no filter for control
     groups, systemd goes on without. So a packet is sent to an address of this machine, and must not arrive.
 
-    Args:
-        camera: Its IP address.
-
     Raises:
         DeviceError: The packet arrived.
     """

@@ -32,7 +32,6 @@ class Slot:
     """Room for one image.
 
     Attributes:
-        number: Its name in messages.
         offset: Where it begins, in bytes.
         capacity: How many bytes it has.
     """
@@ -47,9 +46,6 @@ class SlotTable:
 
     An image that needs more than its slot has gets new room at the end; sizes that change back and forth
     therefore end at the largest.
-
-    Args:
-        limit: So many slots at most.
     """
 
     def __init__(self, limit: int) -> None:
@@ -65,10 +61,7 @@ class SlotTable:
         return len(self._held) < self._limit
 
     def take(self, size: int) -> Slot:
-        """A slot for an image, which no one else writes or reads.
-
-        Args:
-            size: Its bytes.
+        """A slot for an image of ``size`` bytes, which no one else writes or reads.
 
         Raises:
             ValueError: All slots are held.
@@ -100,11 +93,7 @@ _SLOTS = 6
 
 
 class WrittenImages:
-    """The writer's side: sources take their images' memory from here.
-
-    Args:
-        descriptor: The shared memory; it grows with the images.
-    """
+    """The writer's side: sources take their images' memory from here; it grows with the images."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -134,10 +123,7 @@ class WrittenImages:
         return self._picture
 
     def granted(self, image: NDArray[np.uint8]) -> Slot:
-        """Gives the reader an image; an image that lies elsewhere is copied here first.
-
-        Args:
-            image: uint8 (H, W, 3) RGB, as a source delivered it.
+        """Gives the reader a uint8 (H, W, 3) RGB image; one that lies elsewhere is copied here first.
 
         Raises:
             ValueError: The reader holds all slots.
@@ -164,11 +150,7 @@ class WrittenImages:
 
 
 class ReadImages:
-    """The reader's side.
-
-    Args:
-        descriptor: The shared memory.
-    """
+    """The reader's side."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -68,12 +68,7 @@ _SILENCE_LIMIT_S = 40.0
 
 
 class SupervisedSource:
-    """Starts the supervisor of a source at once; ``opened`` waits for what comes of it.
-
-    Args:
-        address: What to open.
-        options: How it is watched.
-    """
+    """Starts the supervisor of a source at once; ``opened`` waits for what comes of it."""
 
     def __init__(self, address: SourceAddress, options: CaptureOptions | None = None) -> None:
         self._address, self._options = address, options or CaptureOptions()

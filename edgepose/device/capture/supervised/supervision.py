@@ -36,15 +36,7 @@ class CaptureLimits:
 
 
 class Supervision:
-    """Decides about one live camera.
-
-    Args:
-        limits: The times.
-        now_s: The moment of its first start, on a monotonic clock.
-
-    Attributes:
-        delivered: Whether a frame ever came.
-    """
+    """Decides about one live camera."""
 
     def __init__(self, limits: CaptureLimits, now_s: float) -> None:
         self._limits = limits
@@ -59,11 +51,7 @@ class Supervision:
         self._restarts: deque[float] = deque(maxlen=limits.restarts)
 
     def alive(self, now_s: float) -> float | None:
-        """Takes note that a frame was captured.
-
-        Returns:
-            How long none had come, where the camera had been lost; else None.
-        """
+        """Takes note of a captured frame; returns how long none had come, if the camera had been lost."""
         outage_s = None if self._lost_s is None else now_s - self._lost_s
         self._lost_s = None
         self._opened = self.delivered = True

@@ -3,8 +3,6 @@
 Run as ``python -m``; a :class:`CaptureTask` comes as one line on standard input, whose end ends everything.
 The reader is locked in and can start no process; this one can, and has nothing to do with pictures: it maps
 no shared memory, imports no OpenCV, and for a camera of this machine it has no sockets either.
-
-
 """
 
 from __future__ import annotations
@@ -52,8 +50,6 @@ class CaptureOptions:
     Attributes:
         lock: Whether the processes of the source lock themselves in.
         patient: Whether a camera is tried for good, also one that never delivered.
-        say: Takes a line for people when something happens to the camera.
-        events: Is told the same, at once.
         limits_s: Times that are not the defaults, by name.
     """
 
@@ -65,12 +61,7 @@ class CaptureOptions:
 
 
 class SupervisorProcess:
-    """Starts the supervisor; see :class:`edgepose.device.capture.supervised.supervised_source.CaptureLink`.
-
-    Args:
-        address: What it opens.
-        options: How it is watched.
-    """
+    """Starts the supervisor: an :class:`edgepose.device.capture.supervised.supervised_source.CaptureLink`."""
 
     def __init__(self, address: SourceAddress, options: CaptureOptions) -> None:
         self._name = address.shown
@@ -173,7 +164,6 @@ class CaptureSupervisor:
     """Watches over one capture process at a time.
 
     Args:
-        task: What to open.
         life: Descriptor of a pipe; when its other end is closed, the reader is gone.
         first: Number of the first capture process.
     """

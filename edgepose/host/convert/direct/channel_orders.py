@@ -22,12 +22,9 @@ KIND = "CHANNEL_SELECT"
 
 
 def find_channel_selects(graph: Graph) -> int:
-    """Replace channel shuffles, channel gathers and channel slices.
+    """Replace channel shuffles, gathers and slices; return how many operators reorder channels.
 
     A graph without a real reordering is left alone: plain slices are best as they are.
-
-    Returns:
-        The number of operators that reorder channels.
     """
     found = [(op, indices) for op in graph.ops if (indices := _shuffle(op) or _gather(op))]
     if not found:

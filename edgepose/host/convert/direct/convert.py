@@ -72,9 +72,6 @@ class DirectConversion:
     Attributes:
         output_permutations: Per output, ``perm`` with ``tflite = onnx.transpose(perm)``.
         input_permutations: Per input, the same.
-        ops_total: Operators in the .tflite file.
-        op_counts: Operators by kind.
-        notes: What a reader of the report should know.
     """
 
     output_permutations: dict[str, tuple[int, ...]]
@@ -85,11 +82,7 @@ class DirectConversion:
 
 
 def convert_direct(source: Path | ModelFile, output: Path) -> DirectConversion:
-    """Convert an ONNX file to a float32 .tflite file whose activations are NHWC.
-
-    Args:
-        source: ONNX file with static shapes; a dynamic batch becomes 1.
-        output: Where the .tflite file is written.
+    """Convert an ONNX file of static shapes (a dynamic batch becomes 1) to a float32 .tflite file in NHWC.
 
     Raises:
         UnsupportedByDirectRoute: If an operator or attribute cannot be converted exactly.

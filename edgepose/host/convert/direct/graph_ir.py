@@ -31,8 +31,6 @@ class Value:
 
     Attributes:
         name: Unique when written; the writer adds a suffix where two values share a name.
-        shape: Static shape.
-        dtype: numpy dtype of its elements.
         data: The constant's elements, or None.
         producer: The operator that writes it, or None.
         users: The operators that read it, once per operand position.
@@ -53,7 +51,6 @@ class Op:
     Attributes:
         kind: A TensorFlow Lite builtin operator's name, for example ``CONV_2D``.
         inputs: Operands in TensorFlow Lite's order, without those that are attributes here.
-        outputs: What it writes.
         attrs: Options and small constant operands (``shape``, ``perm``, ``pads``, ``axes`` ...).
         origin: The ONNX node it came from, for messages.
     """
@@ -103,17 +100,7 @@ class Graph:
         origin: str = "",
         dtype: Any = None,
     ) -> Value:
-        """Append an operator with one output and return that output.
-
-        Args:
-            kind: TensorFlow Lite operator name.
-            inputs: Operands; the first one gives the dtype unless ``dtype`` is given.
-            shape: The output's shape.
-            attrs: Options.
-            name: The output's name; a fresh one when empty.
-            origin: The ONNX node it stands for.
-            dtype: The output's dtype.
-        """
+        """Append an operator and return its one output: by default with a fresh name and the first dtype."""
         found = np.dtype(dtype) if dtype is not None else inputs[0].dtype
         out = Value(name or self.fresh(kind.lower()), tuple(int(d) for d in shape), found)
         self.add(Op(kind, list(inputs), [out], dict(attrs or {}), origin))

@@ -178,7 +178,6 @@ class GraphPass:
     """One rewrite.
 
     Attributes:
-        name: What it does.
         run: Rewrites the graph and returns the number of rewrites.
         requires: Properties (keys of ``PROPERTIES``) that must hold before.
         ensures: Properties that hold after.

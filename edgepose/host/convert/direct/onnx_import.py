@@ -29,10 +29,6 @@ from edgepose.runtime.model_file import ModelFile, as_model_file
 def fold_locked(source: Path, output: Path) -> None:
     """Has ONNX Runtime load a model and write it folded, in a process that is locked in.
 
-    Args:
-        source: A model without data beside it; it is only read.
-        output: File to write.
-
     Raises:
         ModelError: ONNX Runtime cannot load the model.
         MissingDependencyError: onnxruntime is not installed, or the kernel locks no process in.
@@ -48,9 +44,6 @@ def fold_locked(source: Path, output: Path) -> None:
 
 def read_onnx(source: Path | ModelFile) -> OnnxGraph:
     """Reads an ONNX file, has ONNX Runtime fold its constants and infers its shapes.
-
-    Args:
-        source: ONNX file whose inputs have static shapes, or a dynamic batch only.
 
     Raises:
         ModelError: If the file is not a usable ONNX model, or a dimension other than the batch is dynamic.
@@ -130,7 +123,6 @@ class NodeImport:
     """One node while it is imported: its operands, and where its operators go.
 
     Attributes:
-        graph: Receives the operators.
         node: The ONNX node, a ``NodeProto``.
         inputs: Its operands; None for an absent optional one.
         shapes: Static shapes of its outputs, as inferred; None where unknown.

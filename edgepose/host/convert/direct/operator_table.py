@@ -73,7 +73,6 @@ class Spelling:
         options: Name of the options table in the schema; empty for none.
         fields: Schema field -> attribute of the IR operator.
         operands: The small constant operands that stand in ``attrs``.
-        version: The operator's version.
         operands_first: Whether they stand before the other operands.
     """
 
