@@ -1,11 +1,8 @@
 """Chooses the way from one format to another and takes it.
 
-ONNX to TFLite through onnx2tf: an environment of its own, in a process that is locked in (ADR 0036).
-
-onnx2tf simplifies its input file *in place*, so it only ever sees a copy; and it looks for a calibration
-image that it would download, so one is laid into its working folder.
-
-ONNX to ONNX: every size fixed, constants folded, standard ops only.
+onnx2tf has an environment of its own, in a process that is locked in (ADR 0036). It simplifies its input
+file *in place*, so it only ever sees a copy; and it looks for a calibration image that it would download, so
+one is laid into its working folder. ONNX to ONNX: every size fixed, constants folded, standard ops only.
 """
 
 from __future__ import annotations

@@ -165,7 +165,8 @@ class _QdqReader:
 
     def computes_in_float(self, node: Any) -> bool:
         """Whether a node works on values that no DequantizeLinear and QuantizeLinear encloses."""
-        if node.op_type in CONVERSIONS or self._casts_stored_weights(node) or node.op_type == "Constant":
+        casts_stored = node.op_type == "Cast" and node.input[0] in self._stored
+        if node.op_type in CONVERSIONS or node.op_type == "Constant" or casts_stored:
             return False
         head = self._fused_head(node)
         if head is not None:
@@ -200,23 +201,18 @@ class _QdqReader:
             return False
         return any(self._stored.get(name) == self._float32 for name in node.input[:2])
 
-    def _casts_stored_weights(self, node: Any) -> bool:
-        return node.op_type == "Cast" and node.input[0] in self._stored
-
     def _is_dequantized(self, name: str) -> bool:
         producer = self._producer.get(name)
-        if producer is None:
-            return False
-        if producer.op_type == "DequantizeLinear":
-            return True
-        return self._is_fused(producer, name)
+        return producer is not None and (
+            producer.op_type == "DequantizeLinear" or self._is_fused(producer, name)
+        )
 
     def _is_signed(self, name: str) -> bool:
         """Whether a computed tensor comes from int8, as TensorRT wants it, not from uint8."""
         producer = self._producer.get(name)
-        if producer is None or producer.op_type != "DequantizeLinear" or producer.input[0] in self._stored:
+        if producer is None or not self._dequantizes_signed(producer):
             return False
-        return self._stored.get(producer.input[2]) == self._int8
+        return producer.input[0] not in self._stored
 
     def _is_fused(self, producer: Any, name: str) -> bool:
         """Whether ``name`` only leads from an op to the activation or addition that is fused with it."""
@@ -247,11 +243,10 @@ class _QdqReader:
 
     def _is_quantized(self, name: str) -> bool:
         readers = self._readers[name]
-        if not readers:
-            return False
-        if all(reader.op_type == "QuantizeLinear" for reader in readers):
-            return True
-        return self._is_fused(self._producer[name], name)
+        return bool(readers) and (
+            all(reader.op_type == "QuantizeLinear" for reader in readers)
+            or self._is_fused(self._producer[name], name)
+        )
 
 
 def audit_tflite_graph(graph: Any) -> OpAudit:

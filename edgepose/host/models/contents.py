@@ -123,15 +123,7 @@ def _read_tflite(model: ModelFile) -> ModelContents:
         inputs = tuple(_tflite_tensor(subgraph.tensors[index]) for index in subgraph.inputs)
         outputs = tuple(_tflite_tensor(subgraph.tensors[index]) for index in subgraph.outputs)
         weights, in_float = _tflite_weight_types(graph)
-    except (
-        struct.error,
-        IndexError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        MemoryError,
-    ) as problem:
+    except (struct.error, LookupError, ValueError, TypeError, AttributeError, MemoryError) as problem:
         # The generated reader checks nothing: these are what bytes out of place make of it.
         raise ModelError(f"{model.name} is a TFLite model that is truncated or damaged.") from problem
     return _contents((inputs, outputs), audit, precision_of(weights, computes_in_float=in_float))

@@ -100,7 +100,8 @@ def choose_golden(
         ConfigError: The frames are not those that the poses were recorded on.
         ModelError: The model failed.
     """
-    images = [_judged(shipped, pose, golden_image(pose)) for pose in candidates]
+    frames = [(pose, golden_image(pose)) for pose in candidates]
+    images = [GoldenImage(pose, image, golden_oks(shipped, image, pose)) for pose, image in frames]
     # Figures come first: a person detector must find the person in them too. Patches only fill up.
     images.sort(key=lambda image: (image.pose.seed >= _FIRST_PATCH_SEED, -image.agreement_oks))
     needed = min(1.0, tolerance_oks + _BUILD_MARGIN_OKS)
@@ -132,15 +133,10 @@ def golden_image(pose: GoldenPose) -> Image:
     return frame.image
 
 
-def _judged(shipped: PosePipeline, pose: GoldenPose, image: Image) -> GoldenImage:
-    return GoldenImage(pose, image, golden_oks(shipped, image, pose))
-
-
 def _stable_poses(pipeline: PosePipeline, frames: Iterable[DrawnFrame]) -> list[GoldenPose]:
     """Stable poses on drawn frames, the most confident first."""
-    found = [_stable_pose(pipeline, frame) for frame in frames]
-    stable = [pose for pose in found if pose is not None]
-    return sorted(stable, key=_doubt)
+    found = (_stable_pose(pipeline, frame) for frame in frames)
+    return sorted((pose for pose in found if pose is not None), key=_doubt)
 
 
 def _doubt(pose: GoldenPose) -> float:

@@ -48,8 +48,7 @@ def read_hdf5_config(path: Path, name: str) -> dict[str, Any]:
             "Save the whole model, not only its weights.",
         )
     data = text.encode(errors="surrogateescape") if isinstance(text, str) else bytes(text)
-    judged: dict[str, Any] = read_keras_config(data, name)
-    return judged
+    return read_keras_config(data, name)
 
 
 def check_hdf5(path: Path, name: str) -> None:

@@ -105,7 +105,7 @@ _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ADVICE = "Replace it by plain Keras layers, or export the model to ONNX."
 
 
-def read_keras_config(text: bytes, name: str) -> Any:
+def read_keras_config(text: bytes, name: str) -> dict[str, Any]:
     """Reads the JSON of a configuration within bounds, judges it, and leaves out how to train the model.
 
     Raises:

@@ -2,10 +2,8 @@
 
 ``judge_bytes`` is what the calling process can do cheaply and in plain Python. ``take_in`` is the first step
 of the process that loads the model: it copies what it judges, so that what is loaded is what was judged.
-
-Reads a .keras archive as bytes, within bounds: which members, how large, how far they unpack.
-
-Runs ``keras_worker.py``, locked in, and turns its ending into one of edgepose's errors.
+A .keras archive is read within bounds: which members, how large, how far they unpack.
+``run_keras`` runs ``keras_worker.py``, locked in, and turns its ending into one of edgepose's errors.
 """
 
 from __future__ import annotations
@@ -58,8 +56,7 @@ def read_archive_config(path: Path) -> dict[str, Any]:
         config = _read(archive, CONFIG_NAME, path)
         if METADATA_NAME in archive.namelist():
             read_json(_read(archive, METADATA_NAME, path), path.name)
-    judged: dict[str, Any] = read_keras_config(config, path.name)
-    return judged
+    return read_keras_config(config, path.name)
 
 
 def extract_weights(path: Path, target: Path) -> None:

@@ -10,7 +10,6 @@ import json
 import os
 import select
 import subprocess
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -140,8 +139,7 @@ class LockedBackend(LoadedModel):
 
     def _piece(self) -> bytes:
         stream = self._process.stdout
-        limit = time.monotonic() + _TIMEOUT_S
-        if stream is None or not select.select([stream], [], [], max(limit - time.monotonic(), 0))[0]:
+        if stream is None or not select.select([stream], [], [], _TIMEOUT_S)[0]:
             self.close()
             raise ModelError(f"{self._name} kept its loader busy for more than {_TIMEOUT_S:.0f} s.")
         piece = os.read(stream.fileno(), 1 << 20)

@@ -158,12 +158,12 @@ def with_tflite_entries(data: bytes | memoryview, entries: dict[str, str], name:
     graph.metadata = list(graph.metadata or [])
     for key, text in entries.items():
         _buffer_for(graph, key).data = np.frombuffer(text.encode(), np.uint8)
-    builder = _CompactBuilder(len(data) + 4096)
+    builder = CompactBuilder(len(data) + 4096)
     builder.Finish(graph.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
-class _CompactBuilder(flatbuffers.Builder):  # type: ignore[misc]
+class CompactBuilder(flatbuffers.Builder):  # type: ignore[misc]
     """Aligns buffers, and writes equal scales and zero points once.
 
     The schema's ``force_align`` asks byte vectors to start at multiples of 16; the generated Python code
@@ -176,11 +176,11 @@ class _CompactBuilder(flatbuffers.Builder):  # type: ignore[misc]
         super().__init__(initial_size)
         self._written: dict[tuple[str, bytes], Any] = {}
 
-    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: D102, N802, N803
         wanted = _BUFFER_ALIGNMENT if elemSize == 1 else alignment
         return super().StartVector(elemSize, numElems, wanted)
 
-    def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802
+    def CreateNumpyVector(self, x: Any) -> Any:  # noqa: D102, N802
         if x.dtype.itemsize == 1:
             return super().CreateNumpyVector(x)
         identity = x.dtype.str, x.tobytes()

@@ -2,10 +2,8 @@
 
 Values that elementwise operators, depthwise convolutions and resizes tie together share one order. The
 choice is only a matter of speed: the rewrite behind it gives the right numbers for any choice.
-
-Recognizes operators that only pick or reorder channels.
-
-``CHANNEL_SELECT`` exists between two passes only: output channel i is input channel ``indices[i]``.
+``CHANNEL_SELECT`` picks or reorders channels and exists between two passes only: output channel i is input
+channel ``indices[i]``.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ import numpy as np
 
 from edgepose.host.convert.direct.graph_ir import Graph, Op, Value
 from edgepose.host.convert.direct.layout import BINARY, REDUCE, UNARY, reshape_groups
+from edgepose.runtime.wire_formats import names_in
 
 KIND = "CHANNEL_SELECT"
 
@@ -88,18 +87,8 @@ Order = list[int]
 # A selection of more stretches than this is stored anew, in an order that serves what comes behind it.
 # Measured on TinyPose-256 (float / int8 ms): 1: 11.9 / 7.1, 2: 11.6 / 7.0, 3: 11.4 / 7.2, 4: 11.7 / 7.4.
 MAX_RUNS = 2
-_POOL_LIKE = frozenset(
-    [
-        "MAX_POOL_2D",
-        "AVERAGE_POOL_2D",
-        "RESIZE_BILINEAR",
-        "RESIZE_NEAREST_NEIGHBOR",
-        "PAD",
-        "SLICE",
-        "STRIDED_SLICE",
-        "TILE",
-        "RESHAPE",
-    ]
+_POOL_LIKE = names_in(
+    "MAX_POOL_2D AVERAGE_POOL_2D RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR PAD SLICE STRIDED_SLICE TILE RESHAPE"
 )
 
 

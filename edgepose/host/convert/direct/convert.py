@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepose.host.convert.direct import import_conv, import_elementwise, import_shape
+from edgepose.host.convert.direct import import_conv, import_elementwise, import_shape, rewrites
 from edgepose.host.convert.direct.channel_orders import find_channel_selects
-from edgepose.host.convert.direct.graph_ir import Graph, count_kinds
+from edgepose.host.convert.direct.graph_ir import Graph
 from edgepose.host.convert.direct.graph_pass import GraphPass, run_passes
 from edgepose.host.convert.direct.layout import sink_transposes
 from edgepose.host.convert.direct.onnx_import import (
@@ -18,19 +19,6 @@ from edgepose.host.convert.direct.onnx_import import (
     read_onnx,
 )
 from edgepose.host.convert.direct.order_channels import order_channels
-from edgepose.host.convert.direct.rewrites import (
-    divide_by_root_with_rsqrt,
-    fold_constants_into_convolutions,
-    fold_space_to_depth,
-    free_transposes_to_reshapes,
-    fuse_activations,
-    fuse_padding,
-    merge_reshapes,
-    merge_slices,
-    multiply_for_lone_activations,
-    recognize_activations,
-    share_equal_operators,
-)
 from edgepose.host.convert.direct.tflite_writer import serialize
 from edgepose.host.convert.direct.upsampling import nest_upsampled_sums, upsample_by_concatenation
 from edgepose.records.files import write_whole
@@ -46,22 +34,22 @@ HANDLERS: dict[str, Handler] = {
 
 PASSES = (
     GraphPass("sink_transposes", sink_transposes, (), ("transposes_cancelled", "nothing_dead")),
-    GraphPass("free_transposes_to_reshapes", free_transposes_to_reshapes),
-    GraphPass("merge_reshapes", merge_reshapes),
-    GraphPass("merge_slices", merge_slices),
-    GraphPass("share_equal_operators", share_equal_operators),
-    GraphPass("recognize_activations", recognize_activations, ("activations_apart",)),
-    GraphPass("divide_by_root_with_rsqrt", divide_by_root_with_rsqrt),
-    GraphPass("fold_constants", fold_constants_into_convolutions, ("activations_apart",)),
+    GraphPass("free_transposes_to_reshapes", rewrites.free_transposes_to_reshapes),
+    GraphPass("merge_reshapes", rewrites.merge_reshapes),
+    GraphPass("merge_slices", rewrites.merge_slices),
+    GraphPass("share_equal_operators", rewrites.share_equal_operators),
+    GraphPass("recognize_activations", rewrites.recognize_activations, ("activations_apart",)),
+    GraphPass("divide_by_root_with_rsqrt", rewrites.divide_by_root_with_rsqrt),
+    GraphPass("fold_constants", rewrites.fold_constants_into_convolutions, ("activations_apart",)),
     GraphPass("nest_upsampled_sums", nest_upsampled_sums, ("activations_apart",)),
     GraphPass("find_channel_selects", find_channel_selects),
     GraphPass("order_channels", order_channels, (), ("spelled",)),
-    GraphPass("fuse_activations", fuse_activations, ("activations_apart",)),
-    GraphPass("multiply_for_lone_activations", multiply_for_lone_activations),
+    GraphPass("fuse_activations", rewrites.fuse_activations, ("activations_apart",)),
+    GraphPass("multiply_for_lone_activations", rewrites.multiply_for_lone_activations),
     GraphPass("upsample_by_concatenation", upsample_by_concatenation),
-    GraphPass("merge_reshapes_again", merge_reshapes),
-    GraphPass("fold_space_to_depth", fold_space_to_depth),
-    GraphPass("fuse_padding", fuse_padding, (), ("spelled", "nothing_dead")),
+    GraphPass("merge_reshapes_again", rewrites.merge_reshapes),
+    GraphPass("fold_space_to_depth", rewrites.fold_space_to_depth),
+    GraphPass("fuse_padding", rewrites.fuse_padding, (), ("spelled", "nothing_dead")),
 )
 
 
@@ -95,7 +83,8 @@ def convert_direct(source: Path | ModelFile, output: Path) -> DirectConversion:
     run_passes(graph, PASSES[1:3])
     write_whole(output, [serialize(graph)])
     notes = tuple(f"{name}: {count}" for name, count in counts if count)
-    return DirectConversion(outputs, inputs, len(graph.ops), count_kinds(graph.ops), notes)
+    kinds = dict(sorted(Counter(op.kind for op in graph.ops).items()))
+    return DirectConversion(outputs, inputs, len(graph.ops), kinds, notes)
 
 
 def _settle_inputs(graph: Graph) -> dict[str, tuple[int, ...]]:

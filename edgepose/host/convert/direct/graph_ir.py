@@ -9,7 +9,7 @@ tensors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,11 +199,3 @@ class Graph:
                     if value.producer is not None and id(value.producer) not in done
                 )
         self.ops = ordered
-
-
-def count_kinds(ops: Iterable[Op]) -> dict[str, int]:
-    """Return how many operators of each kind there are, by name."""
-    counts: dict[str, int] = {}
-    for op in ops:
-        counts[op.kind] = counts.get(op.kind, 0) + 1
-    return dict(sorted(counts.items()))

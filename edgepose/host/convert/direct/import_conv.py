@@ -1,6 +1,4 @@
-"""Convolutions, transposed convolutions and pools.
-
-Resize and Upsample: only what TensorFlow Lite computes exactly.
+"""Convolutions, transposed convolutions, pools, and those resizes that TensorFlow Lite computes exactly.
 
 ONNX describes dozens of sampling rules. Both sides' rules are written out here as an interpolation matrix
 along one axis (out, in); a node is converted when one of TensorFlow Lite's matrices is equal to it.
@@ -218,11 +216,7 @@ def _replicated(n: NodeImport, x: Value, axis: int, pad: Pair) -> Value:
             parts.append(x)
         if not count:
             continue
-        begin, end = [0, 0, 0, 0], list(x.shape)
-        begin[axis], end[axis] = position, position + 1
-        shape = tuple(e - b for b, e in zip(begin, end, strict=True))
-        edge = n.emit("SLICE", [x], shape, begin=tuple(begin), end=tuple(end))
-        parts.extend([edge] * count)
+        parts.extend([n.slice(x, axis, position, position + 1)] * count)
     if len(parts) == 1:
         return x
     grown = list(x.shape)
@@ -259,16 +253,6 @@ def _pool(n: NodeImport, kind: str) -> Value:
     )
 
 
-def max_pool(n: NodeImport) -> Value:
-    """MaxPool."""
-    return _pool(n, "MAX_POOL_2D")
-
-
-def average_pool(n: NodeImport) -> Value:
-    """AveragePool."""
-    return _pool(n, "AVERAGE_POOL_2D")
-
-
 def global_average_pool(n: NodeImport) -> Value:
     """GlobalAveragePool."""
     axes = tuple(range(2, len(n.x.shape)))
@@ -279,8 +263,8 @@ def global_average_pool(n: NodeImport) -> Value:
 HANDLERS: dict[str, Handler] = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
-    "MaxPool": max_pool,
-    "AveragePool": average_pool,
+    "MaxPool": lambda n: _pool(n, "MAX_POOL_2D"),
+    "AveragePool": lambda n: _pool(n, "AVERAGE_POOL_2D"),
     "GlobalAveragePool": global_average_pool,
 }
 

@@ -31,18 +31,11 @@ def binary(kind: str) -> Handler:
 
     def handler(n: NodeImport) -> Value:
         result = n.x
-        if len(n.inputs) == 1:
-            return result
         for position in range(1, len(n.inputs)):
             result = _two(n, kind, result, n.operand(position))
         return result
 
     return handler
-
-
-def identity(n: NodeImport) -> Value:
-    """Identity and Dropout: the operand itself."""
-    return n.x
 
 
 def div(n: NodeImport) -> Value:
@@ -86,11 +79,6 @@ def negative(n: NodeImport, x: Value) -> Value:
     return n.emit("MUL", [x, n.const(-1.0)], x.shape)
 
 
-def neg(n: NodeImport) -> Value:
-    """Neg."""
-    return negative(n, n.x)
-
-
 def minimum(n: NodeImport) -> Value:
     """Min."""
     result = n.x
@@ -122,20 +110,11 @@ def prelu(n: NodeImport) -> Value:
 
 def hard_sigmoid(n: NodeImport) -> Value:
     """HardSigmoid: clip(alpha x + beta, 0, 1) is relu6(6 alpha x + 6 beta) / 6."""
-    return _hard_sigmoid(n, float(n.attr("alpha", 0.2)), float(n.attr("beta", 0.5)))
-
-
-def _hard_sigmoid(n: NodeImport, alpha: float, beta: float) -> Value:
-    slope = float(np.float32(6.0 * alpha))
+    slope = float(np.float32(6.0 * float(n.attr("alpha", 0.2))))
     x = n.x if abs(slope - 1.0) < 1e-6 else n.emit("MUL", [n.x, n.const(slope)], n.x.shape)
-    shifted = n.emit("ADD", [x, n.const(6.0 * beta)], x.shape)
+    shifted = n.emit("ADD", [x, n.const(6.0 * float(n.attr("beta", 0.5)))], x.shape)
     clipped = n.emit("RELU6", [shifted], x.shape)
     return n.emit("MUL", [clipped, n.const(1.0 / 6.0)], x.shape)
-
-
-def hard_swish(n: NodeImport) -> Value:
-    """HardSwish."""
-    return n.emit("HARD_SWISH", [n.x], n.x.shape)
 
 
 def gelu(n: NodeImport) -> Value:
@@ -156,11 +135,6 @@ def power(n: NodeImport) -> Value:
             return n.x
         exponent = n.const(number)
     return _two(n, "POW", n.x, exponent)
-
-
-def reciprocal(n: NodeImport) -> Value:
-    """Reciprocal."""
-    return n.emit("DIV", [n.const(1.0), n.x], n.x.shape, dtype=np.float32)
 
 
 def batch_normalization(n: NodeImport) -> Value:
@@ -224,13 +198,13 @@ HANDLERS: dict[str, Handler] = {
     "Cast": cast,
     "Clip": clip,
     "Div": div,
-    "Dropout": identity,
+    "Dropout": lambda n: n.x,
     "Erf": unary("ERF"),
     "Exp": unary("EXP"),
     "Gelu": gelu,
     "HardSigmoid": hard_sigmoid,
-    "HardSwish": hard_swish,
-    "Identity": identity,
+    "HardSwish": unary("HARD_SWISH"),
+    "Identity": lambda n: n.x,
     "InstanceNormalization": instance_normalization,
     "LayerNormalization": layer_normalization,
     "LeakyRelu": leaky_relu,
@@ -238,10 +212,10 @@ HANDLERS: dict[str, Handler] = {
     "Max": binary("MAXIMUM"),
     "Min": minimum,
     "Mul": binary("MUL"),
-    "Neg": neg,
+    "Neg": lambda n: negative(n, n.x),
     "PRelu": prelu,
     "Pow": power,
-    "Reciprocal": reciprocal,
+    "Reciprocal": lambda n: n.emit("DIV", [n.const(1.0), n.x], n.x.shape, dtype=np.float32),
     "Relu": unary("RELU"),
     "Sigmoid": unary("LOGISTIC"),
     "Sqrt": unary("SQRT"),

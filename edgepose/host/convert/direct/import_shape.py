@@ -1,7 +1,4 @@
-"""Operators that move elements about: reshapes, slices, concatenation, padding.
-
-Matrix products, reductions and softmax.
-"""
+"""Operators that move elements about (reshapes, slices, padding), matrix products, reductions, softmax."""
 
 from __future__ import annotations
 
@@ -41,10 +38,7 @@ def split(n: NodeImport) -> list[Value]:
     sizes = [n.output_shape(position)[axis] for position in range(len(n.node.output))]
     results, start = [], 0
     for size in sizes:
-        begin, end = [0] * len(n.x.shape), list(n.x.shape)
-        begin[axis], end[axis] = start, start + size
-        shape = [e - b for b, e in zip(begin, end, strict=True)]
-        results.append(n.emit("SLICE", [n.x], shape, begin=tuple(begin), end=tuple(end)))
+        results.append(n.slice(n.x, axis, start, start + size))
         start += size
     return results
 
@@ -115,20 +109,17 @@ def gather(n: NodeImport) -> Value:
     size = n.x.shape[axis]
     flat = [int(index) % size for index in indices.reshape(-1)]
     shape = (*n.x.shape[:axis], *indices.shape, *n.x.shape[axis + 1 :])
-    kept = (*n.x.shape[:axis], len(flat), *n.x.shape[axis + 1 :])
     if flat == list(range(flat[0], flat[0] + len(flat))):
-        begin, end = [0] * len(n.x.shape), list(n.x.shape)
-        begin[axis], end[axis] = flat[0], flat[0] + len(flat)
-        picked = n.emit("SLICE", [n.x], kept, begin=tuple(begin), end=tuple(end))
+        picked = n.slice(n.x, axis, flat[0], flat[0] + len(flat))
     else:
+        kept = (*n.x.shape[:axis], len(flat), *n.x.shape[axis + 1 :])
         picked = n.emit("GATHER", [n.x], kept, axis=axis, indices=tuple(flat))
     return n.reshape(picked, shape)
 
 
 def tile(n: NodeImport) -> Value:
     """Tile."""
-    multiples = tuple(int(v) for v in n.constant(1))
-    return _tile(n, n.x, multiples)
+    return _tile(n, n.x, tuple(int(v) for v in n.constant(1)))
 
 
 def _tile(n: NodeImport, x: Value, multiples: tuple[int, ...]) -> Value:

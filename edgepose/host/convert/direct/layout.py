@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgepose.host.convert.direct.graph_ir import Graph, Op, Shape, Value
+from edgepose.runtime.wire_formats import names_in
 
 Group = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -106,26 +107,8 @@ def _with_unit_axes(after: Shape, wanted: list[int]) -> list[int]:
 
 Perm = tuple[int, ...]
 
-UNARY = frozenset(
-    [
-        "ABS",
-        "CAST",
-        "ERF",
-        "EXP",
-        "GELU",
-        "HARD_SWISH",
-        "LEAKY_RELU",
-        "LOG",
-        "LOGISTIC",
-        "NEG",
-        "RELU",
-        "RELU6",
-        "RSQRT",
-        "SQRT",
-        "TANH",
-    ]
-)
-BINARY = frozenset(["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE", "PRELU"])
+UNARY = names_in("ABS CAST ERF EXP GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC NEG RELU RELU6 RSQRT SQRT TANH")
+BINARY = names_in("ADD SUB MUL DIV MAXIMUM MINIMUM POW SQUARED_DIFFERENCE PRELU")
 REDUCE = frozenset(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"))
 
 
@@ -156,7 +139,11 @@ class _Sinker:
     def emit(
         self, kind: str, inputs: Sequence[Value], shape: Sequence[int], attrs: dict[str, Any], like: Op
     ) -> Value:
-        value = self.graph.emit(kind, inputs, shape, attrs, origin=like.origin, dtype=like.output.dtype)
+        return self._taken(
+            self.graph.emit(kind, inputs, shape, attrs, origin=like.origin, dtype=like.output.dtype)
+        )
+
+    def _taken(self, value: Value) -> Value:
         assert value.producer is not None  # noqa: S101  (emit has just set it)
         self.alive.add(id(value.producer))
         self._enqueue(value.producer)
@@ -167,18 +154,8 @@ class _Sinker:
             return self.graph.constant(np.ascontiguousarray(value.data.transpose(perm)), value.name + "_t")
         if perm == tuple(range(len(perm))):
             return value
-        out = self.graph.emit(
-            "TRANSPOSE",
-            [value],
-            [value.shape[p] for p in perm],
-            {"perm": perm},
-            origin=like.origin,
-            dtype=value.dtype,
-        )
-        assert out.producer is not None  # noqa: S101
-        self.alive.add(id(out.producer))
-        self._enqueue(out.producer)
-        return out
+        shape = [value.shape[p] for p in perm]
+        return self._taken(self.graph.emit("TRANSPOSE", [value], shape, {"perm": perm}, origin=like.origin))
 
     def finish(self, op: Op, result: Value) -> None:
         for user in op.output.users:
@@ -280,10 +257,6 @@ def _many(sinker: _Sinker, op: Op) -> bool:
     return True
 
 
-def _reduce(sinker: _Sinker, op: Op) -> bool:
-    return _axis_rule(lambda o, perm: {"axes": tuple(sorted(perm[a] for a in o.attrs["axes"]))})(sinker, op)
-
-
 def _last_axis(sinker: _Sinker, op: Op) -> bool:
     """SOFTMAX and FULLY_CONNECTED work on the last axis: it must stay last."""
     found = transposed_from(op.inputs[0])
@@ -353,7 +326,9 @@ def _batch_matmul(sinker: _Sinker, op: Op) -> bool:
 _RULES: dict[str, Callable[[_Sinker, Op], bool]] = {
     **dict.fromkeys(UNARY, _axis_rule(lambda _op, _perm: {})),
     **dict.fromkeys((*BINARY, "CONCATENATION"), _many),
-    **dict.fromkeys(REDUCE, _reduce),
+    **dict.fromkeys(
+        REDUCE, _axis_rule(lambda op, perm: {"axes": tuple(sorted(perm[a] for a in op.attrs["axes"]))})
+    ),
     **dict.fromkeys(("PAD", "PADV2", "MIRROR_PAD"), _axis_rule(_rows("pads"))),
     "ARG_MAX": _arg_max,
     "BATCH_MATMUL": _batch_matmul,

@@ -147,7 +147,7 @@ class NodeImport:
 
     def operand(self, position: int) -> Value:
         """Return a required operand."""
-        value = self.inputs[position] if position < len(self.inputs) else None
+        value = self.optional(position)
         if value is None:
             raise self.unsupported(f"operand {position} is missing")
         return value
@@ -166,11 +166,8 @@ class NodeImport:
     def optional_constant(self, position: int) -> NDArray[Any] | None:
         """Return the elements of an operand, or None where it is absent or empty."""
         value = self.optional(position)
-        return (
-            None
-            if value is None or (value.data is not None and value.data.size == 0)
-            else self.constant(position)
-        )
+        absent = value is None or (value.data is not None and value.data.size == 0)
+        return None if absent else self.constant(position)
 
     def attr(self, name: str, default: Any) -> Any:
         """Return an attribute."""
@@ -188,15 +185,8 @@ class NodeImport:
         self, kind: str, inputs: Sequence[Value], result: Sequence[int], dtype: Any = None, **attrs: Any
     ) -> Value:
         """Append an operator that comes from this node."""
-        return self.graph.emit(
-            kind,
-            inputs,
-            result,
-            attrs,
-            name=self.graph.fresh(self.node.output[0]),
-            origin=self.name,
-            dtype=dtype,
-        )
+        name = self.graph.fresh(self.node.output[0])
+        return self.graph.emit(kind, inputs, result, attrs, name=name, origin=self.name, dtype=dtype)
 
     def const(self, data: Any) -> Value:
         """Return a new constant; Python numbers become float32."""
@@ -211,6 +201,13 @@ class NodeImport:
             return value
         shape = [value.shape[axis] for axis in perm]
         return self.emit("TRANSPOSE", [value], shape, perm=tuple(int(p) for p in perm))
+
+    def slice(self, value: Value, axis: int, start: int, stop: int) -> Value:
+        """Return ``value`` from ``start`` to before ``stop`` along ``axis``."""
+        begin, end = [0] * len(value.shape), list(value.shape)
+        begin[axis], end[axis] = start, stop
+        shape = [e - b for b, e in zip(begin, end, strict=True)]
+        return self.emit("SLICE", [value], shape, begin=tuple(begin), end=tuple(end))
 
     def reshape(self, value: Value, shape: Sequence[int]) -> Value:
         """Return ``value`` in another shape; a constant is reshaped now."""
@@ -239,9 +236,7 @@ def import_graph(source: OnnxGraph, handlers: dict[str, Handler]) -> Graph:
         UnsupportedByDirectRoute: If a node has no handler or its handler refuses it.
     """
     graph = Graph()
-    values: dict[str, Value] = {
-        name: graph.constant(source.stored(name), name) for name in source.initializers
-    }
+    values = {name: graph.constant(source.stored(name), name) for name in source.initializers}
     for name in source.inputs:
         values[name] = _input(graph, name, source)
     for node in source.nodes:
@@ -281,7 +276,8 @@ def _input(graph: Graph, name: str, source: OnnxGraph) -> Value:
     if shape is None:
         raise UnsupportedByDirectRoute(f"Input {name} has no static shape.")
     dtype = np.dtype(numpy_name(source.elements[name]))
-    if len(shape) != 4 or _channels_last(shape):
+    # ONNX files made from TensorFlow have images as NHWC already.
+    if len(shape) != 4 or (shape[3] in _IMAGE_CHANNELS and shape[1] not in _IMAGE_CHANNELS):
         value = Value(name, shape, dtype)
         graph.inputs.append(value)
         graph.inputs_as_in_onnx.add(name)
@@ -289,11 +285,6 @@ def _input(graph: Graph, name: str, source: OnnxGraph) -> Value:
     value = Value(name, tuple(shape[axis] for axis in NHWC_FROM_NCHW), dtype)
     graph.inputs.append(value)
     return graph.emit("TRANSPOSE", [value], shape, {"perm": NCHW_FROM_NHWC}, origin=name)
-
-
-def _channels_last(shape: Shape) -> bool:
-    """Whether an image comes as NHWC already, as in ONNX files made from TensorFlow."""
-    return shape[3] in _IMAGE_CHANNELS and shape[1] not in _IMAGE_CHANNELS
 
 
 def _output(graph: Graph, value: Value) -> Value:

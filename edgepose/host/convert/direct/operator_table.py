@@ -7,7 +7,7 @@ what the operator uses, so that old runtimes can read the file.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,14 +25,6 @@ ACTIVATIONS = {
 PADDINGS = {"SAME": tfl.Padding.SAME, "VALID": tfl.Padding.VALID}
 
 Operands = list[NDArray[Any]]
-
-
-def _none(_op: Op) -> Operands:
-    return []
-
-
-def _v1(_op: Op) -> int:
-    return 1
 
 
 def _int32(*keys: str) -> Callable[[Op], Operands]:
@@ -61,10 +53,6 @@ def _transpose_conv_version(op: Op) -> int:
     return 3 if len(op.inputs) > 2 else 1
 
 
-def _fully_connected_version(op: Op) -> int:
-    return 5 if op.attrs.get("keep_dims") else 1
-
-
 @dataclass(frozen=True)
 class Spelling:
     """One operator's row of the table.
@@ -78,8 +66,8 @@ class Spelling:
 
     options: str = ""
     fields: tuple[tuple[str, str], ...] = ()
-    operands: Callable[[Op], Operands] = _none
-    version: Callable[[Op], int] = _v1
+    operands: Callable[[Op], Operands] = field(default=lambda _op: [])
+    version: Callable[[Op], int] = field(default=lambda _op: 1)
     operands_first: bool = False
 
 
@@ -123,7 +111,7 @@ SPELLINGS: dict[str, Spelling] = {
     "FULLY_CONNECTED": Spelling(
         "FullyConnectedOptions",
         (("keepNumDims", "keep_dims"), *_ACTIVATION),
-        version=_fully_connected_version,
+        version=lambda op: 5 if op.attrs.get("keep_dims") else 1,
     ),
     "GATHER": Spelling("GatherOptions", (("axis", "axis"),), _int32("indices")),
     "GELU": Spelling("GeluOptions", (("approximate", "approximate"),)),

@@ -203,14 +203,8 @@ class _Rewriter:
         kernel = np.zeros((len(places), 1, 1, start), np.float32)
         for row, (value, position) in enumerate(places):
             kernel[row, 0, 0, starts[id(value)] + position] = 1.0
-        attrs = {
-            "padding": "VALID",
-            "stride_h": 1,
-            "stride_w": 1,
-            "dilation_h": 1,
-            "dilation_w": 1,
-            "activation": "",
-        }
+        steps = dict.fromkeys(("stride_h", "stride_w", "dilation_h", "dilation_w"), 1)
+        attrs = {"padding": "VALID", "activation": "", **steps}
         inputs = [whole, self.new.constant(kernel), self.new.constant(np.zeros(len(places), np.float32))]
         shape = (*whole.shape[:-1], len(places))
         return self.new.emit("CONV_2D", inputs, shape, attrs, origin=op.origin if op else "output")

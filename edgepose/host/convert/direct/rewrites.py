@@ -1,9 +1,4 @@
-"""Folds constants, activations and padding into their neighbours.
-
-Small clean-ups: free transposes, chains of reshapes, equal operators.
-
-Recognizes activations that exporters write out in several operators.
-"""
+"""Rewrites of neighbours: folded constants, fused activations and padding, merged reshapes and slices."""
 
 from __future__ import annotations
 

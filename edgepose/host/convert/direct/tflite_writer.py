@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as tfl
 from numpy.typing import NDArray
 
 from edgepose.host.convert.direct.graph_ir import Graph, Op, UnsupportedByDirectRoute, Value
 from edgepose.host.convert.direct.operator_table import SPELLINGS, options_of
+from edgepose.host.models.tflite_view import CompactBuilder
 
 FILE_IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
 SIGNATURE_KEY = "serving_default"
-BUFFER_ALIGNMENT = 16
 _TYPES = {
     np.dtype(np.float32): tfl.TensorType.FLOAT32,
     np.dtype(np.int32): tfl.TensorType.INT32,
@@ -25,33 +24,11 @@ _TYPES = {
 }
 
 
-class _AlignedBuffer(tfl.BufferT):  # type: ignore[misc]
-    """A buffer whose bytes start at a multiple of 16, as the schema's ``force_align`` asks.
-
-    The generated Python code ignores that attribute; kernels may read constants with aligned loads.
-    """
-
-    def Pack(self, builder: Any) -> Any:  # noqa: N802  (the generated class's name)
-        """Write the buffer and return its offset."""
-        if self.data is None:
-            tfl.BufferStart(builder)
-            return tfl.BufferEnd(builder)
-        raw = self.data.tobytes()
-        builder.StartVector(1, len(raw), BUFFER_ALIGNMENT)
-        builder.head = builder.head - len(raw)
-        builder.Bytes[builder.head : builder.head + len(raw)] = raw
-        vector = builder.EndVector()
-        tfl.BufferStart(builder)
-        tfl.BufferAddData(builder, vector)
-        return tfl.BufferEnd(builder)
-
-
 class _FileBuilder:
     """Collects tensors, buffers and operator codes while the operators are walked once."""
 
     def __init__(self) -> None:
-        empty = _AlignedBuffer()
-        self.buffers: list[Any] = [empty]
+        self.buffers: list[Any] = [tfl.BufferT()]
         self.tensors: list[Any] = []
         self.codes: list[Any] = []
         self._buffer_by_digest: dict[bytes, int] = {}
@@ -95,7 +72,7 @@ class _FileBuilder:
     def _buffer(self, raw: NDArray[Any]) -> int:
         digest = hashlib.sha256(raw.tobytes()).digest()
         if digest not in self._buffer_by_digest:
-            buffer = _AlignedBuffer()
+            buffer = tfl.BufferT()
             buffer.data = np.frombuffer(raw.tobytes(), np.uint8)
             self._buffer_by_digest[digest] = len(self.buffers)
             self.buffers.append(buffer)
@@ -149,9 +126,7 @@ def serialize(graph: Graph, description: str = "edgepose direct") -> bytes:
     model.subgraphs = [subgraph]
     model.buffers = file.buffers
     model.signatureDefs = [_signature(graph, inputs, output_indices)]
-    builder = flatbuffers.Builder(
-        sum(0 if b.data is None else b.data.nbytes for b in file.buffers) + (1 << 16)
-    )
+    builder = CompactBuilder(sum(0 if b.data is None else b.data.nbytes for b in file.buffers) + (1 << 16))
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
     return bytes(builder.Output())
 
