@@ -1,9 +1,4 @@
-"""ONNX: int8 in QDQ form by our own placement, dynamic quantization by onnxruntime, and float16.
-
-ONNX in half precision: stored weights only, or the whole computation.
-
-Brings a float ONNX model into the form that quantization starts from.
-"""
+"""ONNX: int8 in QDQ form by our own placement, dynamic quantization by onnxruntime, and float16."""
 
 from __future__ import annotations
 
@@ -28,13 +23,9 @@ _SUFFIX = "_float16"
 
 
 def store_weights_as_float16(model: Any, recipe: QuantizationRecipe) -> bytes:
-    """Stores large float32 weights as float16 and casts them back while loading.
+    """Stores large float32 weights of a ``ModelProto`` in place as float16 and casts them back while loading.
 
     The runtime folds the casts once, so it computes in float32 exactly as before, on rounded weights.
-
-    Args:
-        model: A loaded ``ModelProto``; it is changed.
-        recipe: Names what is excluded.
 
     Raises:
         ModelError: A weight does not fit into float16.
@@ -70,12 +61,7 @@ def store_weights_as_float16(model: Any, recipe: QuantizationRecipe) -> bytes:
 
 
 def compute_in_float16(model: Any, recipe: QuantizationRecipe) -> bytes:
-    """Turns the whole computation into float16; inputs and outputs stay float32.
-
-    Args:
-        model: A loaded ``ModelProto``; it is changed.
-        recipe: Names what is excluded.
-    """
+    """Turns the computation of a ``ModelProto`` in place into float16; inputs and outputs stay float32."""
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -98,9 +84,6 @@ def prepare_onnx(source: Path) -> Any:
     Batch normalization that has no convolution before it becomes a depthwise 1x1 convolution of the same
     result, and subtraction of a constant, division by one and the mean over space become Add, Mul and
     GlobalAveragePool: these have integer kernels everywhere.
-
-    Args:
-        source: The float file; it is not touched.
 
     Returns:
         A ``ModelProto`` of opset 13 or later with the source's inputs, outputs and metadata.

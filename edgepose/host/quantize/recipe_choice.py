@@ -1,7 +1,4 @@
-"""Which recipe a call uses: by name, from a file, or the profile's.
-
-What a quantization is asked for, and what it gives.
-"""
+"""What a quantization is asked for (its recipe by name, from a file, or the profile's), and what it gives."""
 
 from __future__ import annotations
 
@@ -127,10 +124,6 @@ def write_recipe(path: Path, recipe: QuantizationRecipe) -> None:
 Progress = Callable[[int, int], None]
 
 
-def _silent(_done: int, _total: int) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class QuantizationRequest:
     """What to do.
@@ -173,7 +166,7 @@ class QuantizationRequest:
     delegate_profile: DeviceProfile | None = None
     compared_crops: int = 2
     diagnose: bool = True
-    progress: Progress = field(default=_silent)
+    progress: Progress = field(default=lambda _done, _total: None)
     say: Callable[[str], None] = field(default=lambda _line: None)
 
     @classmethod
@@ -195,12 +188,7 @@ class QuantizationRequest:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What int8 hurts in a model.
-
-    Attributes:
-        layers: Layers that were rounded alone, worst first.
-        culprits: What int8 hurts and why, worst first.
-    """
+    """What int8 hurts in a model and why: layers that were rounded alone and culprits, each worst first."""
 
     layers: tuple[LayerSensitivity, ...]
     culprits: tuple[Culprit, ...]
@@ -211,13 +199,7 @@ NO_DIAGNOSIS = Diagnosis((), ())
 
 @dataclass(frozen=True)
 class QuantizationResult:
-    """What came out.
-
-    Attributes:
-        artifact: The written file.
-        report: The whole record.
-        compare: Compares the tensors of the float and the quantized model.
-    """
+    """What came out."""
 
     artifact: ModelArtifact
     report: QuantizationReport

@@ -1,7 +1,4 @@
-"""Static int8: one given recipe carried out, or the best one searched.
-
-What is checked about a quantized file before it gets its name.
-"""
+"""Static int8: a given recipe carried out or the best one searched, and what is checked about the file."""
 
 from __future__ import annotations
 
@@ -43,29 +40,17 @@ from edgepose.runtime.preprocess import Preprocessor
 
 @dataclass(frozen=True, eq=False)
 class StaticResult:
-    """What came out.
-
-    Attributes:
-        data: The int8 file, without metadata.
-        recipe: The recipe that gives it.
-        steps: What was tried; empty where the recipe was given.
-        applier: The model with its statistics, for a diagnosis.
-        opened: The file on its runtime, where a search scored it.
-    """
+    """What came out: the file without metadata, its recipe, what was tried, the model with its statistics."""
 
     data: bytes
     recipe: QuantizationRecipe
     steps: tuple[RepairStep, ...]
     applier: RecipeApplier
+    # The file on its runtime, where a search scored it.
     opened: Backend | None = None
 
     def diagnosis(self, spec: ModelSpec, crops: CalibrationSet | None, *, all_layers: bool) -> Diagnosis:
-        """Why the model suffers under plain int8.
-
-        Args:
-            spec: The model's.
-            crops: Those that set no range measure the layers; None: nothing is measured.
-            all_layers: Whether every layer is rounded alone, not only the suspects.
+        """Why the model suffers under plain int8; layers are measured on crops that set no range, if any.
 
         Raises:
             ConfigError: An image cannot be read.
@@ -117,12 +102,8 @@ def quantize_static(
 ) -> StaticResult:
     """Quantizes a float model by a static recipe, or searches one where the request says so.
 
-    A search without images has nothing to choose by: it takes the repairs that need ranges alone.
-
-    Args:
-        request: What to do.
-        parent: The float model in the device's format.
-        crops: Calibration crops, or None where only a device's ranges are at hand.
+    A search without images, from a device's ranges alone, has nothing to choose by: it takes the repairs that
+    need ranges alone.
 
     Raises:
         ConfigError: The recipe does not fit the model or the data.
@@ -185,11 +166,6 @@ def _is_real(shape: tuple[int, ...]) -> bool:
 
 def refuse_non_finite(backend: Backend, inputs: Iterable[NDArray[Any]], what: str) -> None:
     """Runs a model and looks at every output value.
-
-    Args:
-        backend: The loaded model.
-        inputs: Stored input values.
-        what: Names the model in the message.
 
     Raises:
         ModelError: An output is NaN or infinite, or the runtime fails.

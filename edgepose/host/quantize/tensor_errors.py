@@ -44,13 +44,6 @@ def measure_tensor_errors(
 ) -> tuple[TensorError, ...]:
     """Runs both models on a few crops and compares every tensor that both compute.
 
-    Args:
-        parent: The float file.
-        quantized: The quantized file of the same format.
-        inputs: Float input tensors of the parent.
-        quantized_backend: The quantized model loaded, for its input's scale.
-        crops: How many inputs to use.
-
     Returns:
         Worst signal to noise first.
 

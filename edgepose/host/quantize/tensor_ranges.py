@@ -1,10 +1,8 @@
-"""Ranges of whole tensors, from their statistics or from histograms.
+"""Ranges of whole tensors, from statistics or histograms, measured here or sent by a device.
 
 The average is taken of each crop's extremes over the whole tensor. The widest channel's average would be
 narrower: in an equalized network all channels reach about equally far on average, and on every crop some
 channel reaches further (measured on TinyPose-256 in ONNX: 56.9 AP against 61.8).
-
-Ranges that a device sent, checked against the float model that they are for.
 """
 
 from __future__ import annotations
@@ -162,10 +160,6 @@ _NAMED = 3
 
 def read_ranges(path: Path, model: Path) -> dict[str, ChannelStatistics]:
     """Reads what ``edgepose-device calibrate`` wrote.
-
-    Args:
-        path: The record.
-        model: The float file that is going to be quantized.
 
     Returns:
         Statistics of the input and of every float tensor, equal bit by bit to those on the device.

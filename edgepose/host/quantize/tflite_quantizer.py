@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,6 @@ from edgepose.host.models.tflite_view import (
 )
 from edgepose.host.quantize.tensor_ranges import TensorRanges
 from edgepose.records.lineage import QuantizationRecipe
-
-Progress = Callable[[int, int], None]
 
 
 def quantize_tflite(model: bytes, recipe: QuantizationRecipe, ranges: TensorRanges | None = None) -> bytes:
@@ -66,7 +64,8 @@ def _recipe_manager(recipe: QuantizationRecipe) -> Any:
 
     everything, names = ".*", qtyping.TFLOperationName
     unquantized = algorithm_manager.AlgorithmName.NO_QUANTIZE
-    granularity = qtyping.QuantGranularity.CHANNELWISE if recipe.per_channel else _tensorwise()
+    granularities = qtyping.QuantGranularity
+    granularity = granularities.CHANNELWISE if recipe.per_channel else granularities.TENSORWISE
     plan = recipe_manager.RecipeManager()
     if recipe.kind == "dynamic":
         plan.add_dynamic_config(everything, names.ALL_SUPPORTED, recipe.weight_bits, granularity)
@@ -87,12 +86,6 @@ def _recipe_manager(recipe: QuantizationRecipe) -> Any:
         scope = f"(^|;){re.escape(excluded.name)};"
         plan.add_quantization_config(scope, names.ALL_SUPPORTED, None, unquantized)
     return plan
-
-
-def _tensorwise() -> Any:
-    from ai_edge_quantizer import qtyping
-
-    return qtyping.QuantGranularity.TENSORWISE
 
 
 def _static_config(recipe: QuantizationRecipe, granularity: Any) -> Any:

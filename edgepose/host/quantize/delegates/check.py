@@ -21,12 +21,7 @@ _NAMED_OPS = 8
 
 @dataclass(frozen=True)
 class CheckedModel:
-    """What an accelerator takes of a model.
-
-    Attributes:
-        report: Op by op.
-        content: The file that the vendor's compiler made; None without one.
-    """
+    """What an accelerator takes of a model, and the file that the vendor's compiler made, if there is one."""
 
     report: DelegateReport
     content: bytes | None = None
@@ -41,11 +36,7 @@ class HostSide(Protocol):
 
 
 def check_delegate(profile: DeviceProfile, model: Path) -> DelegateReport | None:
-    """Says what the profile's accelerator takes of a model.
-
-    Args:
-        profile: The device.
-        model: The finished file, in the profile's format.
+    """Says what the profile's accelerator takes of a finished file in the profile's format.
 
     Returns:
         The report; None where the profile has no accelerator with rules of its own.

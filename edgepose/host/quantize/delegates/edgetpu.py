@@ -57,13 +57,7 @@ _UNIT_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 @dataclass(frozen=True)
 class LoggedOps:
-    """A row of the compiler's table.
-
-    Attributes:
-        op: Kind of op.
-        count: How many.
-        status: What became of them, in the compiler's words.
-    """
+    """A row of the compiler's table."""
 
     op: str
     count: int
@@ -174,12 +168,7 @@ _LOG_BYTES = 16 * MIB
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """A model that the compiler wrote.
-
-    Attributes:
-        content: The compiled TFLite file.
-        log: What the compiler says it did.
-    """
+    """A model that the compiler wrote."""
 
     content: bytes
     log: CompilerLog

@@ -1,7 +1,4 @@
-"""A TFLite graph as the rules of a delegate look at it: plain values, no flatbuffer.
-
-What the rules of a delegate say about one op.
-"""
+"""A TFLite graph as the rules of a delegate look at it (plain values, no flatbuffer), and what they say."""
 
 from __future__ import annotations
 
@@ -46,15 +43,7 @@ class TensorView:
 
 @dataclass(frozen=True)
 class OpView:
-    """An op.
-
-    Attributes:
-        name: Kind of op, for example ``CONV_2D``.
-        inputs: Its inputs; None for an optional one that is absent.
-        outputs: Its outputs.
-        options: Its options by the schema's names.
-        version: Version of its kernel.
-    """
+    """An op; an optional input that is absent is None, options go by the schema's names."""
 
     name: str
     inputs: tuple[TensorView | None, ...]
@@ -84,11 +73,7 @@ class OpView:
 
 @dataclass(frozen=True)
 class GraphView:
-    """A graph.
-
-    Attributes:
-        ops: Its ops in the order of execution.
-    """
+    """A graph: its ops in the order of execution."""
 
     ops: tuple[OpView, ...]
 

@@ -1,7 +1,4 @@
-"""The whole diagnosis of one float model: suspects from the ranges, measured on the task, put in order.
-
-Which layers to round alone, where all of them would take too long.
-"""
+"""The whole diagnosis of one float model: suspects from the ranges, measured on the task, put in order."""
 
 from __future__ import annotations
 
@@ -10,13 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.host.models.audit import AuditedOp
 from edgepose.host.quantize.diagnosis.fake_quantization import open_roundable
-from edgepose.host.quantize.diagnosis.findings import (
-    LeftInFloat,
-    find_culprits,
-    find_suspects,
-    starved_weights,
-)
+from edgepose.host.quantize.diagnosis.findings import find_culprits, find_suspects, starved_weights
 from edgepose.host.quantize.diagnosis.layers import (
     STEPS,
     Layer,
@@ -48,13 +41,6 @@ def choose_layers(
     the outputs' noise and the one whose median channel keeps the least signal over its own rounding. On
     TinyPose-256 seven of the eight layers of greatest share are among the 15 (of 435) that leave least of
     the output, and the prediction misses some layers near the input.
-
-    Args:
-        network: The float network.
-        statistics: Of its tensors.
-        ranges: Of its tensors.
-        most: How many.
-        first: Tensors under suspicion already.
 
     Returns:
         Names; all layers where there are no more than ``most``.
@@ -121,7 +107,7 @@ _SHOWN_CULPRITS, _SHOWN_LAYERS = 12, 10
 def diagnose(
     subject: Subject,
     *,
-    float_ops: Iterable[LeftInFloat] = (),
+    float_ops: Iterable[AuditedOp] = (),
     most_layers: int = MOST_LAYERS,
     progress: Progress | None = None,
 ) -> Diagnosis:

@@ -2,10 +2,6 @@
 
 The layer's output goes to int8 and back where it is written, so all readers and the model's outputs see the
 rounded values; its weights are stored rounded. Neither names nor order of inputs and outputs change.
-
-Puts QuantizeLinear and DequantizeLinear behind tensors of a float ONNX file.
-
-Puts QUANTIZE and DEQUANTIZE behind tensors of a float TFLite file.
 """
 
 from __future__ import annotations
@@ -13,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +22,7 @@ from edgepose.host.quantize.repair.tflite_network import read_network as read_tf
 
 
 class OnnxModel:
-    """A float ONNX model.
-
-    Args:
-        model: The file's bytes; sizes that it does not say are inferred.
-    """
+    """A float ONNX model; sizes that the file does not say are inferred."""
 
     def __init__(self, model: bytes) -> None:
         import onnx
@@ -110,11 +102,7 @@ _QUANTIZE, _DEQUANTIZE = (114, 1), (6, 2)
 
 
 class TfliteModel:
-    """A float TFLite model.
-
-    Args:
-        model: The file's bytes.
-    """
+    """A float TFLite model."""
 
     def __init__(self, model: bytes) -> None:
         self._graph = read_tflite(model)
@@ -232,33 +220,14 @@ Constants = Mapping[str, NDArray[np.float32]]
 _UNSIGNED_TO_SIGNED = 128
 
 
-class RoundableModel(Protocol):
-    """A float model in memory that can be written with changes."""
-
-    def changed(self, rounded: Mapping[str, Scale], constants: Constants) -> bytes:
-        """The file with tensors rounded and constants replaced; the model itself stays as it is.
-
-        Raises:
-            ValueError: The model has no such tensor.
-        """
-        ...
-
-    @property
-    def network(self) -> Network:
-        """What the model computes, step by step."""
-        ...
+RoundableModel = TfliteModel | OnnxModel
 
 
 def open_roundable(model: bytes) -> RoundableModel:
-    """Reads a float TFLite or ONNX file.
-
-    Args:
-        model: The file's bytes.
-    """
+    """Reads a float TFLite or ONNX file."""
     # A TFLite file says so behind its first offset; an ONNX file has no marker of its own.
     if model[4:8] == b"TFL3":
         return TfliteModel(model)
-
     return OnnxModel(model)
 
 

@@ -3,10 +3,8 @@
 A suspect is found from the ranges: too few steps are left for most of what a tensor holds. It stays a culprit
 unless rounding it was measured to be harmless. What is sensitive without such a reason is named as well.
 
-Layers whose weights carry much of the signal in few of their steps.
-
-An input channel that reaches a thousand times further than its neighbours has weights a thousand times
-smaller, and all weights of an output channel share one scale.
+Weights are suspects as well: an input channel that reaches a thousand times further than its neighbours has
+weights a thousand times smaller, and all weights of an output channel share one scale.
 """
 
 from __future__ import annotations
@@ -14,10 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
+from edgepose.host.models.audit import AuditedOp
 from edgepose.host.quantize.diagnosis.layers import (
     INPUT_OP,
     STEPS,
@@ -51,25 +50,6 @@ _HARMLESS_OKS, _HARMLESS_SQNR_DB = 0.002, 30.0
 _SENSITIVE_OKS, _SENSITIVE_SQNR_DB = 0.005, 20.0
 
 
-class LeftInFloat(Protocol):
-    """An op that the quantizer left in float (``AuditedOp``)."""
-
-    @property
-    def op(self) -> str:
-        """Op name."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """What the op goes by in its file."""
-        ...
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Its output tensors."""
-        ...
-
-
 @dataclass(frozen=True)
 class Suspect:
     """A tensor whose range starves what it holds.
@@ -92,13 +72,7 @@ class Suspect:
 
 
 def find_suspects(network: Network, statistics: Statistics, ranges: TensorRanges) -> tuple[Suspect, ...]:
-    """What the ranges say against the layers; the most starved first.
-
-    Args:
-        network: The float network.
-        statistics: Of its tensors.
-        ranges: Of its tensors.
-    """
+    """What the ranges say against the layers; the most starved first."""
     found: dict[str, Suspect] = {}
     written_by = writers(network)
     for layer in layers_of(network, ranges):
@@ -115,16 +89,10 @@ def find_suspects(network: Network, statistics: Statistics, ranges: TensorRanges
 def find_culprits(
     suspects: Sequence[Suspect],
     sensitivities: Sequence[LayerSensitivity],
-    float_ops: Iterable[LeftInFloat] = (),
+    float_ops: Iterable[AuditedOp] = (),
     weight_notes: Mapping[str, str] | None = None,
 ) -> tuple[Culprit, ...]:
     """Puts suspicion and measurement together.
-
-    Args:
-        suspects: From ``find_suspects``.
-        sensitivities: Of the layers that were measured.
-        float_ops: Ops that the quantizer left in float.
-        weight_notes: What is wrong with the weights of layers, from ``starved_weights``.
 
     Returns:
         First what was measured to cost, the worst first; then what was not measured, the most starved first;
@@ -296,7 +264,7 @@ def _sensitive(entry: LayerSensitivity, note: str | None) -> Culprit:
     )
 
 
-def _unsupported(op: LeftInFloat) -> Culprit:
+def _unsupported(op: AuditedOp) -> Culprit:
     return Culprit(
         tensor=op.tensors[0] if op.tensors else op.name,
         op=op.op,
@@ -307,18 +275,12 @@ def _unsupported(op: LeftInFloat) -> Culprit:
 
 # int8 weights are symmetric.
 _WEIGHT_STEPS = 127
-_STARVED_STEPS = 8
 # This share of the signal through starved weights is worth naming.
 _MUCH = 0.1
 
 
 def starved_weights(network: Network, layers: Iterable[Layer], statistics: Statistics) -> Mapping[str, str]:
     """What is wrong with the weights of layers.
-
-    Args:
-        network: The float network.
-        layers: Of it.
-        statistics: Of its tensors.
 
     Returns:
         In words by the tensor that the layer writes, the greatest share of starved signal first.
@@ -341,13 +303,13 @@ def _note(network: Network, step: Weighted, statistics: Statistics) -> tuple[flo
     largest = np.abs(weights).max(axis=2)
     whole = np.maximum(largest.max(axis=1, keepdims=True), 1e-30)
     power = np.square(weights).sum(axis=2) * known.mean_square[step.reads]
-    starved = (largest / whole * _WEIGHT_STEPS < _STARVED_STEPS) & (power > 0)
+    starved = (largest / whole * _WEIGHT_STEPS < STARVED_STEPS) & (power > 0)
     share = float(power[starved].sum() / max(power.sum(), 1e-30))
     if share < _MUCH:
         return None
     channel_power = np.bincount(step.reads[starved], power[starved])
     words = (
-        f"{share:.0%} of its signal comes through weights with under {_STARVED_STEPS} of {_WEIGHT_STEPS} "
+        f"{share:.0%} of its signal comes through weights with under {STARVED_STEPS} of {_WEIGHT_STEPS} "
         f"steps, most of it from input channel {int(channel_power.argmax())} of '{step.source}'"
     )
     return share, words

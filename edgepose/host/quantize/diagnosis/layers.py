@@ -1,7 +1,4 @@
-"""The layers that int8 rounds, and how wide their ranges and channels are.
-
-What is diagnosed.
-"""
+"""What is diagnosed: the layers that int8 rounds, and how wide their ranges and channels are."""
 
 from __future__ import annotations
 
@@ -24,13 +21,7 @@ Statistics = Mapping[str, ChannelStatistics]
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A tensor that int8 rounds anew, and the step that writes it.
-
-    Attributes:
-        tensor: The tensor.
-        op: Name of the op that writes it; ``input`` where it is the model's input.
-        step: The step; None for the input.
-    """
+    """A tensor that int8 rounds anew, and the step that writes it: None, op ``input``, for the input."""
 
     tensor: str
     op: str
@@ -43,13 +34,9 @@ class Layer:
 
 
 def layers_of(network: Network, ranges: TensorRanges) -> tuple[Layer, ...]:
-    """All layers in the order in which they run.
+    """All layers in the order in which they run; a tensor without a range is not rounded.
 
     What an op only moves keeps its scale and is no layer, except where several tensors are joined under one.
-
-    Args:
-        network: The float network.
-        ranges: Of its float tensors; what has none is not rounded.
     """
     found = {name: Layer(name, INPUT_OP) for name in network.inputs if name in ranges}
     behind = _carried_on(network)

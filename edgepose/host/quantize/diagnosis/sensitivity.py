@@ -1,7 +1,4 @@
-"""What rounding one layer alone costs on the task, one layer after the other.
-
-What a changed model loses against its float parent on the task itself, without labels.
-"""
+"""What rounding one layer alone costs on the task itself, without labels, one layer after the other."""
 
 from __future__ import annotations
 
@@ -58,12 +55,7 @@ class _Seen:
 
 
 class TaskLoss:
-    """Compares models with one parent, which runs once.
-
-    Args:
-        parent: The float model.
-        spec: Its spec.
-        crops: What both look at; the images stay in memory, so a few.
+    """Compares models with one parent, which runs once; the images stay in memory, so give a few.
 
     Raises:
         ConfigError: An image cannot be read.
@@ -128,13 +120,7 @@ FEW_CROPS = 8
 def measure_sensitivity(
     subject: Subject, model: RoundableModel, layers: Sequence[str], progress: Progress | None = None
 ) -> tuple[LayerSensitivity, ...]:
-    """Rounds one layer at a time, its weights and its output, and compares what the model finds.
-
-    Args:
-        subject: The model with its ranges; the first ``FEW_CROPS`` crops are used.
-        model: The same model, from ``open_roundable``.
-        layers: Tensors of ``layers_of`` to measure.
-        progress: Called with (done, total) layers.
+    """Rounds one layer at a time, its weights and its output, and compares what it finds on few crops.
 
     Returns:
         Worst first.

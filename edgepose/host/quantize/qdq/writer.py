@@ -4,8 +4,6 @@ Weights are stored as int8 with a DequantizeLinear, one scale for each output ch
 activations the file is made for TensorRT: int8 around 0, and float biases, because its parser refuses
 DequantizeLinear on int32 (microsoft/onnxruntime issue 14229, onnx/onnx-tensorrt issue 850). Otherwise it is
 made for ONNX Runtime's CPU kernels: uint8, and int32 biases, without which they do not fuse.
-
-From ranges to scales and zero points, and from real values to integers, as QuantizeLinear has it.
 """
 
 from __future__ import annotations
@@ -109,13 +107,7 @@ Ranges = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class QdqResult:
-    """What was written.
-
-    Attributes:
-        model: The quantized file's bytes.
-        integer_ops: How many nodes compute in integers.
-        float_ops: The nodes that stayed in float, each with its reason.
-    """
+    """What was written."""
 
     model: bytes
     integer_ops: int

@@ -1,9 +1,7 @@
-"""Carries a static recipe out, step by step; what recipes have in common is done once.
+"""Carries a static recipe out, step by step, and scores it; what recipes have in common is done once.
 
 The order is fixed: equalize, put the pixels on the grid, round the weights, set the ranges, quantize. So a
 recipe says everything, and the same recipe on the same crops gives the same bytes.
-
-Scores candidates on crops that set no range: how much an int8 file sees of what its float model sees.
 """
 
 from __future__ import annotations
@@ -52,13 +50,7 @@ _EXACT_REASON = "the normalization is undone in float, so that every pixel level
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A float model on its way to int8.
-
-    Attributes:
-        model: The model.
-        statistics: Of its tensors on the calibration crops.
-        exact_input: What was put in front of the first layer.
-    """
+    """A float model on its way to int8."""
 
     model: FloatModel
     statistics: Statistics
@@ -264,15 +256,10 @@ _KEPT_BYTES = 256 * 2**20
 
 
 class Scorer:
-    """The float model's answers on some crops, to hold candidates against.
+    """The float model's answers on crops that calibrate nothing, to hold candidates against.
 
     A pose model's score is the mean OKS with the float model's keypoints. A detector has none: its score is
     one minus the relative error of its outputs.
-
-    Args:
-        parent: The float model.
-        spec: What it is.
-        crops: Crops that calibrate nothing.
     """
 
     def __init__(self, parent: Backend, spec: ModelSpec, crops: Sequence[CropSample]) -> None:

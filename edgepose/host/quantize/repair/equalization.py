@@ -45,12 +45,7 @@ class Equalization:
 
 
 def find_equalization(network: Network, statistics: Mapping[str, ChannelStatistics]) -> Equalization:
-    """Finds the scales that a network needs.
-
-    Args:
-        network: The float network.
-        statistics: Of its tensors, on calibration crops.
-    """
+    """Finds the scales that a network needs."""
     classes = find_scale_classes(network)
     problem = _Problem(network, classes, statistics)
     scales = _minimize(problem, classes, _bounds(classes, statistics))
@@ -111,8 +106,7 @@ def _scaled_layer(network: Network, step: Weighted, found: Equalization) -> dict
     moved = stored.transpose(step.to_matrix)
     rank = (1,) * (moved.ndim - 2)
     scaled = moved * after.reshape(-1, 1, *rank) / before[step.reads].reshape(*step.reads.shape, *rank)
-    back = tuple(int(axis) for axis in np.argsort(step.to_matrix))
-    changed = {step.weights: np.ascontiguousarray(scaled.transpose(back), np.float32)}
+    changed = {step.weights: step.in_file_layout(scaled)}
     if step.bias is not None:
         changed[step.bias] = (network.constants[step.bias] * after).astype(np.float32)
     return changed

@@ -68,11 +68,7 @@ def open_kept(model: FloatModel) -> KeptTensors:
 
 
 class TfliteFloat:
-    """A float TFLite model.
-
-    Args:
-        data: The file.
-    """
+    """A float TFLite model."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -145,11 +141,7 @@ def _pack(graph: Any) -> bytes:
 
 
 class OnnxFloat:
-    """A float ONNX model, prepared for quantization.
-
-    Args:
-        model: A ``ModelProto``, not changed from here on.
-    """
+    """A float ONNX model (``ModelProto``), prepared for quantization and not changed from here on."""
 
     def __init__(self, model: Any) -> None:
         self._model = model

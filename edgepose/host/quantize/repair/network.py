@@ -2,12 +2,13 @@
 
 TFLite and ONNX readers translate a file into these steps (:mod:`.tflite_network`, :mod:`.onnx_network`);
 everything that decides works on them alone. Only seven kinds of step matter here, because the question is
-always the same: may a channel be scaled here, and where must the scale be taken back?
+always the same: may a channel be scaled here, and where must the scale be taken back? Each step names its
+tensors, its fused activation (``clip``) and its op as reports have it (``CONV_2D``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +22,7 @@ Move = Callable[..., Array]
 
 @dataclass(frozen=True)
 class Clip:
-    """The fused or lone activation of a step.
-
-    Attributes:
-        low: Values below are cut off; None: none are.
-        high: Values above are cut off; None: none are.
-    """
+    """The fused or lone activation of a step: what it cuts off below and above; None: nothing."""
 
     low: float | None = None
     high: float | None = None
@@ -46,8 +42,6 @@ class Weighted:
     """A convolution or matrix product with stored weights: input and output channels are free of each other.
 
     Attributes:
-        source: Input tensor.
-        output: Output tensor.
         weights: Name of the stored weights.
         bias: Name of the stored bias (O,), or None.
         to_matrix: Axes that bring the stored weights to (O, inputs per output, taps ...).
@@ -55,8 +49,6 @@ class Weighted:
         channel_axes: Axis of the channels in ``source`` and in ``output``.
         spreads: Whether every input element reaches every tap (a transposed convolution).
         dilation: Distance of the taps, height then width.
-        clip: The fused activation.
-        name: Op name for reports, for example ``CONV_2D``.
     """
 
     source: str
@@ -71,22 +63,18 @@ class Weighted:
     clip: Clip = NO_CLIP
     name: str = ""
 
+    def in_file_layout(self, values: Array) -> NDArray[np.float32]:
+        """Weights in the order (O, inputs per output, taps ...) as the file stores them."""
+        return np.ascontiguousarray(values.transpose(np.argsort(self.to_matrix)), np.float32)
+
 
 @dataclass(frozen=True)
 class Moved:
-    """Moves values without changing them: reshape, transpose, slice, split, concatenation, padding with 0.
-
-    Attributes:
-        sources: Input tensors.
-        output: Output tensor.
-        move: Moves arrays of any type as the op moves its values. Padding is filled with -1 by ``move``
-            where the elements are indices (int64) and 0 else.
-        clip: The fused activation.
-        name: Op name for reports.
-    """
+    """Moves values without changing them: reshape, transpose, slice, split, concatenation, padding with 0."""
 
     sources: tuple[str, ...]
     output: str
+    # Fills padding with -1 where the elements are indices (int64) and with 0 else.
     move: Move
     clip: Clip = NO_CLIP
     name: str = ""
@@ -94,18 +82,11 @@ class Moved:
 
 @dataclass(frozen=True)
 class Elementwise:
-    """One tensor in, the same shape out, positively homogeneous: ReLU, LeakyReLU, PReLU, times a constant.
-
-    Attributes:
-        source: Input tensor.
-        output: Output tensor.
-        factor: What each element is multiplied by, broadcastable; 1 for plain activations.
-        clip: The activation.
-        name: Op name for reports.
-    """
+    """One tensor in, the same shape out, positively homogeneous: ReLU, LeakyReLU, PReLU, times a constant."""
 
     source: str
     output: str
+    # Broadcastable; 1 for plain activations.
     factor: Array
     clip: Clip = NO_CLIP
     name: str = ""
@@ -113,18 +94,11 @@ class Elementwise:
 
 @dataclass(frozen=True)
 class Sum:
-    """Adds or subtracts tensors; what meets must have one scale.
-
-    Attributes:
-        sources: Input tensors, broadcast against each other.
-        output: Output tensor.
-        constant: Name of a stored summand, which is scaled along, or None.
-        clip: The fused activation.
-        name: Op name for reports.
-    """
+    """Adds or subtracts tensors; what meets must have one scale."""
 
     sources: tuple[str, ...]
     output: str
+    # Name of a stored summand, which is scaled along.
     constant: str | None = None
     clip: Clip = NO_CLIP
     name: str = ""
@@ -132,15 +106,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Product:
-    """Multiplies a tensor with a gate; the gate keeps its scale.
-
-    Attributes:
-        source: The scaled tensor.
-        gate: The other one.
-        output: Output tensor.
-        clip: The fused activation.
-        name: Op name for reports.
-    """
+    """Multiplies a tensor with a gate; the gate keeps its scale."""
 
     source: str
     gate: str
@@ -151,20 +117,13 @@ class Product:
 
 @dataclass(frozen=True)
 class Window:
-    """Pools or resizes in space, channel by channel.
-
-    Attributes:
-        source: Input tensor.
-        output: Output tensor.
-        channel_axes: Axis of the channels in ``source`` and in ``output``.
-        averaged: How many elements one output is the mean of; 1 for a maximum or a resize.
-        clip: The fused activation.
-        name: Op name for reports.
-    """
+    """Pools or resizes in space, channel by channel."""
 
     source: str
     output: str
+    # Of the source, of the output.
     channel_axes: tuple[int, int]
+    # How many elements one output is the mean of; 1 for a maximum or a resize.
     averaged: int = 1
     clip: Clip = NO_CLIP
     name: str = ""
@@ -172,13 +131,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Opaque:
-    """Anything else: no scale passes.
-
-    Attributes:
-        sources: Input tensors that are computed.
-        outputs: Output tensors.
-        name: Op name for reports.
-    """
+    """Anything else: no scale passes."""
 
     sources: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -225,7 +178,61 @@ class Network:
         rank = len(self.shapes[tensor])
         return self.channel_axis % rank if rank == 4 else rank - 1
 
+    def keeps_size(self, source: str, output: str) -> bool:
+        """Whether two computed tensors have one shape."""
+        return self.shapes[source] == self.shapes[output]
+
     def matrix(self, step: Weighted) -> NDArray[np.float32]:
         """A step's weights as (O, inputs per output, taps)."""
         moved = self.constants[step.weights].transpose(step.to_matrix)
         return moved.reshape(moved.shape[0], moved.shape[1], -1)
+
+
+def grouped_reads(rows: int, per_output: int, groups: int) -> NDArray[np.int64]:
+    """Which input channel each weight reads: all, one group's, or the one of a depthwise convolution."""
+    group_of_row = np.arange(rows) * groups // rows
+    return group_of_row[:, None] * per_output + np.arange(per_output)
+
+
+def product_step(
+    network: Network, factors: Sequence[tuple[str, Array | None]], output: str, clip: Clip, name: str
+) -> list[Step] | None:
+    """Multiplies, or divides (``DIV``), two tensors, given with their values where these are stored.
+
+    None where this does not merely scale the elements of one computed tensor.
+    """
+    divides = name.upper() == "DIV"
+    (left, of_left), (right, values) = factors
+    if of_left is not None and not divides:
+        left, right, of_left, values = right, left, values, of_left
+    if of_left is not None:
+        return None
+    if values is not None:
+        if not network.keeps_size(left, output) or (divides and not values.all()):
+            return None
+        values = values.astype(np.float32)
+        return [Elementwise(left, output, 1.0 / values if divides else values, clip, name)]
+    if divides:
+        return None
+    if np.prod(network.shapes[left]) < np.prod(network.shapes[right]):
+        left, right = right, left
+    return [Product(left, right, output, clip, name)] if network.keeps_size(left, output) else None
+
+
+def split_moves(sizes: Sequence[int], axis: int) -> list[Move]:
+    """How a tensor is cut into parts of these sizes, one after the other along an axis."""
+
+    def part(start: int, size: int) -> Move:
+        return lambda values: np.take(values, np.arange(start, start + size), axis)
+
+    return [part(int(end) - size, size) for size, end in zip(sizes, np.cumsum(sizes), strict=True)]
+
+
+def zero_padding(widths: Any) -> Move:
+    """Padding with 0, which is no element of the source: -1 where the elements are indices."""
+
+    def move(values: Array) -> Array:
+        outside = -1 if np.issubdtype(values.dtype, np.integer) else 0
+        return np.pad(values, widths, constant_values=outside)
+
+    return move

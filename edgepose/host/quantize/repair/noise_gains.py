@@ -4,8 +4,7 @@ White noise of variance v on every element of a channel arrives at the outputs a
 ``gain * v``. Gains are carried backwards through the steps as if the noise of different elements were
 independent: a weighted step passes the squares of its weights, ReLU the share of its active values. It is
 the diagonal of what back-propagation would give, without a training framework and within a second.
-
-Which parts of a network may stay in float, and what each part costs.
+It also says which parts of a network are worth leaving in float, and what each part costs.
 """
 
 from __future__ import annotations
@@ -38,10 +37,6 @@ _TINY = 1e-30
 
 def noise_gains(network: Network, statistics: Mapping[str, ChannelStatistics]) -> dict[str, Gains]:
     """Gain of every channel of every tensor.
-
-    Args:
-        network: The float network.
-        statistics: Of its tensors, on calibration crops.
 
     Returns:
         Per tensor float64 (C,): output noise power per unit of variance on the elements of the channel.

@@ -9,19 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.models.onnx_view import OnnxGraph, attribute
-from edgepose.host.quantize.repair.network import Array, Move
+from edgepose.host.quantize.repair.network import Array, Move, split_moves, zero_padding
 
 # One for each output; None where the op does more than move values here.
 Carries = list[Move] | None
 
 
 def moves_of(graph: OnnxGraph, node: Any) -> Carries:
-    """How a node moves its data to each of its outputs; None where it does not merely move.
-
-    Args:
-        graph: The graph, with static sizes.
-        node: One of its nodes.
-    """
+    """How a node moves its data to each of its outputs; None where it does not merely move."""
     maker = _MAKERS.get(node.op_type)
     return None if maker is None else maker(graph, node)
 
@@ -80,13 +75,7 @@ def _concatenate(_graph: OnnxGraph, node: Any) -> Carries:
 
 def _split(graph: OnnxGraph, node: Any) -> Carries:
     axis = int(attribute(node, "axis", 0))
-    sizes = [(graph.shape(name) or ())[axis] for name in node.output]
-    starts = np.cumsum([0, *sizes])
-
-    def part(start: int, size: int) -> Callable[[Array], Array]:
-        return lambda values: np.take(values, np.arange(start, start + size), axis)
-
-    return [part(int(start), size) for start, size in zip(starts[:-1], sizes, strict=True)]
+    return split_moves([(graph.shape(name) or ())[axis] for name in node.output], axis)
 
 
 def _slice(graph: OnnxGraph, node: Any) -> Carries:
@@ -136,17 +125,12 @@ def _pad(graph: OnnxGraph, node: Any) -> Carries:
     # A channel that is nothing but padding has no scale of its own.
     if mode == "constant" and (_fill(graph, node) or widths[channel_axis].any()):
         return None
-
-    def move(values: Array) -> Array:
-        if mode != "constant":
-            return np.pad(values, widths, mode=_PAD_MODES[mode])
-        outside = -1 if np.issubdtype(values.dtype, np.integer) else 0
-        return np.pad(values, widths, constant_values=outside)
-
-    return [move]
+    if mode == "constant":
+        return [zero_padding(widths)]
+    return [lambda values: np.pad(values, widths, mode=mode)]
 
 
-_PAD_MODES: dict[str, Any] = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
+_PAD_MODES = frozenset({"constant", "reflect", "edge"})
 
 
 def _fill(graph: OnnxGraph, node: Any) -> bool:

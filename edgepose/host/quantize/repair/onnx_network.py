@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgepose.host.models.onnx_view import OnnxGraph, attribute, captured
 from edgepose.host.quantize.repair.network import (
+    NO_CLIP,
     RELU,
     Array,
     Clip,
@@ -23,6 +24,8 @@ from edgepose.host.quantize.repair.network import (
     Sum,
     Weighted,
     Window,
+    grouped_reads,
+    product_step,
 )
 from edgepose.host.quantize.repair.onnx_channel_flow import data_inputs, is_moving, moves_of
 
@@ -182,18 +185,10 @@ class _Reader:
         if transposed and groups > 1 and (groups != channels or stored[1] != 1):
             return None
         rows, per_output = stored[to_matrix[0]], stored[to_matrix[1]]
-        step = Weighted(
-            source=source,
-            output=output,
-            weights=weights,
-            bias=bias,
-            to_matrix=to_matrix,
-            reads=_reads(rows, per_output, groups),
-            channel_axes=(_CHANNEL_AXIS, _CHANNEL_AXIS),
-            spreads=transposed,
-            name=node.op_type,
-        )
-        return [step]
+        reads, axes = grouped_reads(rows, per_output, groups), (_CHANNEL_AXIS, _CHANNEL_AXIS)
+        return [
+            Weighted(source, output, weights, bias, to_matrix, reads, axes, transposed, name=node.op_type)
+        ]
 
     def read_gemm(self, node: Any) -> list[Step] | None:
         weights = self.weights(node.input[1])
@@ -268,12 +263,14 @@ class _Reader:
         ]
 
     def read_activation(self, node: Any) -> list[Step] | None:
-        clip = RELU if node.op_type == "Relu" else Clip()
+        clip = RELU if node.op_type == "Relu" else NO_CLIP
         ones = np.ones(1, np.float32)
         return [Elementwise(node.input[0], node.output[0], ones, clip, node.op_type)]
 
     def read_prelu(self, node: Any) -> list[Step] | None:
-        if not self.graph.is_stored(node.input[1]) or not self._keeps_size(node.input[0], node.output[0]):
+        if not self.graph.is_stored(node.input[1]) or not self.network.keeps_size(
+            node.input[0], node.output[0]
+        ):
             return None
         return self.read_activation(node)
 
@@ -287,26 +284,12 @@ class _Reader:
             finite = value is not None and abs(float(value)) < float(np.finfo(np.float32).max)
             bounds.append(float(value) if finite else None)
         ones = np.ones(1, np.float32)
-        clip = Clip(bounds[0], bounds[1])
-        return [Elementwise(node.input[0], node.output[0], ones, clip, node.op_type)]
+        return [Elementwise(node.input[0], node.output[0], ones, Clip(*bounds), node.op_type)]
 
     def read_product(self, node: Any) -> list[Step] | None:
-        left, right = node.input[:2]
-        output, divides = node.output[0], node.op_type == "Div"
-        if self.graph.is_stored(left) and not divides:
-            left, right = right, left
-        if self.graph.is_stored(left):
-            return None
-        if self.graph.is_stored(right):
-            values = self.graph.stored(right).astype(np.float32)
-            if not self._keeps_size(left, output) or (divides and not values.all()):
-                return None
-            return [Elementwise(left, output, 1.0 / values if divides else values, name=node.op_type)]
-        if divides:
-            return None
-        if np.prod(self.shape(left)) < np.prod(self.shape(right)):
-            left, right = right, left
-        return [Product(left, right, output, name=node.op_type)] if self._keeps_size(left, output) else None
+        graph = self.graph
+        factors = [(name, graph.stored(name) if graph.is_stored(name) else None) for name in node.input]
+        return product_step(self.network, factors, node.output[0], NO_CLIP, node.op_type)
 
     def read_sum(self, node: Any) -> list[Step] | None:
         computed = tuple(name for name in node.input if not self.graph.is_stored(name))
@@ -314,16 +297,15 @@ class _Reader:
         output = node.output[0]
         if not stored:
             return [Sum(computed, output, name=node.op_type)]
-        if len(computed) != 1 or len(stored) != 1 or not self._keeps_size(computed[0], output):
+        if len(computed) != 1 or len(stored) != 1 or not self.network.keeps_size(computed[0], output):
             return None
         values = self.graph.stored(stored[0])
         if not values.any() and (node.op_type == "Add" or node.input[0] == computed[0]):
             return [Elementwise(computed[0], output, np.ones(1, np.float32), name=node.op_type)]
         # With all axes written out the constant can follow the scales of the channels, even a lone number.
         missing = len(self.shape(output)) - values.ndim
-        return [
-            Sum(computed, output, self.weights(stored[0], (1,) * missing + values.shape), name=node.op_type)
-        ]
+        constant = self.weights(stored[0], (1,) * missing + values.shape)
+        return [Sum(computed, output, constant, name=node.op_type)]
 
     def read_window(self, node: Any) -> list[Step] | None:
         source, output = node.input[0], node.output[0]
@@ -353,9 +335,6 @@ class _Reader:
         averaged = shape[2] * shape[3] if node.op_type == "ReduceMean" else 1
         return [Window(source, output, (_CHANNEL_AXIS, _CHANNEL_AXIS), averaged, name=node.op_type)]
 
-    def _keeps_size(self, source: str, output: str) -> bool:
-        return self.shape(source) == self.shape(output)
-
 
 _READERS: dict[str, Callable[[_Reader, Any], list[Step] | None]] = {
     **dict.fromkeys(("Conv", "ConvTranspose"), _Reader.read_convolution),
@@ -372,9 +351,3 @@ _READERS: dict[str, Callable[[_Reader, Any], list[Step] | None]] = {
     ),
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax"), _Reader.read_reduction),
 }
-
-
-def _reads(rows: int, per_output: int, groups: int) -> NDArray[np.int64]:
-    """Which input channel each weight reads: all, one group's, or the one of a depthwise convolution."""
-    group_of_row = np.arange(rows) * groups // rows
-    return group_of_row[:, None] * per_output + np.arange(per_output)

@@ -39,13 +39,7 @@ UNLIKE = "joins outputs whose ranges are unlike; each keeps its own scale"
 
 @dataclass(frozen=True)
 class Limits:
-    """What the device allows.
-
-    Attributes:
-        integer_only: No float op at all.
-        aim: Agreement from which on nothing more is tried.
-        aim_before_float: Agreement from which on no part is left in float.
-    """
+    """What the device allows."""
 
     integer_only: bool
     aim: float = AIM
@@ -54,13 +48,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Found:
-    """The best recipe.
-
-    Attributes:
-        recipe: The recipe.
-        agreement_oks: Its score on the selection crops.
-        steps: Everything that was tried, in order.
-    """
+    """The best recipe."""
 
     recipe: QuantizationRecipe
     agreement_oks: float
@@ -75,13 +63,6 @@ def search_recipe(
     say: Callable[[str], None],
 ) -> Found:
     """Searches from a plain static recipe on.
-
-    Args:
-        applier: The model and its calibration crops.
-        scorer: Crops to score on.
-        base: The profile's plain recipe.
-        limits: What the device allows.
-        say: Told of every candidate, a line each.
 
     Raises:
         ConfigError: The recipe does not fit the model.
@@ -105,11 +86,6 @@ def recipe_without_images(
 
     Equalization, pixels on the grid and a joint of unlike outputs in float: what costs next to nothing on the
     device and hurts no model that it was measured on.
-
-    Args:
-        applier: The model and its ranges.
-        base: The profile's plain recipe.
-        limits: What the device allows.
 
     Raises:
         ConfigError: The recipe does not fit the model.

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.repair.network import Array
+from edgepose.host.quantize.repair.network import Array, Move, split_moves, zero_padding
 
-Made = list[Callable[..., Array]] | None
+Made = list[Move] | None
 
 
 class ReadsTensors(Protocol):
@@ -68,8 +68,7 @@ def _strided_slice(reader: ReadsTensors, op: Any) -> Made:
 
 
 def _split(reader: ReadsTensors, op: Any) -> Made:
-    axis = int(reader.stored(int(op.inputs[0])).reshape(-1)[0])
-    return _parts(reader, op, axis)
+    return _parts(reader, op, int(reader.stored(int(op.inputs[0])).reshape(-1)[0]))
 
 
 def _split_v(reader: ReadsTensors, op: Any) -> Made:
@@ -77,13 +76,7 @@ def _split_v(reader: ReadsTensors, op: Any) -> Made:
 
 
 def _parts(reader: ReadsTensors, op: Any, axis: int) -> Made:
-    sizes = [_shape_of(reader, op, i)[axis] for i in range(len(op.outputs))]
-    starts = np.cumsum([0, *sizes])
-
-    def part(start: int, size: int) -> Callable[[Array], Array]:
-        return lambda values: np.take(values, np.arange(start, start + size), axis)
-
-    return [part(int(start), size) for start, size in zip(starts[:-1], sizes, strict=True)]
+    return split_moves([_shape_of(reader, op, i)[axis] for i in range(len(op.outputs))], axis)
 
 
 def _gather(reader: ReadsTensors, op: Any) -> Made:
@@ -96,13 +89,7 @@ def _gather(reader: ReadsTensors, op: Any) -> Made:
 def _pad(reader: ReadsTensors, op: Any) -> Made:
     if len(op.inputs) > 2 and reader.stored(int(op.inputs[2])).any():
         return None
-    widths = [tuple(int(v) for v in pair) for pair in reader.stored(int(op.inputs[1]))]
-
-    def move(values: Array) -> Array:
-        outside = -1 if np.issubdtype(values.dtype, np.integer) else 0
-        return np.pad(values, widths, constant_values=outside)
-
-    return [move]
+    return [zero_padding(reader.stored(int(op.inputs[1])))]
 
 
 def _space_to_depth(_reader: ReadsTensors, op: Any) -> Made:

@@ -18,11 +18,12 @@ from edgepose.host.quantize.repair.network import (
     Moved,
     Network,
     Opaque,
-    Product,
     Step,
     Sum,
     Weighted,
     Window,
+    grouped_reads,
+    product_step,
 )
 from edgepose.host.quantize.repair.tflite_channel_flow import MOVES
 
@@ -35,6 +36,8 @@ _LONE = {
     "RELU6": Clip(0.0, 6.0),
     "RELU_N1_TO_1": Clip(-1.0, 1.0),
     "RELU_0_TO_1": Clip(0.0, 1.0),
+    "LEAKY_RELU": NO_CLIP,
+    "PRELU": NO_CLIP,
 }
 _FLOAT32 = 0
 
@@ -88,20 +91,13 @@ class _Reader:
     """One walk along the ops of the first subgraph."""
 
     def __init__(self, graph: Any) -> None:
-        self._graph = graph
-        self._tensors = graph.subgraphs[0].tensors
         subgraph = graph.subgraphs[0]
-        names = [tensor_name(tensor) for tensor in self._tensors]
-        self._names = names
-        shapes = {
-            names[i]: tuple(int(size) for size in _sequence(tensor.shape))
-            for i, tensor in enumerate(self._tensors)
-            if not self._is_stored(i)
-        }
+        self._graph, self._tensors = graph, subgraph.tensors
+        self._names = names = [tensor_name(tensor) for tensor in self._tensors]
         self.network = Network(
             inputs=tuple(names[i] for i in subgraph.inputs),
             outputs=tuple(names[i] for i in subgraph.outputs),
-            shapes=shapes,
+            shapes={name: self.shape(i) for i, name in enumerate(names) if not self._is_stored(i)},
         )
         for op in subgraph.operators:
             self._read(op)
@@ -167,12 +163,12 @@ class _Reader:
         rows, per_output = (self.network.constants[weights].shape[axis] for axis in to_matrix[:2])
         channels = self.network.shapes[self._names[source]][-1]
         step = Weighted(
-            source=self._names[source],
-            output=self._names[op.outputs[0]],
-            weights=weights,
-            bias=bias,
-            to_matrix=to_matrix,
-            reads=_reads(rows, per_output, channels),
+            self._names[source],
+            self._names[op.outputs[0]],
+            weights,
+            bias,
+            to_matrix,
+            reads=grouped_reads(rows, per_output, channels // per_output),
             channel_axes=(-1, -1),
             spreads=transposed,
             dilation=_dilation(op.builtinOptions),
@@ -191,9 +187,8 @@ class _Reader:
         steps: list[Step] = []
         if self.network.shapes[source][-1] != columns:
             flat = f"{self._names[op.outputs[0]]}/rows"
-            self.network.shapes[flat] = (-1, columns)
-            self.network.shapes[flat] = (int(np.prod(self.network.shapes[source])) // columns, columns)
-            shape = self.network.shapes[flat]
+            shape = (int(np.prod(self.network.shapes[source])) // columns, columns)
+            self.network.shapes[flat] = shape
             steps.append(Moved((source,), flat, lambda values: values.reshape(shape), name="RESHAPE"))
             source = flat
         every = np.broadcast_to(np.arange(columns), (rows, columns))
@@ -209,45 +204,22 @@ class _Reader:
         if any(stored[data]) or sum(stored) + len(moves) != len(op.inputs):
             return None
         made = MOVES[name](self, op)
+        sources = tuple(self._names[i] for i in moves)
         if made is None:
             return None
-        sources = tuple(self._names[i] for i in moves)
         return [
-            Moved(sources, self._names[output], move, clip, name)
-            for output, move in zip(op.outputs, made, strict=True)
+            Moved(sources, self._names[o], move, clip, name) for o, move in zip(op.outputs, made, strict=True)
         ]
 
     def read_activation(self, op: Any, name: str, _clip: Clip) -> list[Step] | None:
-        source, output = self._names[op.inputs[0]], self._names[op.outputs[0]]
-        return [Elementwise(source, output, np.ones(1, np.float32), _LONE[name], name)]
-
-    def read_leaky(self, op: Any, name: str, _clip: Clip) -> list[Step] | None:
         if self._is_stored(int(op.inputs[0])):
             return None
         source, output = self._names[op.inputs[0]], self._names[op.outputs[0]]
-        return [Elementwise(source, output, np.ones(1, np.float32), name=name)]
+        return [Elementwise(source, output, np.ones(1, np.float32), _LONE[name], name)]
 
     def read_product(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
-        left, right = (int(i) for i in op.inputs)
-        output = self._names[op.outputs[0]]
-        if self._is_stored(left) and name != "DIV":
-            left, right = right, left
-        shapes = self.network.shapes
-        if self._is_stored(left):
-            return None
-        if self._is_stored(right):
-            if shapes[self._names[left]] != shapes[output]:
-                return None
-            values = self.stored(right).astype(np.float32)
-            factor = 1.0 / values if name == "DIV" and values.all() else values
-            return [Elementwise(self._names[left], output, factor, clip, name)]
-        if name == "DIV":
-            return None
-        if np.prod(shapes[self._names[left]]) < np.prod(shapes[self._names[right]]):
-            left, right = right, left
-        if shapes[self._names[left]] != shapes[output]:
-            return None
-        return [Product(self._names[left], self._names[right], output, clip, name)]
+        factors = [(self._names[i], self.stored(i) if self._is_stored(i) else None) for i in op.inputs]
+        return product_step(self.network, factors, self._names[op.outputs[0]], clip, name)
 
     def read_sum(self, op: Any, name: str, clip: Clip) -> list[Step] | None:
         computed = tuple(self._names[i] for i in op.inputs if not self._is_stored(int(i)))
@@ -256,7 +228,7 @@ class _Reader:
         if not stored:
             return [Sum(computed, output, clip=clip, name=name)]
         values = self.stored(stored[0])
-        if len(computed) != 1 or self.network.shapes[computed[0]] != self.network.shapes[output]:
+        if len(computed) != 1 or not self.network.keeps_size(computed[0], output):
             return None
         # A summand that is the same for all channels cannot follow their scales.
         if not values.any():
@@ -287,8 +259,8 @@ _Read = Callable[[_Reader, Any, str, Clip], list[Step] | None]
 _READERS: dict[str, _Read] = {
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), _Reader.read_convolution),
     "FULLY_CONNECTED": _Reader.read_fully_connected,
+    **dict.fromkeys(MOVES, _Reader.read_moved),
     **dict.fromkeys(_LONE, _Reader.read_activation),
-    **dict.fromkeys(("LEAKY_RELU", "PRELU"), _Reader.read_leaky),
     **dict.fromkeys(("MUL", "DIV"), _Reader.read_product),
     **dict.fromkeys(("ADD", "SUB"), _Reader.read_sum),
     **dict.fromkeys(
@@ -303,14 +275,6 @@ def _dilation(options: Any) -> tuple[int, int]:
     return int(getattr(options, "dilationHFactor", 1)), int(getattr(options, "dilationWFactor", 1))
 
 
-def _reads(rows: int, per_output: int, channels: int) -> NDArray[np.int64]:
-    """Which input channel each weight reads: all, one group's, or the one of a depthwise convolution."""
-    groups = channels // per_output
-    group_of_row = np.arange(rows) * groups // rows
-    return group_of_row[:, None] * per_output + np.arange(per_output)
-
-
-_READERS.update(dict.fromkeys(MOVES, _Reader.read_moved))
 # Which of an op's inputs move data; all of them for a concatenation.
 _DATA_INPUTS = {name: slice(1) for name in MOVES if name != "CONCATENATION"} | {"SPLIT": slice(1, 2)}
 

@@ -37,11 +37,6 @@ def second_moments(
 ) -> dict[str, Moments]:
     """How the inputs of each weighted layer go together.
 
-    Args:
-        network: The float network.
-        model: The same, running.
-        inputs: Its input tensors.
-
     Returns:
         By the layer's output: float64 (groups, inputs of an output, inputs of an output), the mean product.
     """
@@ -63,10 +58,7 @@ def rounded_constants(
 ) -> dict[str, NDArray[np.float32]]:
     """Weights on the int8 grid, and biases that take back what the rounding adds on average.
 
-    Args:
-        network: The float network; everything else was done to it already.
-        moments: From ``second_moments``; a layer without is rounded plainly.
-        statistics: Of the network's tensors.
+    Everything else was done to the network already; a layer without moments is rounded plainly.
     """
     changed: dict[str, NDArray[np.float32]] = {}
     for step in network.steps:
@@ -75,10 +67,7 @@ def rounded_constants(
         stored = network.constants[step.weights].transpose(step.to_matrix)
         exact = network.matrix(step).astype(np.float64)
         rounded = _rounded(step, exact, moments.get(step.output))
-        back = tuple(int(axis) for axis in np.argsort(step.to_matrix))
-        changed[step.weights] = np.ascontiguousarray(
-            rounded.reshape(stored.shape).transpose(back), np.float32
-        )
+        changed[step.weights] = step.in_file_layout(rounded.reshape(stored.shape))
         if step.bias is not None and step.source in statistics and not step.spreads:
             shift = (rounded - exact).sum(axis=2) * statistics[step.source].mean[step.reads]
             bias = network.constants[step.bias] - shift.sum(axis=1)
