@@ -5,10 +5,8 @@ Nothing is written under the wanted name before every check has passed.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +21,9 @@ from edgepose.host.models.artifact import ModelArtifact, open_artifact, with_ent
 from edgepose.host.models.audit import audit_model, refuse_silent_float
 from edgepose.host.models.golden import golden_for
 from edgepose.host.models.inspect import inspect_model
+from edgepose.host.quantize.delegates.check import check_delegate
+from edgepose.host.quantize.diagnosis.diagnosis import culprits_text
+from edgepose.host.quantize.onnx_quantizer import quantize_onnx
 from edgepose.host.quantize.recipe_choice import (
     NO_DIAGNOSIS,
     Diagnosis,
@@ -38,7 +39,7 @@ from edgepose.host.quantize.static_quantization import (
     same_interface,
 )
 from edgepose.host.quantize.tensor_errors import measure_tensor_errors
-from edgepose.records.accelerator import DelegateReport
+from edgepose.host.quantize.tflite_quantizer import quantize_tflite
 from edgepose.records.files import write_whole
 from edgepose.records.lineage import (
     LINEAGE_METADATA_KEY,
@@ -49,21 +50,13 @@ from edgepose.records.lineage import (
     lineage_to_json,
 )
 from edgepose.records.model_spec import SPEC_METADATA_KEY, spec_to_json
-from edgepose.records.quantization import (
-    CalibrationReport,
-    QuantizationReport,
-    RepairStep,
-    TensorError,
-)
+from edgepose.records.quantization import CalibrationReport, QuantizationReport, RepairStep, TensorError
 from edgepose.runtime.backend import Backend
 from edgepose.runtime.model_file import ModelFile
 from edgepose.runtime.open_model import open_backend
 
 _PRECISION = {"static": "int8", "dynamic": "int8", "cast": "float16"}
-_TOOLS = {
-    "tflite": ("ai-edge-quantizer", "ai-edge-litert"),
-    "onnx": ("onnxruntime", "onnx"),
-}
+_TOOLS = {"tflite": ("ai-edge-quantizer", "ai-edge-litert"), "onnx": ("onnxruntime", "onnx")}
 _CHECKED_INPUTS = 2
 
 
@@ -100,26 +93,28 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
     started_ns = time.monotonic_ns()
     _check_request(request)
     data = _open_data(request)
-    with _folder_beside(request.output) as folder:
+    output = request.output
+    # On the same disk as the output, so that the last step is a rename.
+    with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as beside:
+        folder = Path(beside)
         parent = _in_target_format(request, folder)
         made = _quantized(request, parent, data)
         request = replace(request, recipe=made.recipe)
-        draft = ModelFile(folder / request.output.name, made.data)
+        draft = ModelFile(folder / output.name, made.data)
         draft.path.write_bytes(made.data)
         backend, comparison = _verify(request, parent, draft, data, made)
         _require_agreement(request, made, comparison, parent, data)
-        diagnosis = NO_DIAGNOSIS
         errors: tuple[TensorError, ...] = ()
         # What was converted on the way is gone with the folder.
         if request.diagnose or parent is not request.source:
             errors = _tensor_errors(request, parent, draft.path, backend, data)
-        if request.diagnose:
-            diagnosis = _diagnosis(request, made, parent, data)
+        diagnosis = _diagnosis(request, made, parent, data) if request.diagnose else NO_DIAGNOSIS
         content = with_entries(draft, _metadata(request, parent, data, comparison))
         write_whole(draft.path, [content])
-        delegate = _delegate_check(request, draft.path)
-        write_whole(request.output, [content])
-    artifact = open_artifact(ModelFile(request.output, content))
+        profile = request.delegate_profile
+        delegate = None if profile is None else check_delegate(profile, draft.path)
+        write_whole(output, [content])
+    artifact = open_artifact(ModelFile(output, content))
     report = QuantizationReport(
         model=inspect_model(artifact),
         recipe=request.recipe,
@@ -136,14 +131,6 @@ def quantize_model(request: QuantizationRequest) -> QuantizationResult:
     return QuantizationResult(
         artifact, report, lambda: _tensor_errors(request, parent, artifact.path, artifact.backend, data)
     )
-
-
-def _delegate_check(request: QuantizationRequest, draft: Path) -> DelegateReport | None:
-    if request.delegate_profile is None:
-        return None
-    from edgepose.host.quantize.delegates.check import check_delegate
-
-    return check_delegate(request.delegate_profile, draft)
 
 
 def _diagnosis(
@@ -169,8 +156,6 @@ def _require_agreement(
         return
     if agreement.mean_oks >= request.min_agreement_oks:
         return
-    from edgepose.host.quantize.diagnosis.diagnosis import culprits_text
-
     diagnosis = _diagnosis(request, made, parent, data)
     tried = "; ".join(
         f"{step.name} {step.agreement_oks:.3f}" for step in made.steps if step.agreement_oks is not None
@@ -226,13 +211,6 @@ def _open_data(request: QuantizationRequest) -> _Data | None:
     return _Data(folder, crops)
 
 
-@contextlib.contextmanager
-def _folder_beside(output: Path) -> Iterator[Path]:
-    """A folder on the same disk as the output, so that the last step is a rename."""
-    with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-        yield Path(folder)
-
-
 def _in_target_format(request: QuantizationRequest, folder: Path) -> ModelArtifact:
     if request.source.format == request.target and not _has_open_size(request.source):
         return request.source
@@ -263,11 +241,7 @@ def _quantized(request: QuantizationRequest, parent: ModelArtifact, data: _Data 
         found = quantize_static(request, parent, None if data is None else data.crops)
         return _Made(found.data, found.recipe, found.steps, found)
     if request.target == "tflite":
-        from edgepose.host.quantize.tflite_quantizer import quantize_tflite
-
         return _Made(quantize_tflite(bytes(parent.file.data), recipe), recipe)
-    from edgepose.host.quantize.onnx_quantizer import quantize_onnx
-
     return _Made(quantize_onnx(parent.path, recipe), recipe)
 
 

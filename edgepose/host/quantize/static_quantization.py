@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.data.calibration_set import CalibrationSet, CropSample, RepresentativeInputs
-from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agreement_oks
+from edgepose.host.evaluate.agreement import AgreementReport, mean_agreement_oks
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.models.audit import AuditedOp
+from edgepose.host.quantize.diagnosis.diagnosis import MOST_LAYERS, MOST_LAYERS_EXPLAINED, diagnose
+from edgepose.host.quantize.diagnosis.layers import Subject
+from edgepose.host.quantize.onnx_quantizer import require_onnx_tools
 from edgepose.host.quantize.recipe_choice import Diagnosis, QuantizationRequest
 from edgepose.host.quantize.repair.apply_recipe import RecipeApplier, Scorer, Stage
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat
@@ -56,14 +59,8 @@ class StaticResult:
             ConfigError: An image cannot be read.
             ModelError: A model failed.
         """
-        from edgepose.host.quantize.diagnosis.diagnosis import (
-            MOST_LAYERS,
-            MOST_LAYERS_EXPLAINED,
-            diagnose,
-        )
-        from edgepose.host.quantize.diagnosis.layers import Subject
-
-        plain = _plain(self.recipe)
+        changes = {"equalize": False, "exact_input": False, "round_weights": False}
+        plain = msgspec.structs.replace(self.recipe, excluded=(), range_method="average", **changes)
         stage = self.applier.stage(plain)
         subject = Subject(
             model=stage.model.data,
@@ -78,11 +75,6 @@ class StaticResult:
             float_ops=_left_in_float(stage, self.recipe),
             most_layers=MOST_LAYERS_EXPLAINED if all_layers else MOST_LAYERS,
         )
-
-
-def _plain(recipe: QuantizationRecipe) -> QuantizationRecipe:
-    changes = {"equalize": False, "exact_input": False, "round_weights": False, "range_method": "average"}
-    return msgspec.structs.replace(recipe, excluded=(), **changes)
 
 
 def _left_in_float(stage: Stage, recipe: QuantizationRecipe) -> list[AuditedOp]:
@@ -140,8 +132,6 @@ def _limits(request: QuantizationRequest) -> Limits:
 def _float_model(parent: ModelArtifact) -> FloatModel:
     if parent.format == "tflite":
         return TfliteFloat.of_file(parent.file)
-    from edgepose.host.quantize.onnx_quantizer import require_onnx_tools
-
     require_onnx_tools()
     return OnnxFloat.of_file(parent.path)
 
@@ -149,8 +139,8 @@ def _float_model(parent: ModelArtifact) -> FloatModel:
 def _sent_statistics(path: Path, model: Path, prepared: FloatModel) -> Mapping[str, ChannelStatistics]:
     """A device's statistics of the file's tensors; what preparation added has none, and is refused."""
     statistics = read_ranges(path, model)
-    network = prepared.network
-    missing = [name for name in network.shapes if name not in statistics and _is_real(network.shapes[name])]
+    shapes = prepared.network.shapes
+    missing = [name for name, shape in shapes.items() if name not in statistics and np.prod(shape) > 0]
     if missing:
         raise ConfigError(
             f"{path} has no ranges of {len(missing)} tensors that preparing the model adds, such as "
@@ -158,10 +148,6 @@ def _sent_statistics(path: Path, model: Path, prepared: FloatModel) -> Mapping[s
             "Calibrate with pictures: --calibration DIR.",
         )
     return statistics
-
-
-def _is_real(shape: tuple[int, ...]) -> bool:
-    return int(np.prod(shape)) > 0
 
 
 def refuse_non_finite(backend: Backend, inputs: Iterable[NDArray[Any]], what: str) -> None:
@@ -199,12 +185,8 @@ def agreement_with_parent(
     """
     if spec.paradigm == "detector":
         return None
-    return mean_agreement_oks(PosePipeline(parent, spec), PosePipeline(quantized, spec), _samples(held_out))
-
-
-def _samples(crops: Iterable[CropSample]) -> Iterator[Sample]:
-    for crop in crops:
-        yield read_image_rgb(crop.image_path), crop.box_xyxy_px
+    samples = ((read_image_rgb(crop.image_path), crop.box_xyxy_px) for crop in held_out)
+    return mean_agreement_oks(PosePipeline(parent, spec), PosePipeline(quantized, spec), samples)
 
 
 def same_interface(parent: Backend, quantized: Backend, path: Path) -> None:

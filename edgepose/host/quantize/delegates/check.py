@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from edgepose.accelerators import Accelerator, accelerator, accelerators
 from edgepose.records.accelerator import AcceleratorCompilation, DelegateReport, RefusedOp
@@ -27,12 +28,8 @@ class CheckedModel:
     content: bytes | None = None
 
 
-class HostSide(Protocol):
-    """The module of an accelerator."""
-
-    def check_model(self, profile: DeviceProfile, model: Path) -> CheckedModel:
-        """Checks a finished file in the profile's format, and compiles it where the compiler is here."""
-        ...
+# Checks a finished file in the profile's format, and compiles it where the compiler is here.
+CheckModel = Callable[[DeviceProfile, Path], CheckedModel]
 
 
 def check_delegate(profile: DeviceProfile, model: Path) -> DelegateReport | None:
@@ -47,9 +44,9 @@ def check_delegate(profile: DeviceProfile, model: Path) -> DelegateReport | None
     runtime, system = profile.runtime, profile.hardware.os
     offered = [a for a in accelerators().values() if a.os == system and runtime.name in a.runtimes]
     for entry in (accelerator(runtime.delegate), *offered):
-        side = _host_side(entry)
-        if side is not None:
-            return side.check_model(profile, model).report
+        check_model = _host_side(entry)
+        if check_model is not None:
+            return check_model(profile, model).report
     return None
 
 
@@ -69,10 +66,10 @@ def compiled_member(
         ModelError: The compiler fails on the model, or its log is not understood.
     """
     entry = accelerator(profile.runtime.delegate)
-    side = _host_side(entry)
-    if not entry.compiler or side is None:
+    check_model = _host_side(entry)
+    if not entry.compiler or check_model is None:
         return None, {}
-    checked = side.check_model(profile, model)
+    checked = check_model(profile, model)
     report, content = checked.report, checked.content
     record = AcceleratorCompilation(
         name=entry.name,
@@ -87,11 +84,11 @@ def compiled_member(
     return record, {entry.compiled_file: content} if content is not None else {}
 
 
-def _host_side(known: Accelerator) -> HostSide | None:
+def _host_side(known: Accelerator) -> CheckModel | None:
     module = f"{__package__}.{known.name}"
     if importlib.util.find_spec(module) is None:
         return None
-    return cast("HostSide", importlib.import_module(module))
+    return cast("CheckModel", importlib.import_module(module).check_model)
 
 
 def _in_words(entry: RefusedOp) -> str:

@@ -29,7 +29,6 @@ from edgepose.host.quantize.delegates.edgetpu_rules import edgetpu_reason
 from edgepose.host.quantize.delegates.op_view import (
     GraphView,
     OpVerdict,
-    OpView,
     count_on_cpu,
     refused_ops,
     view_graph,
@@ -211,12 +210,7 @@ def _run(program: str, folder: Path, timeout_s: float, name: str) -> str:
     command = [program, "-s", "-t", str(_COMPILER_TIMEOUT_S), "-o", "out", "model.tflite"]
     limits = AnswerLimits(bytes=_LOG_BYTES, silence_s=timeout_s, total_s=timeout_s)
     call = BoundedCall(
-        command,
-        f"{COMPILER}, given {name},",
-        limits,
-        cwd=folder,
-        changes={"LC_ALL": "C"},
-        error=ModelError,
+        command, f"{COMPILER}, given {name},", limits, cwd=folder, changes={"LC_ALL": "C"}, error=ModelError
     )
     try:
         done = run_bounded(call)
@@ -312,9 +306,6 @@ def edgetpu_verdicts(graph: GraphView) -> tuple[OpVerdict, ...]:
             conversions.add(place)
         elif reason or behind:
             last.add(place)
-        verdicts.append(_verdict(op, reason, behind=behind))
+        fine_itself = behind and reason is None
+        verdicts.append(OpVerdict(op.name, op.label, reason, behind_refused=fine_itself))
     return tuple(verdicts)
-
-
-def _verdict(op: OpView, reason: str | None, *, behind: bool) -> OpVerdict:
-    return OpVerdict(op.name, op.label, reason, behind_refused=behind and reason is None)

@@ -14,11 +14,7 @@ from numpy.typing import NDArray
 
 from edgepose.host.data.calibration_set import CropSample
 from edgepose.host.evaluate.agreement import best_oks
-from edgepose.host.quantize.diagnosis.fake_quantization import (
-    RoundableModel,
-    int8_scale,
-    rounded_weights,
-)
+from edgepose.host.quantize.diagnosis.fake_quantization import RoundableModel, int8_scale, rounded_weights
 from edgepose.host.quantize.diagnosis.layers import Layer, Subject, layers_of
 from edgepose.pose.boxes import iou_matrix
 from edgepose.pose.poses import Poses

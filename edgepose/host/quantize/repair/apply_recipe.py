@@ -18,9 +18,16 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError
 from edgepose.host.data.calibration_set import CropSample, RepresentativeInputs
 from edgepose.host.evaluate.agreement import best_oks
+from edgepose.host.quantize.repair.equalization import (
+    equalized_constants,
+    find_equalization,
+    scaled_statistics,
+)
 from edgepose.host.quantize.repair.exact_input import ExactInput
 from edgepose.host.quantize.repair.float_model import FloatModel, open_kept
 from edgepose.host.quantize.repair.network import Moved
+from edgepose.host.quantize.repair.noise_gains import noise_gains
+from edgepose.host.quantize.repair.weight_rounding import rounded_constants, second_moments
 from edgepose.host.quantize.tensor_ranges import (
     HISTOGRAM_METHODS,
     Histogram,
@@ -153,12 +160,6 @@ class RecipeApplier:
         return Stage(self._model, statistics, _NO_EXACT_INPUT)
 
     def _equalized(self, recipe: QuantizationRecipe) -> Stage:
-        from edgepose.host.quantize.repair.equalization import (
-            equalized_constants,
-            find_equalization,
-            scaled_statistics,
-        )
-
         before = self.stage(msgspec.structs.replace(recipe, equalize=False))
         network = before.model.network
         found = find_equalization(network, before.statistics)
@@ -178,8 +179,6 @@ class RecipeApplier:
         return Stage(model, statistics, exact)
 
     def _rounded(self, recipe: QuantizationRecipe) -> Stage:
-        from edgepose.host.quantize.repair.weight_rounding import rounded_constants, second_moments
-
         before = self.stage(msgspec.structs.replace(recipe, round_weights=False))
         if not self.has_images:
             raise ConfigError(
@@ -213,8 +212,6 @@ class RecipeApplier:
         return self._histograms[key]
 
     def _histograms_of(self, stage: Stage) -> dict[str, Histogram]:
-        from edgepose.host.quantize.repair.noise_gains import noise_gains
-
         network, kept = stage.model.network, open_kept(stage.model)
         gains = noise_gains(network, stage.statistics)
         moved = {step.output for step in network.steps if isinstance(step, Moved) and len(step.sources) == 1}

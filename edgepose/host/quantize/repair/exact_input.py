@@ -174,7 +174,8 @@ class _Front:
         op.inputs, op.outputs = inputs, [output]
         if kind == "PAD":
             op.builtinOptions, op.builtinOptionsType = schema.PadOptionsT(), schema.BuiltinOptions.PadOptions
-        self._subgraph.operators.insert(_position(self._subgraph, self._convolution), op)
+        operators = self._subgraph.operators
+        operators.insert(next(i for i, other in enumerate(operators) if other is self._convolution), op)
         self._convolution.inputs[0] = output
         return op
 
@@ -211,10 +212,6 @@ class _Front:
 
 def _readers(subgraph: Any, index: int) -> list[Any]:
     return [op for op in subgraph.operators if index in list(op.inputs)]
-
-
-def _position(subgraph: Any, op: Any) -> int:
-    return next(i for i, other in enumerate(subgraph.operators) if other is op)
 
 
 def _operator_code(graph: Any, kind: str) -> int:

@@ -78,10 +78,7 @@ def _front_nodes(
 
 
 def _fold(
-    model: Any,
-    graph: OnnxGraph,
-    convolution: Any,
-    affine: tuple[NDArray[np.float64], NDArray[np.float64]],
+    model: Any, graph: OnnxGraph, convolution: Any, affine: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> None:
     from onnx import numpy_helper
 

@@ -6,57 +6,25 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.host.models.audit import OpAudit, audit_model
+from edgepose.host.models.tflite_view import first_signature, read_tflite
+from edgepose.host.quantize.onnx_quantizer import prepare_onnx, quantize_onnx_with_ranges
+from edgepose.host.quantize.repair import exact_input, exact_input_onnx, onnx_network, tflite_network
 from edgepose.host.quantize.repair.exact_input import ExactInput
 from edgepose.host.quantize.repair.network import Network
 from edgepose.host.quantize.tensor_ranges import TensorRanges
+from edgepose.host.quantize.tflite_quantizer import quantize_tflite
 from edgepose.records.lineage import QuantizationRecipe
 from edgepose.records.model_spec import InputSpec
 from edgepose.runtime.activation_statistics import KeptTensors, open_float_tensors
 from edgepose.runtime.model_file import ModelFile, as_model_file
 
 Constants = Mapping[str, NDArray[np.float32]]
-
-
-class FloatModel(Protocol):
-    """One float model; every change gives a new one."""
-
-    @property
-    def network(self) -> Network:
-        """What the repair works on."""
-        ...
-
-    @property
-    def data(self) -> bytes:
-        """The file."""
-        ...
-
-    def with_constants(self, constants: Constants) -> FloatModel:
-        """The same model with other stored values."""
-        ...
-
-    def with_pixels_on_grid(
-        self, spec: InputSpec, *, symmetric: bool
-    ) -> tuple[FloatModel, ExactInput] | None:
-        """The same model with its input on the int8 grid; None where its front is not understood."""
-        ...
-
-    def ops_writing(self, tensor: str) -> tuple[str, ...]:
-        """What a recipe must exclude so that the op behind a tensor stays in float."""
-        ...
-
-    def quantized(self, recipe: QuantizationRecipe, ranges: TensorRanges) -> bytes:
-        """The int8 file."""
-        ...
-
-    def audit(self, quantized: bytes) -> OpAudit:
-        """Which ops of an int8 file compute in float."""
-        ...
 
 
 def open_kept(model: FloatModel) -> KeptTensors:
@@ -76,61 +44,45 @@ class TfliteFloat:
     @classmethod
     def of_file(cls, source: Path | ModelFile) -> TfliteFloat:
         """Reads a float file; every op gets stored operands of its own."""
-        from edgepose.host.models.tflite_view import first_signature, read_tflite
-        from edgepose.host.quantize.repair.tflite_network import split_shared_constants
-
         graph = read_tflite(as_model_file(source).data)
         first_signature(graph)
-        split_shared_constants(graph)
+        tflite_network.split_shared_constants(graph)
         return cls(_pack(graph))
 
     @cached_property
     def network(self) -> Network:
         """What the repair works on."""
-        from edgepose.host.quantize.repair.tflite_network import read_network
-
-        return read_network(self._graph())
+        return tflite_network.read_network(read_tflite(self._data))
 
     @property
     def data(self) -> bytes:
         """The file."""
         return self._data
 
-    def _graph(self) -> Any:
-        from edgepose.host.models.tflite_view import read_tflite
-
-        return read_tflite(self._data)
-
     def with_constants(self, constants: Constants) -> TfliteFloat:
         """The same model with other stored values."""
-        from edgepose.host.quantize.repair.tflite_network import write_constants
-
-        graph = self._graph()
-        write_constants(graph, dict(constants))
+        graph = read_tflite(self._data)
+        tflite_network.write_constants(graph, dict(constants))
         return TfliteFloat(_pack(graph))
 
     def with_pixels_on_grid(
         self, spec: InputSpec, *, symmetric: bool
-    ) -> tuple[FloatModel, ExactInput] | None:
-        """The same model with its input on the int8 grid."""
-        from edgepose.host.quantize.repair.exact_input import put_pixels_on_grid
-
-        graph = self._graph()
-        found = put_pixels_on_grid(graph, spec, symmetric=symmetric)
+    ) -> tuple[TfliteFloat, ExactInput] | None:
+        """The same model with its input on the int8 grid; None where its front is not understood."""
+        graph = read_tflite(self._data)
+        found = exact_input.put_pixels_on_grid(graph, spec, symmetric=symmetric)
         return None if found is None else (TfliteFloat(_pack(graph)), found)
 
     def ops_writing(self, tensor: str) -> tuple[str, ...]:
-        """TFLite ops go by their output; activations are fused."""
+        """What a recipe must exclude so that the op behind a tensor stays in float: its output."""
         return (tensor,)
 
     def quantized(self, recipe: QuantizationRecipe, ranges: TensorRanges) -> bytes:
         """The int8 file, by ai-edge-quantizer."""
-        from edgepose.host.quantize.tflite_quantizer import quantize_tflite
-
         return quantize_tflite(self._data, recipe, ranges)
 
     def audit(self, quantized: bytes) -> OpAudit:
-        """Which ops compute in float."""
+        """Which ops of an int8 file compute in float."""
         return audit_model(quantized)
 
 
@@ -149,19 +101,14 @@ class OnnxFloat:
     @classmethod
     def of_file(cls, path: Path) -> OnnxFloat:
         """Reads and prepares a float file."""
-        from edgepose.host.quantize.onnx_quantizer import prepare_onnx
-        from edgepose.host.quantize.repair.onnx_network import split_shared_constants
-
         model = prepare_onnx(path)
-        split_shared_constants(model)
+        onnx_network.split_shared_constants(model)
         return cls(model)
 
     @cached_property
     def network(self) -> Network:
         """What the repair works on."""
-        from edgepose.host.quantize.repair.onnx_network import read_network
-
-        return read_network(self._model)
+        return onnx_network.read_network(self._model)
 
     @property
     def data(self) -> bytes:
@@ -175,24 +122,18 @@ class OnnxFloat:
 
     def with_constants(self, constants: Constants) -> OnnxFloat:
         """The same model with other stored values."""
-        from edgepose.host.quantize.repair.onnx_network import write_constants
-
         model = self._copy()
-        write_constants(model, constants)
+        onnx_network.write_constants(model, constants)
         return OnnxFloat(model)
 
-    def with_pixels_on_grid(
-        self, spec: InputSpec, *, symmetric: bool
-    ) -> tuple[FloatModel, ExactInput] | None:
-        """The same model with its input on the int8 grid."""
-        from edgepose.host.quantize.repair.exact_input_onnx import put_pixels_on_grid
-
+    def with_pixels_on_grid(self, spec: InputSpec, *, symmetric: bool) -> tuple[OnnxFloat, ExactInput] | None:
+        """The same model with its input on the int8 grid; None where its front is not understood."""
         model = self._copy()
-        found = put_pixels_on_grid(model, spec, symmetric=symmetric)
+        found = exact_input_onnx.put_pixels_on_grid(model, spec, symmetric=symmetric)
         return None if found is None else (OnnxFloat(model), found)
 
     def ops_writing(self, tensor: str) -> tuple[str, ...]:
-        """An activation and the op that it is fused with are two nodes here."""
+        """What a recipe must exclude: an activation and the op that it is fused with are two nodes here."""
         producers = {name: node for node in self._model.graph.node for name in node.output}
         node = producers.get(tensor)
         if node is not None and node.op_type in {"Relu", "Clip"} and node.input[0] in producers:
@@ -201,10 +142,11 @@ class OnnxFloat:
 
     def quantized(self, recipe: QuantizationRecipe, ranges: TensorRanges) -> bytes:
         """The int8 file in QDQ form."""
-        from edgepose.host.quantize.onnx_quantizer import quantize_onnx_with_ranges
-
         return quantize_onnx_with_ranges(self._model, recipe, ranges)
 
     def audit(self, quantized: bytes) -> OpAudit:
-        """Which ops compute in float."""
+        """Which ops of an int8 file compute in float."""
         return audit_model(quantized)
+
+
+FloatModel = TfliteFloat | OnnxFloat

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from edgepose.errors import ModelError
 from edgepose.host.quantize.repair.apply_recipe import RecipeApplier, Scorer, Stage
 from edgepose.host.quantize.repair.network import Moved, outputs_of
+from edgepose.host.quantize.repair.noise_gains import Region, float_regions, noise_gains, unlike_head
 from edgepose.host.quantize.tensor_ranges import TensorRanges
 from edgepose.records.lineage import ExcludedTensor, QuantizationRecipe
 from edgepose.records.quantization import RepairStep
@@ -99,8 +99,6 @@ def recipe_without_images(
         range_method="average",
     )
     if not limits.integer_only:
-        from edgepose.host.quantize.repair.noise_gains import unlike_head
-
         stage = applier.stage(recipe)
         region = unlike_head(stage.model.network, stage.statistics)
         if region is not None:
@@ -153,8 +151,7 @@ def _equalized(best: QuantizationRecipe, applier: RecipeApplier, _limits: Limits
 
 
 def _refined(best: QuantizationRecipe, applier: RecipeApplier, limits: Limits) -> _Candidates:
-    exact = {"exact_input": True}
-    rounded = {"round_weights": True}
+    exact, rounded = {"exact_input": True}, {"round_weights": True}
     variants: list[tuple[str, dict[str, bool]]] = []
     if not limits.integer_only:
         variants.append(("pixels on the int8 grid", exact))
@@ -231,8 +228,6 @@ class _Search:
 
     def try_unlike_head(self) -> None:
         """Gives outputs of unlike ranges a scale each, by leaving in float what joins them."""
-        from edgepose.host.quantize.repair.noise_gains import unlike_head
-
         stage = self._applier.stage(self.best)
         region = unlike_head(stage.model.network, stage.statistics)
         if region is not None:
@@ -240,8 +235,6 @@ class _Search:
 
     def try_float_regions(self) -> None:
         """Leaves the cheapest part in float that is enough, else the one that helps most."""
-        from edgepose.host.quantize.repair.noise_gains import float_regions
-
         stage = self._applier.stage(self.best)
         ranges = self._applier.ranges(self.best)
         base = self.best
@@ -277,8 +270,6 @@ class _Search:
 
 def _worst_tensors(stage: Stage, ranges: TensorRanges) -> tuple[list[str], list[str]]:
     """Worst first: by rounding noise against the own signal, and by the noise it adds to the outputs."""
-    from edgepose.host.quantize.repair.noise_gains import noise_gains
-
     network = stage.model.network
     gains = noise_gains(network, stage.statistics)
     own: dict[str, float] = {}
@@ -310,7 +301,3 @@ def _excluding(recipe: QuantizationRecipe, names: Sequence[str], reason: str) ->
         ExcludedTensor(name=name, reason=reason) for name in dict.fromkeys(names) if name not in known
     )
     return msgspec.structs.replace(recipe, excluded=(*recipe.excluded, *added))
-
-
-if TYPE_CHECKING:
-    from edgepose.host.quantize.repair.noise_gains import Region
