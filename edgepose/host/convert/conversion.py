@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -35,7 +35,7 @@ from edgepose.host.models.artifact import ModelArtifact, open_artifact, with_ent
 from edgepose.host.models.golden import golden_from_parent
 from edgepose.host.models.inspect import inspect_model
 from edgepose.host.models.locked_backend import LockedBackend
-from edgepose.host.models.tflite_view import read_tflite, tensor_name
+from edgepose.host.models.tflite_view import read_tflite, signature_of, tensor_name
 from edgepose.records.files import write_whole
 from edgepose.records.lineage import (
     LINEAGE_METADATA_KEY,
@@ -53,8 +53,6 @@ from edgepose.runtime.model_file import ModelFile
 from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PosePipeline
 
-SIGNATURE_KEY = b"serving_default"
-
 
 def finish_tflite(data: bytes | memoryview, input_name: str, output_names: dict[str, str]) -> bytes:
     """Renames input and outputs and adds the signature that onnx2tf leaves out.
@@ -64,7 +62,6 @@ def finish_tflite(data: bytes | memoryview, input_name: str, output_names: dict[
         input_name: Name for the input.
         output_names: The converter's output names to the parent's.
     """
-    from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
     graph = read_tflite(data)
@@ -77,20 +74,10 @@ def finish_tflite(data: bytes | memoryview, input_name: str, output_names: dict[
             tensor.name = f"{tensor_name(tensor)}_inner".encode()
     for index, name in wanted.items():
         subgraph.tensors[index].name = name.encode()
-    signature = schema.SignatureDefT()
-    signature.signatureKey = SIGNATURE_KEY
-    signature.subgraphIndex = 0
-    signature.inputs = [_entry(schema, input_name, inputs[0])]
-    signature.outputs = [_entry(schema, wanted[index], index) for index in outputs]
-    graph.signatureDefs = [signature]
+    graph.signatureDefs = [
+        signature_of([(input_name, inputs[0])], [(wanted[index], index) for index in outputs])
+    ]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(graph))
-
-
-def _entry(schema: Any, name: str, index: int) -> Any:
-    entry = schema.TensorMapT()
-    entry.name = name.encode()
-    entry.tensorIndex = int(index)
-    return entry
 
 
 Target = Literal["tflite", "onnx"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -135,6 +136,22 @@ def with_parent_output_names(parent: Any, model: bytes) -> bytes:
     for index, name in zip(after.outputs, wanted, strict=True):
         after.tensors[index].name = name.encode()
     return bytes(flatbuffer_utils.convert_object_to_bytearray(graph))
+
+
+def signature_of(inputs: Iterable[tuple[str, int]], outputs: Iterable[tuple[str, int]]) -> Any:
+    """The signature that runtimes and quantizers ask for, of names and tensor indices."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    def entry(name: str, index: int) -> Any:
+        made = schema.TensorMapT()
+        made.name, made.tensorIndex = name.encode(), int(index)
+        return made
+
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    signature.inputs = [entry(*named) for named in inputs]
+    signature.outputs = [entry(*named) for named in outputs]
+    return signature
 
 
 # schema.fbs: Buffer.data has force_align 16.

@@ -110,17 +110,13 @@ def is_carrier(op: Op) -> bool:
     return widths <= ({1, channels} if op.kind in BINARY else {channels}) and rule(op)
 
 
-def _always(_op: Op) -> bool:
-    return True
-
-
 def _spares_channels(*keys: str) -> Callable[[Op], bool]:
     """Return whether none of these axis attributes names the last axis."""
     return lambda op: all(len(op.output.shape) - 1 not in np.atleast_1d(op.attrs[key]) for key in keys)
 
 
 _CARRIES: dict[str, Callable[[Op], bool]] = {
-    **dict.fromkeys((*UNARY, *BINARY, *_POOL_LIKE), _always),
+    **dict.fromkeys((*UNARY, *BINARY, *_POOL_LIKE), lambda _op: True),
     **dict.fromkeys(REDUCE, _spares_channels("axes")),
     "CONCATENATION": _spares_channels("axis"),
     "DEPTHWISE_CONV_2D": lambda op: (

@@ -1,7 +1,4 @@
-"""A pass, its contract, and the runner that checks both.
-
-The shape each operator must give: what every pass is checked against.
-"""
+"""A pass, its contract, the shape that each operator must give, and the runner that checks them."""
 
 from __future__ import annotations
 
@@ -66,15 +63,6 @@ def _reshape(op: Op) -> Shape:
     return tuple(op.attrs["shape"])
 
 
-def _same(op: Op) -> Shape:
-    return op.inputs[0].shape
-
-
-def _resize(op: Op) -> Shape:
-    x = op.inputs[0].shape
-    return (x[0], *op.attrs["size"], x[3])
-
-
 def _axis_replaced(op: Op) -> Shape:
     x, axis = op.inputs[0].shape, op.attrs["axis"]
     middle = (len(op.attrs["indices"]),) if op.kind == "GATHER" else ()
@@ -88,14 +76,17 @@ def _blocks(op: Op) -> Shape:
 
 
 RULES: dict[str, Callable[[Op], Shape]] = {
-    **dict.fromkeys((*UNARY, "SOFTMAX"), _same),
+    **dict.fromkeys((*UNARY, "SOFTMAX"), lambda op: op.inputs[0].shape),
     **dict.fromkeys(BINARY, lambda op: np.broadcast_shapes(*(value.shape for value in op.inputs))),
     **dict.fromkeys(REDUCE, _reduce),
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), _conv),
     **dict.fromkeys(("MAX_POOL_2D", "AVERAGE_POOL_2D"), _pool),
     **dict.fromkeys(("PAD", "PADV2", "MIRROR_PAD"), _pad),
     **dict.fromkeys(("SLICE", "STRIDED_SLICE"), _slice),
-    **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resize),
+    **dict.fromkeys(
+        ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
+        lambda op: (op.inputs[0].shape[0], *op.attrs["size"], op.inputs[0].shape[3]),
+    ),
     **dict.fromkeys(("GATHER", "ARG_MAX"), _axis_replaced),
     **dict.fromkeys(("DEPTH_TO_SPACE", "SPACE_TO_DEPTH"), _blocks),
     "CONCATENATION": _concat,
@@ -133,38 +124,30 @@ def check_well_formed(graph: Graph) -> None:
             raise ModelError(f"Output {value.name} is not written by any operator.")
 
 
-Property = Callable[[Graph], str]
+Property = Callable[[Graph, Op], str]
 
 
-def _transposes_cancelled(graph: Graph) -> str:
-    for op in graph.ops:
-        producer = op.inputs[0].producer if op.kind == "TRANSPOSE" else None
-        if producer is not None and producer.kind == "TRANSPOSE":
-            return f"two TRANSPOSE follow each other at {op.origin}"
-    return ""
+def _transposes_cancelled(_graph: Graph, op: Op) -> str:
+    producer = op.inputs[0].producer if op.kind == "TRANSPOSE" else None
+    twice = producer is not None and producer.kind == "TRANSPOSE"
+    return f"two TRANSPOSE follow each other at {op.origin}" if twice else ""
 
 
-def _nothing_dead(graph: Graph) -> str:
-    for op in graph.ops:
-        if not any(out.users or graph.is_output(out) for out in op.outputs):
-            return f"nobody reads {op.kind} ({op.origin})"
-    return ""
+def _nothing_dead(graph: Graph, op: Op) -> str:
+    read = any(out.users or graph.is_output(out) for out in op.outputs)
+    return "" if read else f"nobody reads {op.kind} ({op.origin})"
 
 
-def _spelled(graph: Graph) -> str:
-    for op in graph.ops:
-        if op.kind not in SPELLINGS:
-            return f"{op.kind} ({op.origin}) is no TensorFlow Lite operator"
-    return ""
+def _spelled(_graph: Graph, op: Op) -> str:
+    return "" if op.kind in SPELLINGS else f"{op.kind} ({op.origin}) is no TensorFlow Lite operator"
 
 
-def _activations_apart(graph: Graph) -> str:
-    for op in graph.ops:
-        if op.attrs.get("activation"):
-            return f"{op.kind} ({op.origin}) has a fused {op.attrs['activation']}"
-    return ""
+def _activations_apart(_graph: Graph, op: Op) -> str:
+    activation = op.attrs.get("activation")
+    return f"{op.kind} ({op.origin}) has a fused {activation}" if activation else ""
 
 
+# What is wrong with an operator of the graph, empty where it is as it should be.
 PROPERTIES: dict[str, Property] = {
     "activations_apart": _activations_apart,
     "nothing_dead": _nothing_dead,
@@ -211,6 +194,6 @@ def run_passes(graph: Graph, passes: Sequence[GraphPass]) -> list[tuple[str, int
 
 def _check(graph: Graph, item: GraphPass, names: Sequence[str], verb: str) -> None:
     for name in names:
-        problem = PROPERTIES[name](graph)
-        if problem:
-            raise ModelError(f"The pass {item.name} {verb} {name}, but {problem}.")
+        for op in graph.ops:
+            if problem := PROPERTIES[name](graph, op):
+                raise ModelError(f"The pass {item.name} {verb} {name}, but {problem}.")

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from edgepose.host.convert.direct.graph_ir import Graph, Op, UnsupportedByDirectRoute, Value
 from edgepose.host.convert.direct.operator_table import SPELLINGS, options_of
-from edgepose.host.models.tflite_view import CompactBuilder
+from edgepose.host.models.tflite_view import CompactBuilder, signature_of
 
 FILE_IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
-SIGNATURE_KEY = "serving_default"
 _TYPES = {
     np.dtype(np.float32): tfl.TensorType.FLOAT32,
     np.dtype(np.int32): tfl.TensorType.INT32,
@@ -125,7 +124,9 @@ def serialize(graph: Graph, description: str = "edgepose direct") -> bytes:
     model.operatorCodes = file.codes
     model.subgraphs = [subgraph]
     model.buffers = file.buffers
-    model.signatureDefs = [_signature(graph, inputs, output_indices)]
+    named_inputs = zip((value.name for value in graph.inputs), inputs, strict=True)
+    named_outputs = zip(graph.output_names, output_indices, strict=True)
+    model.signatureDefs = [signature_of(named_inputs, named_outputs)]
     builder = CompactBuilder(sum(0 if b.data is None else b.data.nbytes for b in file.buffers) + (1 << 16))
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
     return bytes(builder.Output())
@@ -145,20 +146,3 @@ def _operator(file: _FileBuilder, op: Op) -> Any:
     written.outputs = np.asarray([file.tensor(value) for value in op.outputs], np.int32)
     written.builtinOptionsType, written.builtinOptions = options_of(op)
     return written
-
-
-def _signature(graph: Graph, inputs: list[int], outputs: list[int]) -> Any:
-    def entries(names: list[str], indices: list[int]) -> list[Any]:
-        maps = []
-        for name, index in zip(names, indices, strict=True):
-            entry = tfl.TensorMapT()
-            entry.name, entry.tensorIndex = name, index
-            maps.append(entry)
-        return maps
-
-    signature = tfl.SignatureDefT()
-    signature.signatureKey = SIGNATURE_KEY
-    signature.inputs = entries([value.name for value in graph.inputs], inputs)
-    signature.outputs = entries(graph.output_names, outputs)
-    signature.subgraphIndex = 0
-    return signature

@@ -18,10 +18,11 @@ def nest_upsampled_sums(graph: Graph) -> int:
     """Add upsampled values where they are small: a + up2(b) + up4(c) is a + up2(b + up2(c))."""
     changes = 0
     for op in list(graph.ops):
-        if not _is_plain_sum(op) or _inner_sum(graph, op):
+        user = graph.only_user(op.output)
+        if not _is_plain_sum(op) or (user is not None and _is_plain_sum(user)):
             continue
         leaves, sums = _leaves(graph, op)
-        ups = [leaf for leaf in leaves if _own_upsampling(graph, leaf)]
+        ups = [leaf for leaf in leaves if _factors(leaf.producer) and graph.only_user(leaf)]
         ups.sort(key=lambda leaf: -leaf.producer.inputs[0].shape[1] if leaf.producer else 0)
         chained = _chain(ups)
         if len(chained) < 2:
@@ -48,11 +49,6 @@ def _is_plain_sum(op: Op) -> bool:
     )
 
 
-def _inner_sum(graph: Graph, op: Op) -> bool:
-    user = graph.only_user(op.output)
-    return user is not None and _is_plain_sum(user)
-
-
 def _leaves(graph: Graph, op: Op) -> tuple[list[Value], list[Op]]:
     """Return what a tree of sums adds, and its operators from the root on."""
     leaves: list[Value] = []
@@ -66,10 +62,6 @@ def _leaves(graph: Graph, op: Op) -> tuple[list[Value], list[Op]]:
         else:
             leaves.append(value)
     return leaves, sums
-
-
-def _own_upsampling(graph: Graph, value: Value) -> bool:
-    return _factors(value.producer) is not None and graph.only_user(value) is not None
 
 
 def _chain(ups: list[Value]) -> list[Value]:
