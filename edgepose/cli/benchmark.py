@@ -88,16 +88,7 @@ def benchmark_here(
     unlocked: bool,
     json_target: str | None,
 ) -> BenchmarkReport:
-    """Measures on this machine.
-
-    Args:
-        models: What.
-        profile: Whose device; None where it has its own.
-        length: ``--duration-s`` and ``--samples``.
-        source: Of the age of frames; None measures none.
-        unlocked: ``--allow-unlocked``.
-        json_target: ``--json``, which is written in the end.
-    """
+    """Measures on this machine, without a source no age of frames; ``--json`` is written in the end."""
     if models.detector is not None and source is None:
         raise click.UsageError("--detector is measured with --source alone; give it as MODEL otherwise.")
     from edgepose.cli.output import progress_bar, say

@@ -26,15 +26,10 @@ _PIPE_BYTES = 4096
 
 
 def camera_of(source: str | None, camera_file: Path | None, option: str | None = None) -> SourceAddress:
-    """What SOURCE and ``--camera-file`` name.
+    """What SOURCE and ``--camera-file`` name; SOURCE may be the value of an option.
 
     Where a password stands on the command line, this warns, and starts the program again without it, as the
     process list would show it for as long as the program runs.
-
-    Args:
-        source: SOURCE as typed.
-        camera_file: ``--camera-file``.
-        option: The option that SOURCE was the value of; None for an argument.
 
     Raises:
         UsageError: Nothing was named.
@@ -58,13 +53,9 @@ def camera_of(source: str | None, camera_file: Path | None, option: str | None =
 
 
 def without_source(words: Sequence[str], source: str, option: str | None, file: str) -> list[str] | None:
-    """A command line that names a file instead of a SOURCE; None where it is not plain how. Pure.
+    """A command line that names a file instead of a SOURCE, which may be an option's value.
 
-    Args:
-        words: The command line.
-        source: SOURCE as typed.
-        option: The option that it was the value of; None for an argument.
-        file: The file.
+    None where it is not plain how. Pure.
     """
     if "--" in words:
         return None

@@ -276,7 +276,4 @@ def _place_of_project() -> tuple[Device | None, Path | None, Path | None]:
 def _next_steps(report: DeploymentReport) -> list[str]:
     if report.installation is not None and isinstance(host := report.installation.host, str):
         return [f"Look: edgepose status --host {host}", f"Back: edgepose rollback --host {host}"]
-    return [
-        f"Look: edgepose status --root {report.root}",
-        f"Run:  edgepose run SOURCE --root {report.root}",
-    ]
+    return [f"Look: edgepose status --root {report.root}", f"Run:  edgepose run SOURCE --root {report.root}"]

@@ -27,9 +27,7 @@ from edgepose.cli.output import progress_bar, say, write_report
     "--teacher", type=PATH, metavar="MODEL", help="Pose model to learn from; for edgepose-d, a detector."
 )
 @click.option(
-    "--student",
-    metavar="NAME",
-    help="edgepose-n, edgepose-s, edgepose-m, or edgepose-d: a person detector.",
+    "--student", metavar="NAME", help="edgepose-n, edgepose-s, edgepose-m, or edgepose-d: a person detector."
 )
 @click.option(
     "--request",

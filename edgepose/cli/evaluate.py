@@ -33,11 +33,7 @@ from edgepose.records.evaluation_report import (
 )
 @click.argument("model", type=PATH)
 @click.option(
-    "--annotations",
-    type=PATH,
-    required=True,
-    metavar="COCO.json",
-    help="Labels in the COCO keypoint format.",
+    "--annotations", type=PATH, required=True, metavar="COCO.json", help="Labels in the COCO keypoint format."
 )
 @click.option("--images", type=PATH, required=True, metavar="DIR", help="Folder of the labelled pictures.")
 @click.option(

@@ -23,13 +23,7 @@ from edgepose.records.record import to_builtins
 
 
 class LocalTarget:
-    """A folder on this machine.
-
-    Args:
-        root: The device root.
-        roots: Roots of the keys that sign for it, from version 1 on; empty for unsigned bundles. The newest
-            is pinned where nothing is pinned yet.
-    """
+    """A folder on this machine; the newest of the signers' roots is pinned where nothing is pinned yet."""
 
     def __init__(self, root: Path, roots: tuple[bytes, ...] = ()) -> None:
         self._root = root
@@ -85,12 +79,7 @@ def install_where_asked(
 @place_options
 @json_option
 def command(
-    *,
-    bundle: Path,
-    install: InstallOptions,
-    keys: Path | None,
-    place: Place,
-    json_target: str | None,
+    *, bundle: Path, install: InstallOptions, keys: Path | None, place: Place, json_target: str | None
 ) -> None:
     """Install a BUNDLE that was built and judged before, on a device or into a preview root.
 

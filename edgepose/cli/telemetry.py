@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepose.cli.options import (
-    PATH,
-    Place,
-    free_file,
-    json_option,
-    place_options,
-    replaces,
-    root_option,
-)
+from edgepose.cli.options import PATH, Place, free_file, json_option, place_options, replaces, root_option
 from edgepose.cli.output import coloured, table
 from edgepose.records.telemetry_record import MANY_PERSONS, TelemetryReport, TelemetryTotals, TelemetryWindow
 
@@ -43,12 +35,7 @@ def describe_telemetry(report: TelemetryReport) -> str:
 
 
 def sparkline(values: Sequence[float | None], columns: int) -> str:
-    """One character a value, or a value's share of columns where there are more: the mean of what is known.
-
-    Args:
-        values: Oldest first; None where nothing was measured.
-        columns: At most so many characters.
-    """
+    """One character a value, oldest first, or a value's share of columns: the mean of what is known."""
     known = [value for value in values if value is not None]
     if not known:
         return ""

@@ -57,12 +57,7 @@ from edgepose.trust.digests import sha256_of_bytes, sha256_of_file
 
 @dataclass(frozen=True)
 class AdmittedModel:
-    """A model that the profile allows.
-
-    Attributes:
-        source: The model on this machine.
-        record: What the manifest says about it.
-    """
+    """A model that the profile allows, and what the manifest says about it."""
 
     source: ModelArtifact
     record: BundledModel
@@ -76,13 +71,7 @@ class AdmittedModel:
 def admit_model(
     model: Path | ModelArtifact, spec_file: Path | None, profile: DeviceProfile, gate: dict[str, Any] | None
 ) -> AdmittedModel:
-    """Admits a pose model.
-
-    Args:
-        model: The model; what was opened before is not read again.
-        spec_file: Spec of a model that carries none.
-        profile: The device.
-        gate: The gate's result; None where no gate was asked.
+    """Admits a pose model; what was opened before is not read again. Without a gate none was asked.
 
     Raises:
         ConfigError: The profile does not run this format or precision, or the file is a detector.
@@ -197,11 +186,6 @@ class BundleRequest:
 
     Attributes:
         model: The pose model; one that was opened before is not read again.
-        profile: The device it is for.
-        output: File to write.
-        spec_file: Spec of a model that carries none.
-        detector: Person detector, or None.
-        detector_spec_file: Spec of a detector that carries none.
         bundle_version: The deployer takes the last installed one plus 1.
         gate: The gate's result, which must say ``"passed": true``; None where no gate was asked. Then a
             model that edgepose quantized must show its agreement with its float parent.
@@ -316,9 +300,7 @@ def _golden_set(pictures: dict[str, GoldenImage], detector: AdmittedModel | None
         return GoldenSet(tolerance_oks=DEFAULT_TOLERANCE_OKS, frames=tuple(frames))
     stage = PersonDetector(detector.source.backend, detector.record.spec, GOLDEN_SCORE_THRESHOLD)
     return GoldenSet(
-        tolerance_oks=DEFAULT_TOLERANCE_OKS,
-        frames=tuple(frames),
-        detections=detect_golden(stage, pictures),
+        tolerance_oks=DEFAULT_TOLERANCE_OKS, frames=tuple(frames), detections=detect_golden(stage, pictures)
     )
 
 

@@ -40,9 +40,6 @@ class LockedWheel:
 
     Attributes:
         name: Its project, as PEP 503 writes it.
-        version: Its version.
-        file: Its file name.
-        sha256: Its digest.
         licence: An SPDX expression, the project's own words in quotation marks, or None where it says none.
     """
 
@@ -120,11 +117,7 @@ def locks_of(profile: DeviceProfile) -> tuple[DeviceLock, ...]:
 
 
 def find_lock(profile: DeviceProfile, python: str) -> DeviceLock:
-    """The lock for a device of a profile.
-
-    Args:
-        profile: The device.
-        python: Version of its Python.
+    """The lock for a device of a profile with a version of Python.
 
     Raises:
         DeployError: There is none.
@@ -165,11 +158,7 @@ def read_lock(path: Path) -> DeviceLock:
 
 
 def parse_lock(name: str, text: str) -> DeviceLock:
-    """Reads the text of a lock.
-
-    Args:
-        name: Of the file, without its ending.
-        text: Its content.
+    """Reads the text of a lock; its name is the file's, without its ending.
 
     Raises:
         ConfigError: A line is none of a lock.
@@ -186,12 +175,7 @@ def parse_lock(name: str, text: str) -> DeviceLock:
 
 
 def format_lock(header: Iterable[str], wheels: Iterable[LockedWheel]) -> str:
-    """The text of a lock, the same for the same wheels.
-
-    Args:
-        header: Lines of comment.
-        wheels: In any order.
-    """
+    """The text of a lock under lines of comment, the same for the same wheels in any order."""
     lines = [f"# {line}" for line in header]
     for wheel in sorted(wheels, key=lambda one: one.name):
         licence = f"; {wheel.licence}" if wheel.licence else ""

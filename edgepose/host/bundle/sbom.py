@@ -42,12 +42,7 @@ _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def runtime_part(lock: DeviceLock, profile: DeviceProfile) -> Part:
-    """One component of a bundle's bill: a Python's wheels, nested.
-
-    Args:
-        lock: The wheels.
-        profile: The device, whose board may bring a runtime of its own.
-    """
+    """One component of a bundle's bill: a Python's wheels, nested; the board may bring its own runtime."""
     ref = f"runtime:{lock.name}"
     properties = [{"name": "edgepose:runtime:digest", "value": lock.digest}]
     if lock.version_of(profile.runtime.name) is None and profile.runtime.name == "onnxruntime":
@@ -63,12 +58,7 @@ def runtime_part(lock: DeviceLock, profile: DeviceProfile) -> Part:
 
 
 def with_bill(code: bytes, lock: DeviceLock) -> bytes:
-    """The device side with the bill of what runs beside it, as the file ``sbom.cdx.json``.
-
-    Args:
-        code: The archive, see ``device_code``.
-        lock: The wheels that the device gets with it.
-    """
+    """The device side (see ``device_code``) with the bill of what runs beside it, as ``sbom.cdx.json``."""
     buffer = io.BytesIO(code)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         entry = zipfile.ZipInfo(SBOM_NAME, _NO_TIME)
@@ -79,12 +69,7 @@ def with_bill(code: bytes, lock: DeviceLock) -> bytes:
 
 
 def runtime_sbom(lock: DeviceLock, code_sha256: str) -> bytes:
-    """The bill of a device's runtime and of the code beside it.
-
-    Args:
-        lock: The wheels.
-        code_sha256: Digest of the archive with edgepose's device side, without this bill.
-    """
+    """The bill of a device's runtime and of the code beside it, whose digest is without this bill."""
     code = {
         "type": "application",
         "bom-ref": "edgepose",
@@ -141,12 +126,7 @@ _PYPI_NAMES = {"numpy": "numpy", "opencv": "opencv-python-headless"}
 
 
 def bundle_sbom(manifest: BundleManifest, locks: Sequence[DeviceLock]) -> bytes:
-    """Writes the bill of materials of a bundle.
-
-    Args:
-        manifest: The manifest, with or without the bill itself among its files.
-        locks: What the profile's device gets from the package index, by its Python.
-    """
+    """Writes the bill of materials of a bundle, which its manifest may list already; locks are by Python."""
     models = [("model", manifest.model, manifest.provenance.model)]
     if manifest.detector is not None:
         models.append(("detector", manifest.detector, manifest.provenance.detector))
@@ -306,12 +286,7 @@ def _ancestors(lineage: Lineage) -> list[Part]:
 
 
 def _file(file: BundledFile) -> Part:
-    return {
-        "type": "file",
-        "bom-ref": f"file:{file.path}",
-        "name": file.path,
-        "hashes": _sha256(file.sha256),
-    }
+    return {"type": "file", "bom-ref": f"file:{file.path}", "name": file.path, "hashes": _sha256(file.sha256)}
 
 
 def _package(tool: str, version: str) -> Part:

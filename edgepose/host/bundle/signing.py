@@ -40,10 +40,7 @@ def archive_pieces(
 ) -> Iterator[bytes]:
     """The bundle in order: signing metadata, manifest, its digest, the listed files sorted by path, the end.
 
-    Args:
-        manifest: The manifest.
-        contents: Path to content of every listed file.
-        metadata: Who signed it; None for an unsigned bundle.
+    An unsigned bundle has no metadata.
 
     Raises:
         ConfigError: A file cannot be read, or is not the one that the manifest lists.
@@ -89,12 +86,7 @@ def _checked(file: BundledFile, content: Content) -> Iterator[bytes]:
 
 
 def files_to_sign(manifest: BundleManifest, content: bytes) -> FilesToSign:
-    """Every file of a bundle but the metadata and the manifest's digest, which follows from the manifest.
-
-    Args:
-        manifest: It.
-        content: Its bytes as they stand in the bundle.
-    """
+    """Every file of a bundle but the metadata and the manifest's digest, which follows from the manifest."""
     files = {MANIFEST_NAME: SignedFile(len(content), sha256_of_bytes(content))}
     files |= {file.path: SignedFile(file.size_bytes, file.sha256) for file in manifest.files}
     return FilesToSign(files, manifest.bundle_version, manifest.profile.id)
@@ -103,10 +95,7 @@ def files_to_sign(manifest: BundleManifest, content: bytes) -> FilesToSign:
 def sign_bundle(bundle: Path, output: Path, sign: Sign) -> Path:
     """Signs a finished bundle, or signs it again after its signatures expired or its keys were rotated.
 
-    Args:
-        bundle: The bundle; its bytes behind the signatures are taken over as they are.
-        output: File to write; it may be the same.
-        sign: Signs the files.
+    Its bytes behind the signatures are taken over as they are. The output may be the bundle itself.
 
     Raises:
         ConfigError: A file cannot be read or written.

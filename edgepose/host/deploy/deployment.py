@@ -68,13 +68,7 @@ def drift_reference(
     pictures: Sequence[Path],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> DriftReference:
-    """Looks at pictures as the device will.
-
-    Args:
-        pipeline: The model that ships.
-        detector: In front of it; None lets it look at whole pictures.
-        pictures: What it was judged on; evenly spread ones are taken where there are many.
-        progress: Called with (pictures done, pictures in all).
+    """Looks at what the model was judged on as the device will, at evenly spread images where there are many.
 
     Raises:
         ConfigError: A picture is not readable.
@@ -98,12 +92,7 @@ def drift_reference(
 
 
 class StepLog:
-    """The steps that were carried out.
-
-    Args:
-        total: Number of steps planned.
-        say: Takes one line at a time.
-    """
+    """The steps that were carried out."""
 
     def __init__(self, total: int, say: Callable[[str], None]) -> None:
         self.steps: list[DeploymentStep] = []

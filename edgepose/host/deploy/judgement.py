@@ -8,15 +8,15 @@ more than it harms them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.errors import ConfigError, GateFailedError
-from edgepose.host.data.calibration_set import CropSample, calibration_crops
+from edgepose.host.data.calibration_set import calibration_crops
 from edgepose.host.data.coco import CocoDataset
 from edgepose.host.deploy.plan import DeployPlan, DeployRequest
-from edgepose.host.evaluate.agreement import AgreementReport, Sample, mean_agreement_oks
+from edgepose.host.evaluate.agreement import AgreementReport, mean_agreement_oks, read_crops
 from edgepose.host.evaluate.gate import Evidence, judge
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.models.inspect import inspect_model
@@ -37,11 +37,7 @@ def measure_and_judge(
 ) -> tuple[GateResult, EvaluationSummary]:
     """Judges the shipped model: by labels where there are any, else by agreement.
 
-    Args:
-        request: What to judge on.
-        parent: The float model that the user gave (or its first runnable form).
-        shipped: What goes to the device.
-        note: Takes the figure in words.
+    The parent is the float model that the user gave, or its first runnable form; ``note`` takes the figure.
 
     Returns:
         The gate's result, and what it judged on.
@@ -144,18 +140,9 @@ def _agree(request: DeployRequest, parent: ModelArtifact, shipped: ModelArtifact
         raise GateFailedError("There is no data to judge on.", "Give --calibration DIR.")
     detector = open_detector(request.detector, request.detector_spec) if request.detector else None
     crops = calibration_crops(
-        request.data,
-        1,
-        request.seed,
-        detector,
-        whole_images=not shipped.spec.uses_person_boxes,
+        request.data, 1, request.seed, detector, whole_images=not shipped.spec.uses_person_boxes
     )
-    return mean_agreement_oks(parent.pipeline(), shipped.pipeline(), _read(crops.held_out))
-
-
-def _read(samples: tuple[CropSample, ...]) -> Iterator[Sample]:
-    for sample in samples:
-        yield read_image_rgb(sample.image_path), sample.box_xyxy_px
+    return mean_agreement_oks(parent.pipeline(), shipped.pipeline(), read_crops(crops.held_out))
 
 
 def pictures_of(request: DeployRequest) -> list[Path]:
@@ -203,9 +190,6 @@ class DetectorAgreement:
 
     Attributes:
         share: Persons that both find, twice, over all persons that either finds (the F1 score).
-        parent_boxes: Boxes of the float parent.
-        shipped_boxes: Boxes of what ships.
-        pictures: Number of images.
     """
 
     share: float | None
@@ -261,14 +245,7 @@ def require_agreement(agreement: DetectorAgreement, name: str) -> None:
 
 @dataclass(frozen=True)
 class BoxLoss:
-    """Box AP of both on labelled images.
-
-    Attributes:
-        parent_ap: Of the float parent.
-        shipped_ap: Of what ships.
-        allowed: How much may be lost.
-        persons: Labelled persons.
-    """
+    """Box AP of both on labelled images."""
 
     parent_ap: float
     shipped_ap: float
@@ -282,13 +259,7 @@ class BoxLoss:
 
 
 def box_loss(parent: PersonDetector, shipped: PersonDetector, labels: CocoDataset, allowed: float) -> BoxLoss:
-    """Box AP of both, on the same images.
-
-    Args:
-        parent: Opened with a low score threshold.
-        shipped: Likewise.
-        labels: Where persons are.
-        allowed: How much AP may be lost, as a fraction.
+    """Box AP of both detectors, opened with a low score threshold, on the same images; it is a fraction.
 
     Raises:
         ConfigError: An image cannot be read.

@@ -28,21 +28,12 @@ class DeployRequest:
     """What the user asked for.
 
     Attributes:
-        profile: The device.
-        model: The pose model.
-        root: Where to install.
         float_parent: What a model that is int8 already is judged against; None: it ships unjudged.
         spec_file: Spec of a model that carries none.
-        detector: Person detector, or None.
         detector_parent: What a detector that is int8 already is held against; None: itself.
-        detector_spec: Spec of a detector that carries none.
         calibration: Data folder that sets the ranges, or None.
-        annotations: COCO labels to judge on, or None.
-        images: The labelled images, or None.
         precision: Precision asked for; None takes the profile's first.
         recipe: Recipe asked for; None takes the profile's for the precision.
-        install: What the installer on the device takes.
-        seed: Draw of the calibration images.
         sign: Signs the bundle; None leaves it unsigned.
     """
 
@@ -104,11 +95,6 @@ def make_plan(
     request: DeployRequest, source: ModelArtifact, named: dict[str, QuantizationRecipe]
 ) -> DeployPlan:
     """Chooses precision, recipe and steps.
-
-    Args:
-        request: What the user asked for.
-        source: The model that was opened.
-        named: The recipes by name.
 
     Raises:
         ConfigError: The profile does not run this precision, formats do not fit, or int8 lacks data.
@@ -204,10 +190,6 @@ def with_builtin_models(request: DeployRequest, builtin: BuiltinModels) -> Deplo
     the float model is converted and quantized as any other. Images that no one gave are the drawn figures
     that travel with edgepose: they set ranges where any are to be set, and else their labels judge the
     fine-tuned file against its float parent, by accuracy, as its weights have moved on.
-
-    Args:
-        request: What the user asked for; its model is replaced.
-        builtin: The built-in models.
 
     Raises:
         ConfigError: The installation lacks a built-in model or its figures.

@@ -162,11 +162,7 @@ _HALF_MARGIN = 1.3
 
 
 def _half_body_box(
-    subject: Subject,
-    box: NDArray[np.float64],
-    skeleton: Skeleton,
-    *,
-    upper: bool,
+    subject: Subject, box: NDArray[np.float64], skeleton: Skeleton, *, upper: bool
 ) -> NDArray[np.float64]:
     """The box of one half of the body, or the whole one where too little of that half is known."""
     names = skeleton.keypoint_names

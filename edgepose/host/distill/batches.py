@@ -249,8 +249,7 @@ class BatchSource:
         places = self._settings.share.places(len(chosen))
         samples = [self._sample(int(chosen[place]), (step, place)) for place in places]
         return Batch(
-            np.stack([image for image, _ in samples]),
-            np.stack([packed(target) for _, target in samples]),
+            np.stack([image for image, _ in samples]), np.stack([packed(target) for _, target in samples])
         )
 
     def stream(self, first_step: int) -> Iterator[Batch]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from edgepose.host.data.coco import CocoDataset, read_coco
+from edgepose.host.data.coco import CocoDataset
 from edgepose.host.distill.detector_batches import DetectorBatches
 from edgepose.host.distill.detector_images import (
     DETECTORS,
@@ -18,8 +18,8 @@ from edgepose.host.distill.detector_images import (
     detector_spec,
     open_pictures,
 )
-from edgepose.host.distill.preparation import check_start, check_validation, make_output, require_keras
-from edgepose.host.distill.request import DistillationRequest, Observers, versions
+from edgepose.host.distill.preparation import check_request, fingerprint, require_keras, validation_set
+from edgepose.host.distill.request import DistillationRequest, Observers, parents_of, taught_by, versions
 from edgepose.host.distill.students import StudentDesign, resized
 from edgepose.host.evaluate.detector_evaluation import box_figures
 from edgepose.host.models.inspect import inspect_model
@@ -33,10 +33,8 @@ from edgepose.records.distillation_report import (
 )
 from edgepose.records.evaluation_report import DetectorFigures
 from edgepose.records.files import write_whole
-from edgepose.records.lineage import ParentModel
 from edgepose.records.model_spec import ModelSpec
-from edgepose.records.record import to_builtins, to_json
-from edgepose.runtime.backend import Backend
+from edgepose.records.record import to_json
 from edgepose.runtime.model_file import sha256_of_model
 from edgepose.runtime.open_model import RuntimeOptions
 from edgepose.runtime.pipeline import PersonDetector
@@ -72,22 +70,9 @@ class BoxValidation:
         """See ``Validates``."""
         from edgepose.host.distill.trainer import KerasBackend
 
-        found = measured(KerasBackend(student, "maps"), self.spec, self.dataset)
+        detector = PersonDetector(KerasBackend(student, "maps"), self.spec, _WEAKEST_SCORE)
+        found = box_figures(detector, self.dataset)
         return {"box_ap": found.box_ap, "box_ap50": found.box_ap50, "recall": found.recall}
-
-
-def measured(backend: Backend, spec: ModelSpec, dataset: CocoDataset) -> DetectorFigures:
-    """Box figures of a detector in any form.
-
-    Raises:
-        ConfigError: An image cannot be read.
-        ModelError: The detector failed.
-    """
-    return _figures_of(PersonDetector(backend, spec, _WEAKEST_SCORE), dataset)
-
-
-def _figures_of(detector: PersonDetector, dataset: CocoDataset) -> DetectorFigures:
-    return DetectorFigures(**asdict(box_figures(detector, dataset)))
 
 
 def distil_detector(
@@ -109,22 +94,14 @@ def distil_detector(
     from edgepose.host.distill.detector_batches import center_loss
     from edgepose.host.distill.export import export_student
     from edgepose.host.distill.students import build_student
-    from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
+    from edgepose.host.distill.trainer import requested_trainer
 
-    precision = configure_backend(request.seed, request.threads)
-    design = prepared.design
-    trainer = Trainer(
-        design,
-        OptimizerSettings(peak_rate=request.learning_rate),
-        precision,
-        build=lambda dtype: build_student(design, CHANNELS, dtype),
-        loss=center_loss,
+    trainer, precision = requested_trainer(
+        request, prepared.design, lambda dtype: build_student(prepared.design, CHANNELS, dtype), center_loss
     )
-    if request.start is not None:
-        trainer.start_from(request.start)
-    labelled = _validation_set(request)
+    labelled = validation_set(request)
     outcome = _train(trainer, prepared, request, observers, labelled)
-    student, parents = trainer.averaged_student(), _parents(prepared.teacher)
+    student, parents = trainer.averaged_student(), parents_of(prepared.teacher)
     model = export_student(student, prepared.spec, parents, request.output, observers.say)
     images = prepared.data.pictures
     report = DetectorDistillationReport(
@@ -155,14 +132,13 @@ def distil_detector(
 def summary(report: DetectorDistillationReport, output: Path) -> str:
     """The record in a few lines."""
     options, data = report.options, report.data
-    taught = "labels alone" if report.teacher is None else report.teacher.file_name
     lines = [
         (
             f"{output / 'model.tflite'}: {options.student}, {report.parameters / 1e6:.2f} M parameters, "
             f"{report.model.size_bytes / 2**20:.2f} MiB"
         ),
         (
-            f"  learned from {taught}: {data.persons} persons in {data.images} pictures, "
+            f"  learned from {taught_by(report.teacher)}: {data.persons} persons in {data.images} pictures, "
             f"{report.steps_done} steps in {report.seconds / 60:.1f} min, ended by {report.ended_by}"
         ),
     ]
@@ -178,9 +154,7 @@ def _prepare(request: DistillationRequest, observers: Observers) -> _Prepared:
     design = DETECTORS[request.student]
     if request.input_wh is not None:
         design = resized(design, request.input_wh)
-    check_validation(request)
-    check_start(request)
-    make_output(request)
+    check_request(request)
     teacher, described = None, None
     if request.teacher is not None:
         teacher = open_locked_detector(
@@ -201,16 +175,8 @@ def _prepare(request: DistillationRequest, observers: Observers) -> _Prepared:
         learning_rate=request.learning_rate,
         labels_only=teacher is None,
     )
-    taught = "labels alone" if described is None else described.file_name
-    source = f"edgepose distill: {design.name} from {taught}, {len(data.pictures)} pictures"
+    source = f"edgepose distill: {design.name} from {taught_by(described)}, {len(data.pictures)} pictures"
     return _Prepared(design, data, described, options, detector_spec(design, request.licence, source))
-
-
-def _validation_set(request: DistillationRequest) -> CocoDataset | None:
-    folder = request.validation
-    if folder is None or folder.labels is None:
-        return None
-    return read_coco(folder.labels, folder.images_dir)
 
 
 def _measured_file(
@@ -218,7 +184,7 @@ def _measured_file(
 ) -> DetectorFigures | None:
     if model is None or labelled is None:
         return None
-    return _figures_of(open_locked_detector(model, spec_file, score_threshold=_WEAKEST_SCORE), labelled)
+    return box_figures(open_locked_detector(model, spec_file, score_threshold=_WEAKEST_SCORE), labelled)
 
 
 def _train(
@@ -228,34 +194,11 @@ def _train(
     observers: Observers,
     labelled: CocoDataset | None,
 ) -> TrainingOutcome:
-    from edgepose.host.distill.training import LoopSettings, TrainingLoop, Watchers
+    from edgepose.host.distill.training import requested_loop
 
-    options = prepared.options
-    cache = open_pictures(
-        request.cache or request.output / "cache", prepared.data, prepared.design, observers.reading
-    )
-    loop = TrainingLoop(
-        trainer,
-        DetectorBatches(cache, prepared.data, prepared.design, options.batch_size, options.seed),
-        LoopSettings(
-            steps=options.steps,
-            peak_rate=options.learning_rate,
-            time_limit_s=request.time_limit_s,
-            checkpoint_every=request.checkpoint_every,
-            validate_every=request.validate_every,
-        ),
-        {
-            **to_builtins(options),
-            "data": prepared.data.digest,
-            "teacher": None if prepared.teacher is None else prepared.teacher.sha256,
-        },
-        request.output,
-        Watchers(observers.say, observers.training),
-    )
+    design, options, data = prepared.design, prepared.options, prepared.data
+    cache = open_pictures(request.cache or request.output / "cache", data, design, observers.reading)
+    batches = DetectorBatches(cache, data, design, options.batch_size, options.seed)
+    run = fingerprint(options, data.digest, prepared.teacher)
+    loop = requested_loop(request, options.steps, trainer, batches, run, observers)
     return loop.run(None if labelled is None else BoxValidation(labelled, prepared.spec))
-
-
-def _parents(teacher: DetectorTeacher | None) -> tuple[ParentModel, ...]:
-    if teacher is None:
-        return ()
-    return (ParentModel(file_name=teacher.file_name, sha256=teacher.sha256, step="distil: teacher"),)

@@ -45,7 +45,6 @@ class TeachingPicture:
     """One image.
 
     Attributes:
-        path: The file.
         boxes_px: (N, 4) xyxy, persons.
         unsure_px: (M, 4), groups and what the teacher was unsure of: teach nothing.
         source: Index of the folder that it is from.

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from edgepose.host.data.calibration_set import CropSample
-from edgepose.host.data.coco import read_coco
 from edgepose.host.distill.augmentation import AUGMENTATIONS
 from edgepose.host.distill.batches import BatchSettings, BatchSource
 from edgepose.host.distill.peers import Share
@@ -21,6 +20,7 @@ from edgepose.host.distill.preparation import (
     prepare,
     require_keras,
     source_text,
+    validation_set,
 )
 from edgepose.host.distill.request import (
     DistillationRequest,
@@ -64,12 +64,8 @@ def distil(
 ) -> DistillationReport:
     """Trains a student, writes it and says how good it is.
 
-    The same command again goes on from the last checkpoint in the output folder.
-
-    Args:
-        request: What to distil.
-        observers: Who is told.
-        peers: The processes that train together, of which this one leads; the others call ``follow``.
+    The same command again goes on from the last checkpoint in the output folder. With ``peers`` this process
+    leads; the others call ``follow``.
 
     Raises:
         ConfigError: Data, options or an earlier checkpoint cannot be used, or the disk is full.
@@ -149,13 +145,10 @@ def _learn(
     prepared: Prepared, request: DistillationRequest, observers: Observers, peers: Peers | None
 ) -> _Trained:
     from edgepose.host.distill.peers import Alone
-    from edgepose.host.distill.trainer import OptimizerSettings, Trainer, configure_backend
+    from edgepose.host.distill.trainer import requested_trainer
 
     peers = peers or Alone()
-    precision = configure_backend(request.seed, request.threads)
-    trainer = Trainer(prepared.design, OptimizerSettings(peak_rate=request.learning_rate), precision)
-    if request.start is not None:
-        trainer.start_from(request.start)
+    trainer, precision = requested_trainer(request, prepared.design)
     spec = student_spec(prepared.design, request.licence, source_text(prepared))
     outcome = _train(trainer, spec, prepared, request, observers, peers)
     student = trainer.averaged_student()
@@ -171,31 +164,20 @@ def _train(
     observers: Observers,
     peers: Peers,
 ) -> TrainingOutcome:
-    from edgepose.host.distill.training import LoopSettings, TrainingLoop, Validation, Watchers
+    from edgepose.host.distill.training import Validation, requested_loop
 
     options = prepared.options
     augmentation = replace(AUGMENTATIONS[options.augmentation], box_scale=spec.input.box_scale)
     share = Share(peers.rank, peers.count)
     made = BatchSettings(options.batch_size, options.seed, augmentation, share=share)
-    settings = LoopSettings(
-        steps=options.steps,
-        peak_rate=options.learning_rate,
-        time_limit_s=request.time_limit_s,
-        checkpoint_every=request.checkpoint_every,
-        validate_every=request.validate_every,
-    )
-    loop = TrainingLoop(
-        trainer,
-        BatchSource(prepared.cache, prepared.design, made),
-        settings,
-        fingerprint(prepared),
-        request.output,
-        Watchers(observers.say, observers.training),
-    )
-    folder = request.validation
-    if folder is None or folder.labels is None:
-        return loop.run(peers=peers)
-    return loop.run(Validation(read_coco(folder.labels, folder.images_dir), spec), peers)
+    batches = BatchSource(prepared.cache, prepared.design, made)
+    loop = requested_loop(request, options.steps, trainer, batches, _fingerprint(prepared), observers)
+    labelled = validation_set(request)
+    return loop.run(None if labelled is None else Validation(labelled, spec), peers)
+
+
+def _fingerprint(prepared: Prepared) -> dict[str, Any]:
+    return fingerprint(prepared.options, prepared.data.digest, prepared.teacher)
 
 
 def _fine_tuned(
@@ -206,11 +188,10 @@ def _fine_tuned(
     from edgepose.host.distill.fine_tuning import FineTuning, fine_tune
     from edgepose.host.distill.training import Watchers
 
-    options, folder = prepared.options, request.validation
+    options = prepared.options
     augmentation = replace(AUGMENTATIONS[options.augmentation], box_scale=trained.spec.input.box_scale)
     # Other views than the student has learned from.
     made = BatchSettings(options.batch_size, options.seed + _OTHER_VIEWS, augmentation)
-    labels = None if folder is None else folder.labels
     task = FineTuning(
         student=trained.student,
         design=prepared.design,
@@ -222,10 +203,10 @@ def _fine_tuned(
         ),
         steps=request.qat_steps,
         learning_rate=options.learning_rate,
-        fingerprint=fingerprint(prepared),
+        fingerprint=_fingerprint(prepared),
         folder=request.output,
         checkpoint_every=request.checkpoint_every,
-        validation=None if folder is None or labels is None else read_coco(labels, folder.images_dir),
+        validation=validation_set(request),
     )
     return fine_tune(task, Watchers(observers.say, observers.training))
 

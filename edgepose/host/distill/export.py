@@ -171,13 +171,6 @@ def export_student(
 ) -> Path:
     """Writes ``model.keras`` and, compared with it, ``model.tflite`` and ``model.onnx``, spec inside.
 
-    Args:
-        student: A float32 Keras model.
-        spec: How it is run.
-        parents: The teacher, where there was one.
-        folder: Where to write.
-        say: Told what happens.
-
     Returns:
         The TFLite file.
 

@@ -5,7 +5,7 @@ One process does it, also where several trained: it is a small part of the work.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +30,7 @@ from edgepose.host.distill.training import (
     Watchers,
     pipeline_figures,
 )
-from edgepose.host.evaluate.agreement import Sample, mean_agreement_oks
+from edgepose.host.evaluate.agreement import mean_agreement_oks, read_crops
 from edgepose.host.evaluate.figures import PCK_NAME
 from edgepose.host.models.artifact import open_artifact, write_metadata
 from edgepose.host.models.audit import audit_model, refuse_silent_float
@@ -50,7 +50,6 @@ from edgepose.records.lineage import (
 )
 from edgepose.records.model_spec import SPEC_METADATA_KEY, ModelSpec, spec_to_json
 from edgepose.runtime.backend import Backend, run_once
-from edgepose.runtime.image_file import read_image_rgb
 from edgepose.runtime.model_file import sha256_of_model
 from edgepose.runtime.open_model import open_backend
 from edgepose.runtime.pipeline import PosePipeline
@@ -87,7 +86,7 @@ def _figures(
     return RoundedFigures(
         oks_ap=known.get("oks_ap"),
         pck=known.get(PCK_NAME),
-        agreement_oks=mean_agreement_oks(first, pipeline, _read(crops)).mean_oks,
+        agreement_oks=mean_agreement_oks(first, pipeline, read_crops(crops)).mean_oks,
     )
 
 
@@ -130,11 +129,6 @@ def evenly(crops: Sequence[CropSample], count: int = MEASURED_CROPS) -> list[Cro
     return [crops[index] for index in chosen]
 
 
-def _read(crops: Sequence[CropSample]) -> Iterator[Sample]:
-    for crop in crops:
-        yield read_image_rgb(crop.image_path), crop.box_xyxy_px
-
-
 INT8_FILE_NAME = "model_int8.tflite"
 # Of the student's own rate: far enough to move weights by steps of int8, too little to unlearn.
 RATE_SHARE = 0.05
@@ -157,11 +151,8 @@ class FineTuning:
 
     Attributes:
         student: The trained float32 Keras student.
-        design: Its size.
         model: The float TFLite file that it was converted to.
-        batches: What to learn from.
         crops: Persons of the training images.
-        steps: Steps to learn.
         learning_rate: Highest rate of the student's own training.
         fingerprint: What that training was.
         folder: Where the int8 file and a folder of checkpoints go.
@@ -200,9 +191,7 @@ def learned_recipe() -> QuantizationRecipe:
 def fine_tune(task: FineTuning, watchers: Watchers) -> QuantizationAwareTuning:
     """Learns with the rounding of int8 and writes ``model_int8.tflite``, integer from input to output.
 
-    Args:
-        task: What to do. The same again goes on from the last checkpoint.
-        watchers: Who is told.
+    The same task again goes on from the last checkpoint.
 
     Raises:
         ConfigError: A checkpoint is another run's, or a file cannot be written.
@@ -236,10 +225,7 @@ def _learned(task: FineTuning, start: FoldedNetwork, watchers: Watchers) -> tupl
     settings = OptimizerSettings(peak_rate=rate, weight_decay=0.0, average=0.99)
     # Always float32: bfloat16 has no more digits than int8 itself.
     trainer = Trainer(
-        task.design,
-        settings,
-        build=lambda _dtype: rounded_student(start, INPUT_RANGE),
-        zero_level=ZERO_LEVEL,
+        task.design, settings, build=lambda _dtype: rounded_student(start, INPUT_RANGE), zero_level=ZERO_LEVEL
     )
     loop = TrainingLoop(
         trainer,

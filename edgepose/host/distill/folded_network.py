@@ -49,7 +49,6 @@ class FoldedNetwork:
     """A whole student.
 
     Attributes:
-        input_name: Name of its input.
         input_shape: (H, W, channels).
         steps: In an order in which they can be computed; the last one writes the output.
     """

@@ -57,11 +57,7 @@ class JaxPeers:
 def join(coordinator: str, count: int, rank: int, timeout_s: int) -> JaxPeers:
     """Meets the others and spreads all that Keras builds from now on over the devices of all.
 
-    Args:
-        coordinator: HOST:PORT of rank 0.
-        count: Number of processes.
-        rank: Which one this is.
-        timeout_s: How long to wait for the others. JAX ends the process when the time is over.
+    The coordinator is HOST:PORT of rank 0. JAX ends the process when ``timeout_s`` is over.
     """
     jax.distributed.initialize(
         coordinator,

@@ -38,10 +38,7 @@ class Peers(Protocol):
         ...
 
     def require_agreement(self, digest: str) -> None:
-        """Checks that all were started alike.
-
-        Args:
-            digest: SHA-256 of what must be the same, in hexadecimal.
+        """Checks that all were started alike; the digest is a SHA-256 in hexadecimal.
 
         Raises:
             ConfigError: Another process has another digest.

@@ -54,7 +54,6 @@ class TrainingPerson:
     """One person to learn from.
 
     Attributes:
-        path: The image.
         box_xyxy_px: (4,) float64.
         keypoints_px: (K, 2) float64 in the student's order; (0, 0) where there is no label.
         labelled: (K,) bool.
@@ -93,11 +92,7 @@ def collect_persons(
 ) -> TrainingPersons:
     """Reads all labels; images without labels take the detector's boxes.
 
-    Args:
-        sources: The folders.
-        skeleton: The student's; labels are matched to it by name.
-        detector: For folders without labels.
-        progress: Called with (folders done, folders in all).
+    Labels are matched to the skeleton by name; ``progress`` gets (folders done, folders in all).
 
     Raises:
         ConfigError: A folder is missing or empty, labels are damaged or share no keypoint with the student,

@@ -9,14 +9,20 @@ from typing import Any
 import numpy as np
 
 from edgepose.errors import ConfigError, MissingDependencyError
+from edgepose.host.data.coco import CocoDataset, read_coco
 from edgepose.host.distill.batches import label_trust
 from edgepose.host.distill.persons import TrainingPersons, collect_persons
-from edgepose.host.distill.request import AnyTeacher, DistillationRequest, Observers
+from edgepose.host.distill.request import AnyTeacher, DistillationRequest, Observers, taught_by
 from edgepose.host.distill.sample_cache import SampleCache, open_cache
 from edgepose.host.distill.students import STUDENT_SKELETON, StudentDesign, student_named
 from edgepose.host.distill.teacher import open_teacher, runnable_teacher
 from edgepose.host.models.locked_backend import open_locked_detector
-from edgepose.records.distillation_report import DistillationData, DistillationOptions
+from edgepose.records.distillation_report import (
+    DetectorOptions,
+    DetectorTeacher,
+    DistillationData,
+    DistillationOptions,
+)
 from edgepose.records.record import to_builtins
 from edgepose.runtime.open_model import RuntimeOptions
 from edgepose.trust.digests import sha256_of_file
@@ -55,9 +61,7 @@ def prepare(request: DistillationRequest, observers: Observers) -> Prepared:
         ModelError: The teacher is damaged.
     """
     design = student_named(request.student, request.input_wh)
-    check_validation(request)
-    check_start(request)
-    make_output(request)
+    check_request(request)
     teacher = None
     if request.teacher is not None:
         say = observers.say
@@ -91,64 +95,51 @@ def prepare(request: DistillationRequest, observers: Observers) -> Prepared:
     return Prepared(design, teacher, data, cache, described)
 
 
-def check_start(request: DistillationRequest) -> None:
-    """Checks that the weights to start from are there.
+def check_request(request: DistillationRequest) -> None:
+    """Checks what is measured on and the weights to start from, and makes the output folder.
 
     Raises:
-        ConfigError: They are not.
+        ConfigError: What is measured on has no labels or is learned from, the weights are missing, or the
+            folder cannot be made.
     """
-    if request.start is not None and not request.start.is_file():
+    folder, start = request.validation, request.start
+    if folder is not None and folder.labels is None:
         raise ConfigError(
-            f"There is no file {request.start}.", "--start takes the model.keras of an earlier run."
+            f"{folder.folder} has no labels to validate on.", "It needs person_keypoints.json beside images/."
         )
-
-
-def make_output(request: DistillationRequest) -> None:
-    """Makes the output folder.
-
-    Raises:
-        ConfigError: It cannot be made.
-    """
+    learned_from = {source.images_dir.resolve() for source in request.sources}
+    if folder is not None and folder.images_dir.resolve() in learned_from:
+        raise ConfigError(
+            f"{folder.folder} is both learned from and validated on; the figures would mean nothing.",
+            "Keep some pictures apart.",
+        )
+    if start is not None and not start.is_file():
+        raise ConfigError(f"There is no file {start}.", "--start takes the model.keras of an earlier run.")
     try:
         request.output.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as problem:
         raise ConfigError(f"Cannot make the folder {request.output}: {problem.strerror}.") from problem
 
 
-def check_validation(request: DistillationRequest) -> None:
-    """Checks that what is measured on has labels and is not learned from.
-
-    Raises:
-        ConfigError: It has none, or it is.
-    """
-    if request.validation is None:
-        return
+def validation_set(request: DistillationRequest) -> CocoDataset | None:
+    """The labelled images to measure on, where there are any."""
     folder = request.validation
-    if folder.labels is None:
-        raise ConfigError(
-            f"{folder.folder} has no labels to validate on.", "It needs person_keypoints.json beside images/."
-        )
-    inside = {source.images_dir.resolve() for source in request.sources}
-    if folder.images_dir.resolve() in inside:
-        raise ConfigError(
-            f"{folder.folder} is both learned from and validated on; the figures would mean nothing.",
-            "Keep some pictures apart.",
-        )
+    if folder is None or folder.labels is None:
+        return None
+    return read_coco(folder.labels, folder.images_dir)
 
 
-def fingerprint(prepared: Prepared) -> dict[str, Any]:
+def fingerprint(
+    options: DistillationOptions | DetectorOptions, digest: str, teacher: AnyTeacher | DetectorTeacher | None
+) -> dict[str, Any]:
     """What a run is: a checkpoint of another one is refused."""
-    return {
-        **to_builtins(prepared.options),
-        "data": prepared.data.digest,
-        "teacher": None if prepared.teacher is None else prepared.teacher.sha256,
-    }
+    return {**to_builtins(options), "data": digest, "teacher": None if teacher is None else teacher.sha256}
 
 
 def source_text(prepared: Prepared) -> str:
     """Where the student comes from, for its spec."""
-    taught = "labels alone" if prepared.teacher is None else prepared.teacher.file_name
-    return f"edgepose distill: {prepared.design.name} from {taught}, {len(prepared.data.persons)} persons"
+    taught, persons = taught_by(prepared.teacher), len(prepared.data.persons)
+    return f"edgepose distill: {prepared.design.name} from {taught}, {persons} persons"
 
 
 def describe_data(prepared: Prepared) -> DistillationData:

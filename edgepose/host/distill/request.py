@@ -10,6 +10,7 @@ from pathlib import Path
 from edgepose.host.distill.persons import ImageSource
 from edgepose.host.distill.teacher import CoordinateTeacher, HeatmapTeacher
 from edgepose.records.distillation_report import (
+    DetectorTeacher,
     DistillationReport,
     DistillationTeacher,
     QuantizationAwareTuning,
@@ -25,26 +26,18 @@ class DistillationRequest:
     """What to distil.
 
     Attributes:
-        student: Name of the student.
         input_wh: Another input size than the student's own.
         start: A ``.keras`` file of the same student, to go on from its weights; None: fresh ones.
         augmentation: Name of an entry of ``AUGMENTATIONS``.
-        sources: Folders of images.
         output: Folder for model, record, log and checkpoints.
         teacher: The teacher model; None learns from labels alone.
-        teacher_spec: Spec of a teacher that carries none.
         detector: Finds persons in folders without labels.
-        detector_spec: Spec of a detector that carries none.
         validation: Labelled folder to measure on; never learned from.
         epochs: Passes over the persons, where ``steps`` is not given.
-        steps: Steps of training.
         batch_size: Samples a step.
-        learning_rate: Highest rate.
-        seed: Of everything random.
         threads: CPU threads; None lets the framework choose.
         time_limit_s: Training time after which the run ends early.
         checkpoint_every: Steps between checkpoints on top of the clock's.
-        validate_every: Steps between validations.
         cache: Folder of the sample cache; ``output/cache`` by default.
         licence: Terms of the student's weights, for its spec.
         retraining: The request of a device that this answers.
@@ -97,7 +90,12 @@ AnyTeacher = HeatmapTeacher | CoordinateTeacher
 _VERSIONS = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless")
 
 
-def parents_of(teacher: AnyTeacher | None) -> tuple[ParentModel, ...]:
+def taught_by(teacher: AnyTeacher | DistillationTeacher | DetectorTeacher | None) -> str:
+    """Whom a student learns from, for people."""
+    return "labels alone" if teacher is None else teacher.file_name
+
+
+def parents_of(teacher: AnyTeacher | DetectorTeacher | None) -> tuple[ParentModel, ...]:
     """What the student's lineage names: the teacher, or nothing."""
     if teacher is None:
         return ()
@@ -130,14 +128,13 @@ def versions() -> dict[str, str]:
 def summary(report: DistillationReport, output: Path) -> str:
     """The record in a few lines."""
     data, options = report.data, report.options
-    taught = "labels alone" if report.teacher is None else f"{report.teacher.file_name}"
     lines = [
         (
             f"{output / 'model.tflite'}: {options.student}, {report.parameters / 1e6:.2f} M parameters, "
             f"{report.model.size_bytes / 2**20:.2f} MiB"
         ),
         (
-            f"  learned from {taught}: {data.persons} persons in {data.images} images, "
+            f"  learned from {taught_by(report.teacher)}: {data.persons} persons in {data.images} images, "
             f"{data.labelled_keypoints} labelled keypoints ({data.disputed_labels} disputed), "
             f"{report.steps_done} steps in {report.seconds / 60:.1f} min, ended by {report.ended_by}"
         ),

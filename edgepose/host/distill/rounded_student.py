@@ -243,11 +243,7 @@ class TensorMap:
 
 
 def find_steps(network: FoldedNetwork, file: Network) -> TensorMap:
-    """Finds every step of a student in its converted float file.
-
-    Args:
-        network: The student, with the weights that were converted.
-        file: What the file computes.
+    """Finds every step of a student, with the weights that were converted, in its converted float file.
 
     Raises:
         ModelError: A step is not there, is there twice, or the file computes more than the student.
@@ -324,10 +320,7 @@ def _fits(step: FoldedStep, other: Step, tensors: dict[str, str], file: Network)
 def _same_weights(step: FoldedStep, other: Weighted, file: Network) -> bool:
     if other.bias is None:
         return False
-    pairs = (
-        (_tflite_kernel(step), file.constants[other.weights]),
-        (_bias(step), file.constants[other.bias]),
-    )
+    pairs = ((_tflite_kernel(step), file.constants[other.weights]), (_bias(step), file.constants[other.bias]))
     return all(
         one.shape == two.shape
         and np.abs(one - two).max() <= _RELATIVE_ERROR * max(float(np.abs(one).max()), 1e-6)

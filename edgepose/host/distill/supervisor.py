@@ -20,13 +20,7 @@ from typing import IO, Any
 
 import msgspec
 
-from edgepose.errors import (
-    ConfigError,
-    DeviceError,
-    EdgeposeError,
-    MissingDependencyError,
-    ModelError,
-)
+from edgepose.errors import ConfigError, DeviceError, EdgeposeError, MissingDependencyError, ModelError
 from edgepose.host.distill.distillation import distil, prepare_samples
 from edgepose.host.distill.peers import Share
 from edgepose.host.distill.persons import ImageSource

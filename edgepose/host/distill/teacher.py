@@ -59,8 +59,6 @@ class Teacher(Protocol):
 
     Attributes:
         map_wh: Size of the maps that ``look`` gives.
-        sha256: Digest of the model.
-        file_name: Its file's name.
     """
 
     map_wh: tuple[int, int]
@@ -219,11 +217,7 @@ _CONVERTED = frozenset({"keras", "keras_h5", "saved_model"})
 def runnable_teacher(path: Path, spec_file: Path | None, folder: Path, say: Say) -> tuple[Path, Path | None]:
     """The teacher itself, or its TFLite form in a folder, compared with it on every output.
 
-    Args:
-        path: The teacher.
-        spec_file: Its spec, where it carries none.
-        folder: Takes the converted file, which is used again as long as it comes from the same teacher.
-        say: Told what happens.
+    The converted file is used again as long as it comes from the same teacher.
 
     Returns:
         A file that ``open_teacher`` takes, and the spec that it needs.

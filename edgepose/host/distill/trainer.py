@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edgepose.errors import ConfigError, ModelError
 from edgepose.host.distill.batches import Batch
 from edgepose.host.distill.peers import undistributed
+from edgepose.host.distill.request import DistillationRequest
 from edgepose.host.distill.students import INPUT_OFFSET, STUDENT_SKELETON, StudentDesign, build_student
 from edgepose.host.models.keras_intake import read_arrays, run_keras
 from edgepose.runtime.backend import BackendInfo, Tensor, TensorInfo
@@ -28,10 +29,7 @@ from edgepose.runtime.model_file import detect_format
 
 
 def weights_of(path: Path) -> list[NDArray[np.generic]]:
-    """All weights of a ``model.keras`` that ``edgepose distill`` wrote.
-
-    Args:
-        path: The file. Its input size does not matter: convolutions fit every size.
+    """All weights of a ``model.keras`` that ``edgepose distill`` wrote; its input size does not matter.
 
     Raises:
         ConfigError: The file is not there.
@@ -138,13 +136,8 @@ def heatmap_loss(packed: Any, maps: Any) -> Any:
 class Trainer:
     """One student under training.
 
-    Args:
-        design: Its size.
-        settings: How to optimize.
-        dtype: Keras dtype policy.
-        build: Makes the network, given a dtype policy; the design's own by default.
-        zero_level: The grey level that is 0 to the network.
-        loss: Of packed targets and maps; ``heatmap_loss`` by default.
+    ``dtype`` is a Keras dtype policy and ``zero_level`` the grey level that is 0 to the network. By default
+    ``build`` makes the design's own network and ``loss`` is ``heatmap_loss``.
     """
 
     def __init__(
@@ -232,6 +225,26 @@ class Trainer:
 
     def _variables(self) -> list[Any]:
         return [*self._student.variables, *self._optimizer.variables]
+
+
+def requested_trainer(
+    request: DistillationRequest,
+    design: StudentDesign,
+    build: Callable[[str], Any] | None = None,
+    loss: Callable[[Any, Any], Any] | None = None,
+) -> tuple[Trainer, str]:
+    """The trainer of a distillation, with the weights that it starts from, and its dtype policy.
+
+    Raises:
+        ConfigError: TensorFlow is running already, with other threads.
+        ModelError: The weights are damaged or another network's.
+    """
+    precision = configure_backend(request.seed, request.threads)
+    settings = OptimizerSettings(peak_rate=request.learning_rate)
+    trainer = Trainer(design, settings, precision, build, loss=loss)
+    if request.start is not None:
+        trainer.start_from(request.start)
+    return trainer, precision
 
 
 def _with_raw_pictures(student: Any, design: StudentDesign, zero_level: float) -> Any:

@@ -21,6 +21,7 @@ from edgepose.host.data.coco import CocoDataset
 from edgepose.host.distill.batches import Batches
 from edgepose.host.distill.checkpoints import Checkpoint, CheckpointFolder
 from edgepose.host.distill.peers import Alone, Peers, undistributed
+from edgepose.host.distill.request import DistillationRequest, Observers
 from edgepose.host.distill.trainer import KerasBackend, Trainer
 from edgepose.host.evaluate.figures import PCK_NAME, evaluation_weights, overall_figures
 from edgepose.host.evaluate.predictions import predict
@@ -32,12 +33,7 @@ from edgepose.trust.digests import sha256_of_list
 
 
 class MetricsLog:
-    """Appends lines; on resume the lines after the checkpoint are dropped first.
-
-    Args:
-        path: The file.
-        first_step: Lines from this step on are old ones that will be written again.
-    """
+    """Appends lines; on resume the lines after the checkpoint are dropped first."""
 
     def __init__(self, path: Path, first_step: int = 0) -> None:
         self._path = path
@@ -139,12 +135,9 @@ class LoopSettings:
     """How long, and how often to look up.
 
     Attributes:
-        steps: Steps of the whole run.
-        peak_rate: Highest learning rate.
         time_limit_s: Training time after which the run ends early, its schedule compressed; None: never.
         checkpoint_every_s: Seconds between checkpoints.
         checkpoint_every: Steps between checkpoints, on top; None leaves it to the clock.
-        validate_every: Steps between validations.
     """
 
     steps: int
@@ -188,10 +181,8 @@ class TrainingOutcome:
     """How a run ended.
 
     Attributes:
-        steps: Steps done.
         seconds: Training time, all sessions together.
         loss: Mean loss of the last steps.
-        ended_by: What ended it.
         resumed_from: Step of the checkpoint that it went on from; None for an unbroken run.
     """
 
@@ -203,16 +194,7 @@ class TrainingOutcome:
 
 
 class TrainingLoop:
-    """Runs a trainer to its end.
-
-    Args:
-        trainer: The network.
-        batches: What it learns from.
-        settings: How long.
-        fingerprint: What the run is; a checkpoint of another one is refused.
-        folder: Where checkpoints and the log go.
-        watchers: Who is told.
-    """
+    """Runs a trainer to its end; the folder gets log and checkpoints, good for their fingerprint alone."""
 
     def __init__(
         self,
@@ -235,11 +217,7 @@ class TrainingLoop:
         self._peers: Peers = Alone()
 
     def run(self, validation: Validates | None = None, peers: Peers | None = None) -> TrainingOutcome:
-        """Trains to the end, from the last checkpoint where there is one.
-
-        Args:
-            validation: What to validate on.
-            peers: The processes that train together; all of them call this.
+        """Trains to the end, from the last checkpoint where there is one; all of the peers call this.
 
         Raises:
             ConfigError: A checkpoint or the log cannot be written, or belongs to another run, or another
@@ -342,3 +320,23 @@ class TrainingLoop:
         shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
         minutes = self._elapsed_s() / 60
         self._watchers.say(f"step {step}, {minutes:.1f} min, loss {self._mean_loss():.3f}: {shown}")
+
+
+def requested_loop(
+    request: DistillationRequest,
+    steps: int,
+    trainer: Trainer,
+    batches: Batches,
+    fingerprint: dict[str, Any],
+    observers: Observers,
+) -> TrainingLoop:
+    """The loop of a distillation, which writes to its output folder."""
+    settings = LoopSettings(
+        steps=steps,
+        peak_rate=request.learning_rate,
+        time_limit_s=request.time_limit_s,
+        checkpoint_every=request.checkpoint_every,
+        validate_every=request.validate_every,
+    )
+    watchers = Watchers(observers.say, observers.training)
+    return TrainingLoop(trainer, batches, settings, fingerprint, request.output, watchers)

@@ -7,15 +7,17 @@ leg outside the image), its guess is no truth to hold against the other model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import ModelError
+from edgepose.host.data.calibration_set import CropSample
 from edgepose.pose.poses import Poses
 from edgepose.pose.similarity import BOX_TO_MASK_AREA, oks_matrix
+from edgepose.runtime.image_file import read_image_rgb
 from edgepose.runtime.pipeline import PosePipeline, confident
 from edgepose.runtime.preprocess import Image
 
@@ -30,8 +32,6 @@ class AgreementReport:
     Attributes:
         mean_oks: Mean OKS over the compared poses; None where there was none.
         worst_oks: The lowest OKS; None where there was none.
-        poses: Number of compared poses.
-        samples: Number of samples seen.
     """
 
     mean_oks: float | None
@@ -40,19 +40,20 @@ class AgreementReport:
     samples: int
 
 
+def read_crops(crops: Iterable[CropSample]) -> Iterator[Sample]:
+    """Reads the image of each crop when its turn comes."""
+    for crop in crops:
+        yield read_image_rgb(crop.image_path), crop.box_xyxy_px
+
+
 def mean_agreement_oks(
     float_pipeline: PosePipeline, shipped_pipeline: PosePipeline, samples: Iterable[Sample]
 ) -> AgreementReport:
-    """Runs both models on the same samples.
+    """Runs both models on the same samples, which neither calibration nor training used.
 
     The area of the OKS is that of the sample's box, or of the box that the parent's confident keypoints
     span, times ``BOX_TO_MASK_AREA``. Persons of a model that sees the whole image are matched by the
     best OKS, each once; a person that the shipped model does not find counts 0.
-
-    Args:
-        float_pipeline: The float parent.
-        shipped_pipeline: What ships.
-        samples: Images that neither calibration nor training used.
 
     Raises:
         ModelError: A model failed, gave values that are not finite, or both have different keypoints.

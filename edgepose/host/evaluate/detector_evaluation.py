@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,7 @@ from edgepose.host.evaluate.average_precision import (
 from edgepose.host.evaluate.evaluation import EvaluationRequest, identify
 from edgepose.host.evaluate.predictions import EVALUATION_SCORE_THRESHOLD
 from edgepose.pose.boxes import iou_matrix
-from edgepose.records.evaluation_report import (
-    DetectorEvaluationReport,
-    DetectorFigures,
-    EmptyPictures,
-)
+from edgepose.records.evaluation_report import DetectorEvaluationReport, DetectorFigures, EmptyPictures
 from edgepose.runtime.image_file import list_image_files, read_image_rgb
 from edgepose.runtime.model_file import load_spec
 from edgepose.runtime.open_model import RuntimeOptions, open_detector
@@ -37,29 +32,10 @@ RUN_SCORE = 0.25
 _FOUND_IOU = 0.5
 
 
-@dataclass(frozen=True)
-class BoxFigures:
-    """Figures of one detector on labelled images.
+def box_figures(detector: PersonDetector, dataset: CocoDataset) -> DetectorFigures:
+    """Runs a detector over labelled images; groups are ignored regions.
 
-    Attributes:
-        box_ap: Mean over IoU .50:.05:.95, as cocoeval.py counts boxes; None where no one is labelled.
-        box_ap50: At IoU .50.
-        recall: Share of persons found with score 0.25 at IoU .50.
-        persons: Persons that were to be found.
-    """
-
-    box_ap: float | None
-    box_ap50: float | None
-    recall: float | None
-    persons: int
-
-
-def box_figures(detector: PersonDetector, dataset: CocoDataset) -> BoxFigures:
-    """Runs a detector over labelled images.
-
-    Args:
-        detector: Opened with a low score threshold; what it leaves out cannot count.
-        dataset: Labels; groups are ignored regions.
+    It is opened with a low score threshold: what it leaves out cannot count.
 
     Raises:
         ConfigError: An image cannot be read.
@@ -85,13 +61,14 @@ def false_persons(detector: PersonDetector, images: Sequence[Path]) -> float:
     return float(np.mean(counts)) if counts else math.nan
 
 
-def _figures(matches: Sequence[ImageMatches], found: NDArray[np.bool_]) -> BoxFigures:
+def _figures(matches: Sequence[ImageMatches], found: NDArray[np.bool_]) -> DetectorFigures:
     once = np.ones((1, len(matches)), np.int64)
     figures = precision_figures(collect_matches(matches), once)
     values = [float(value[0]) for value in (figures.oks_ap, figures.oks_ap50)]
     box_ap, box_ap50 = (value if math.isfinite(value) else None for value in values)
     recall = float(found.mean()) if len(found) else None
-    return BoxFigures(box_ap, box_ap50, recall, sum(match.persons for match in matches))
+    persons = sum(match.persons for match in matches)
+    return DetectorFigures(box_ap=box_ap, box_ap50=box_ap50, recall=recall, persons=persons)
 
 
 def _truth(image: LabelledImage) -> ImageTruth:
@@ -137,9 +114,7 @@ def is_detector(model: Path, spec_file: Path | None) -> bool:
 def evaluate_detector(request: EvaluationRequest, empty: Path | None) -> DetectorEvaluationReport:
     """Measures a detector through the code that ships.
 
-    Args:
-        request: What to evaluate; a baseline, a detector and slices are a pose model's.
-        empty: Folder of images in which no one is, or None.
+    Baseline, detector and slices of a request are a pose model's. ``empty`` holds images in which no one is.
 
     Raises:
         ConfigError: The labels, the images or the spec are not usable, or an option is a pose model's.
@@ -157,7 +132,6 @@ def evaluate_detector(request: EvaluationRequest, empty: Path | None) -> Detecto
     images = None if empty is None else list_image_files(empty)
     options = RuntimeOptions(threads=request.threads)
     weak = open_detector(request.model, request.spec_file, options, EVALUATION_SCORE_THRESHOLD)
-    figures = DetectorFigures(**asdict(box_figures(weak, dataset)))
     found = None
     if images is not None:
         as_it_runs = open_detector(request.model, request.spec_file, options)
@@ -167,6 +141,6 @@ def evaluate_detector(request: EvaluationRequest, empty: Path | None) -> Detecto
         model=identify(request.model, request.spec_file),
         digest=dataset.digest,
         images=len(dataset.images),
-        figures=figures,
+        figures=box_figures(weak, dataset),
         empty=found,
     )

@@ -21,12 +21,7 @@ from edgepose.host.evaluate.figures import (
     slice_figures,
 )
 from edgepose.host.evaluate.gate import Evidence, judge
-from edgepose.host.evaluate.predictions import (
-    EVALUATION_SCORE_THRESHOLD,
-    Predictions,
-    Progress,
-    predict,
-)
+from edgepose.host.evaluate.predictions import EVALUATION_SCORE_THRESHOLD, Predictions, Progress, predict
 from edgepose.host.evaluate.scoring import Membership, Scores, score
 from edgepose.host.evaluate.slices import MIN_GATED_PERSONS, slice_membership
 from edgepose.host.models.inspect import inspect_model
@@ -51,17 +46,10 @@ class EvaluationRequest:
     """What to evaluate.
 
     Attributes:
-        model: The model file.
-        annotations: COCO keypoint labels.
-        images: Folder of the images.
         spec_file: Serves model and baseline where they carry no spec.
         baseline: The model to compare with, usually the float parent.
         detector: Gives person boxes instead of the labels.
-        detector_spec: Spec of a detector that carries none.
-        slices: Whether to report slices.
         threads: CPU threads for the runtime.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resamples.
         progress: Called with (images done, images in all).
     """
 

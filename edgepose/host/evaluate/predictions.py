@@ -33,11 +33,9 @@ class Predictions:
     """The poses that a model finds in each image of a data set.
 
     Attributes:
-        skeleton: The model's.
         poses: One entry per image, in the order of the data set.
         cut_from: One entry per picture: (N,) index of the labelled person whose box each pose was cut
             from, or None where the boxes do not come from the labels.
-        boxes_from: Where the boxes come from.
     """
 
     skeleton: Skeleton

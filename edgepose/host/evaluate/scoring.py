@@ -158,16 +158,7 @@ class SliceScore:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Everything that figures are read from.
-
-    Attributes:
-        shared: The keypoints that were compared.
-        images: Number of images.
-        persons: Number of scored persons.
-        matches: Over all of them.
-        keypoints: Per-keypoint sums.
-        slices: By name.
-    """
+    """Everything that figures are read from; persons are those that were scored."""
 
     shared: SharedKeypoints
     images: int
@@ -178,14 +169,10 @@ class Scores:
 
 
 def score(predictions: Predictions, dataset: CocoDataset, membership: Membership | None = None) -> Scores:
-    """Scores predictions.
+    """Scores what ``predict`` found on the same data set.
 
-    Args:
-        predictions: From ``predict`` on the same data set.
-        dataset: The labels.
-        membership: Which persons belong to which slice; a slice ignores everybody else, as COCO's area
-            ranges do. A detection belongs to the person whose box it was cut from or overlaps most;
-            one that overlaps no one belongs to no slice.
+    A slice ignores everybody outside its membership, as COCO's area ranges do. A detection belongs to the
+    person whose box it was cut from or overlaps most; one that overlaps no one belongs to no slice.
 
     Raises:
         ConfigError: Model and data share no keypoint, or no person has one of the shared keypoints.

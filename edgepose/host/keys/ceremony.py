@@ -99,13 +99,7 @@ def replace_keys(
 def home_signer(
     home: KeyHome, passphrase: str | None, valid_days: int = DEFAULT_VALID_DAYS, now: datetime | None = None
 ) -> Sign:
-    """Signs with the keys of a home.
-
-    Args:
-        home: The key home.
-        passphrase: What unlocks its keys; None where they are not encrypted.
-        valid_days: How long a device may take the bundle.
-        now: UTC; the clock's by default.
+    """Signs with the keys of a home, for a device that may take the bundle for ``valid_days`` from now (UTC).
 
     Raises:
         ConfigError: There are no keys, or the root has expired.

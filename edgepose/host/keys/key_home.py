@@ -25,11 +25,7 @@ HOME_VARIABLE = "EDGEPOSE_KEYS_HOME"
 
 @dataclass(frozen=True)
 class KeyHome:
-    """The paths of a key home.
-
-    Attributes:
-        folder: The home.
-    """
+    """The paths of a key home."""
 
     folder: Path
 

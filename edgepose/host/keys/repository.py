@@ -69,12 +69,7 @@ def make_private_folder(home: KeyHome) -> None:
 
 
 class PrivateKeys:
-    """The private keys of a key home, unlocked when they are needed.
-
-    Args:
-        home: The key home.
-        passphrase: What unlocks them; None for keys that are not encrypted.
-    """
+    """The private keys of a key home, unlocked when they are needed; keys without passphrase are plain."""
 
     def __init__(self, home: KeyHome, passphrase: str | None) -> None:
         self._home = home
@@ -146,12 +141,7 @@ def _stretched(passphrase: str, home: KeyHome) -> bytes:
             f"{home.salt} is missing or damaged; without it no key can be unlocked."
         ) from problem
     key = hashlib.scrypt(
-        passphrase.encode(),
-        salt=salt,
-        n=_SCRYPT_N,
-        r=_SCRYPT_R,
-        p=_SCRYPT_P,
-        maxmem=_SCRYPT_MEMORY_BYTES,
+        passphrase.encode(), salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P, maxmem=_SCRYPT_MEMORY_BYTES
     )
     return base64.b64encode(key)
 
@@ -168,12 +158,7 @@ MAX_KEYS_PER_ROLE = 10
 
 
 def init_keys(home: KeyHome, passphrase: str | None, now: datetime) -> None:
-    """Makes a key for each role, and root version 1.
-
-    Args:
-        home: Where; there must be no keys yet.
-        passphrase: What encrypts them; None writes them plain.
-        now: UTC, whole seconds.
+    """Makes a key for each role, and root version 1; no passphrase writes them plain, ``now`` is UTC.
 
     Raises:
         ConfigError: There are keys, or the home cannot be written.
@@ -228,12 +213,8 @@ def rotate_keys(
 ) -> Root:
     """Replaces the keys of some roles; the old ones are revoked and their files removed.
 
-    Args:
-        home: The key home.
-        passphrase: What unlocks the old keys and encrypts the new ones.
-        roles: Whose keys.
-        threshold: How many keys these roles have, and all of them must sign; None keeps the thresholds.
-        now: UTC, whole seconds.
+    The passphrase unlocks the old keys and encrypts the new ones. The threshold is how many keys these roles
+    have, and all of them must sign; None keeps the thresholds. ``now`` is UTC, in whole seconds.
 
     Returns:
         The new root.

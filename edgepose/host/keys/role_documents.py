@@ -27,8 +27,6 @@ class FilesToSign:
 
     Attributes:
         files: Path to size and digest of every file, the manifest among them.
-        bundle_version: The bundle's version.
-        profile_id: The profile that it is for.
     """
 
     files: Mapping[str, SignedFile]
@@ -64,13 +62,7 @@ def first_root(keys: Mapping[str, list[Key]], now: datetime) -> Root:
 
 
 def next_root(root: Root, replaced: Mapping[str, list[Key]], now: datetime) -> Root:
-    """The version after ``root``: some roles get new keys, and need a signature by each of them.
-
-    Args:
-        root: The version before.
-        replaced: Role to its new keys.
-        now: The new root holds two years from here.
-    """
+    """The root after one: some roles get new keys, all of which must sign; it holds two years from now."""
     roles = {}
     for role in ROLES:
         held = root.roles[role]
@@ -82,14 +74,7 @@ def next_root(root: Root, replaced: Mapping[str, list[Key]], now: datetime) -> R
 def targets_for(
     version: int, files: Mapping[str, SignedFile], custom: Mapping[str, object], moment: Moment
 ) -> Targets:
-    """The targets role that names a bundle's files.
-
-    Args:
-        version: Version of the metadata.
-        files: Path to size and digest, the manifest among them.
-        custom: What is said about the bundle, beside its manifest.
-        moment: When it is signed.
-    """
+    """The targets role that names a bundle's files, the manifest among them, by path, size and digest."""
     targets = {
         path: TargetFile(
             file.size_bytes,

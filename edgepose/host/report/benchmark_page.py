@@ -20,13 +20,7 @@ _ENERGY_NOTE = (
 
 
 def benchmark_markdown(report: BenchmarkReport, plot: Path | None = None, beside: Path | None = None) -> str:
-    """A page of Markdown.
-
-    Args:
-        report: The record.
-        plot: File of the plot, which is then shown.
-        beside: The Markdown's own file, from which the plot is linked.
-    """
+    """A page of Markdown; a plot is shown, linked from the page's own file ``beside`` it."""
     parts = [
         f"# Benchmark: {text(report.model.name)}",
         paragraph(_how_long(report)),

@@ -67,9 +67,7 @@ class PosesLog:
 def read_poses_log(path: Path, most: int) -> PosesLog:
     """Reads all lines, one at a time, and keeps where those with a person begin.
 
-    Args:
-        path: The file.
-        most: Lines to choose, the first and the last among them, at even distances.
+    At most ``most`` are chosen, the first and the last among them, at even distances.
 
     Raises:
         ConfigError: The file cannot be read, or a line is no line of ``run --output``.
@@ -97,11 +95,7 @@ def _last_of_each(frames: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArr
 
 
 def poses_of(line: FrameLine, where: str) -> Poses:
-    """The persons of a frame, as drawing takes them.
-
-    Args:
-        line: The frame.
-        where: Names the file in messages.
+    """The persons of a frame, as drawing takes them; ``where`` names the file in messages.
 
     Raises:
         ConfigError: The skeleton is not built in, or a person has another number of keypoints.

@@ -51,9 +51,7 @@ def _over_time(records: Sequence[Bench], inputs: ReportInputs) -> Iterator[Marku
     plots = [(record, thermal_plot(record.report)) for record in records]
     drawn = [
         element(
-            "figure",
-            plot,
-            element("figcaption", f"{_name(record, inputs)}. {thermal_words(record.report)}"),
+            "figure", plot, element("figcaption", f"{_name(record, inputs)}. {thermal_words(record.report)}")
         )
         for record, plot in plots
         if plot is not None

@@ -104,12 +104,7 @@ def drawing(height: float, words: Words, *children: str) -> Markup:
 
 
 def standalone(plot: Markup, style: str) -> Markup:
-    """A plot as a file of its own.
-
-    Args:
-        plot: What ``drawing`` returned.
-        style: The rules that the page has elsewhere, never from outside.
-    """
+    """A plot as a file of its own, with the rules that the page has elsewhere, never from outside."""
     # Elsewhere it may stand on any colour, as the page's own ground is not there.
     rules = Markup(f"{style}svg {{ background: var(--ground); }}\n")
     sheet = joined(Markup("<style>"), rules, Markup("</style>"))

@@ -35,10 +35,7 @@ _CURVES = ("curve", "second-curve", "third-curve")
 def curve(places: Sequence[tuple[float, float]], words: Words, names: tuple[str, str]) -> Markup:
     """The plot; few measurements are also dots, so that the line between them is not taken for one.
 
-    Args:
-        places: Step and figure, in order, at least one, all finite.
-        words: Its title and description.
-        names: Of the scale across and of the one upwards.
+    Places are step and figure, in order, at least one, all finite; names are across, then upwards.
     """
     shown = thinned(places)
     across = round_axis([0.0, *(step for step, _ in shown)], (_LEFT, _RIGHT), ticks=4)
@@ -83,14 +80,9 @@ class Marked:
 def panels(
     shown: Sequence[Panel], middles: Sequence[float], marked: Marked, words: Words, axis_name: str
 ) -> Markup:
-    """The plot, at most three panels; a line ends where nothing was measured.
+    """The plot, at most three panels over the rising middles of pieces of time, with what is marked in all.
 
-    Args:
-        shown: The panels.
-        middles: Middle of each piece of time, rising.
-        marked: What is marked in all panels.
-        words: Its title and description.
-        axis_name: The time and its unit.
+    A line ends where nothing was measured.
     """
     bottom = _TOP + len(shown) * (_HEIGHT + _GAP) - _GAP
     spans = _joined_spans(marked.spans)

@@ -183,10 +183,7 @@ def _require_owner(path: Path, report: ReportType, models: tuple[CardModel, ...]
 
 
 def read_training_log(path: Path) -> TrainingCurve:
-    """Losses and AP by step.
-
-    Args:
-        path: ``metrics.jsonl``; a line that a kill cut short is counted, not fatal.
+    """Losses and AP by step of a ``metrics.jsonl``; a line that a kill cut short is counted, not fatal.
 
     Raises:
         ConfigError: The file cannot be read.

@@ -27,12 +27,7 @@ _SSH_WORDS = {
 
 @dataclass(frozen=True)
 class FleetHost:
-    """A device of the inventory.
-
-    Attributes:
-        name: Its name there.
-        variables: What the inventory says about it.
-    """
+    """A device of the inventory."""
 
     name: str
     variables: Mapping[str, Any]
@@ -64,11 +59,7 @@ def ansible_program(name: str) -> str:
 
 
 def read_inventory(inventory: Path, limit: str | None = None) -> list[FleetHost]:
-    """The hosts of an inventory, in its order.
-
-    Args:
-        inventory: Any inventory that Ansible takes.
-        limit: A host pattern of Ansible, or None for all.
+    """The hosts of any Ansible inventory, in its order; the limit is a host pattern of Ansible, None for all.
 
     Raises:
         ConfigError: There is none, it cannot be read, or it has no host.

@@ -55,11 +55,9 @@ class RolloutPlan:
     """What to roll out, and how carefully.
 
     Attributes:
-        inventory: The inventory.
         folder: Where the bundle and a record a host are kept, so that the next call goes on.
         stages: Sizes of the stages, hosts or percent.
         failure_limit: Percent of a stage that may fail before the rollout stops.
-        install: What the installer on the devices takes.
         keys: Key home whose roots a device without any pins; None for unsigned bundles.
     """
 
@@ -94,12 +92,7 @@ class RolloutPlan:
 
 
 def roll_out(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None]) -> RolloutReport:
-    """Installs the plan's bundle on every host that does not have it from an earlier call.
-
-    Args:
-        plan: What to do; its bundle is there.
-        hosts: The devices.
-        say: Takes one line of progress.
+    """Installs the plan's bundle, which is there, on every host that does not have it from an earlier call.
 
     Raises:
         ConfigError: The inventory cannot be used.
@@ -239,12 +232,7 @@ def _play(plan: RolloutPlan, hosts: list[FleetHost], say: Callable[[str], None])
 
 
 class AnsibleLines:
-    """What Ansible prints, line by line: into the log, to people, and the newest lines for the recap.
-
-    Args:
-        log: Takes every line, up to ``_LOG_CHARACTERS``.
-        say: Takes what happened to a device.
-    """
+    """What Ansible prints, line by line: to people, for the recap, and the log up to ``_LOG_CHARACTERS``."""
 
     def __init__(self, log: TextIO, say: Callable[[str], None]) -> None:
         self._log, self._say = log, say
@@ -281,15 +269,7 @@ _AT_ONCE = 10
 
 @dataclass
 class FleetTarget:
-    """The devices.
-
-    Attributes:
-        plan: How to roll out.
-        hosts: The devices.
-        roots: Roots of the keys that sign.
-        say: Takes one line of progress.
-        report: What the rollout did, once it ran.
-    """
+    """The devices; the report is there once the rollout ran."""
 
     plan: RolloutPlan
     hosts: list[FleetHost]

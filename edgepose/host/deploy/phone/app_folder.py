@@ -28,14 +28,7 @@ from edgepose.trust.digests import sha256_of_file
 
 @dataclass(frozen=True)
 class AppFolder:
-    """What was written.
-
-    Attributes:
-        folder: The folder.
-        files: Names in it, sorted.
-        size_bytes: All of them together.
-        model_sha256: Digest of the pose model.
-    """
+    """What was written; the names of the files are sorted."""
 
     folder: Path
     files: tuple[str, ...]
@@ -44,11 +37,7 @@ class AppFolder:
 
 
 def write_app_folder(bundle: Path, output: Path) -> AppFolder:
-    """Writes the folder whole; it appears only when everything is in it.
-
-    Args:
-        bundle: The bundle, verified first.
-        output: A folder that is not there yet.
+    """Verifies a bundle and writes the folder whole; it appears only when everything is in it.
 
     Raises:
         ConfigError: The output exists, or the model is none that the guide describes.

@@ -106,12 +106,7 @@ Keypoints in order: {keypoints}.
 
 
 def reading_guide(manifest: BundleManifest, pose: dict[str, Any]) -> str:
-    """The text for one model.
-
-    Args:
-        manifest: Of the bundle.
-        pose: The model as ``spec.json`` describes it.
-    """
+    """The text for one model, as ``spec.json`` describes it."""
     entry, (output,) = pose["input"], pose["outputs"]
     scale, zero = entry["scale"], entry["zero_point"]
     out_scale, out_zero = output["scale"], output["zero_point"]

@@ -51,10 +51,6 @@ def remember_host_key(address: SshAddress, known_hosts: Path) -> None:
     ssh itself fetches the keys, on the way that it will go later, jump hosts included. It offers no
     credentials on this contact.
 
-    Args:
-        address: The device, with a fingerprint.
-        known_hosts: The list to add to.
-
     Raises:
         TrustError: The device shows other keys.
         DeployError: It cannot be reached.
@@ -120,12 +116,7 @@ _PROBE = AnswerLimits(bytes=MIB, silence_s=180.0, total_s=600.0)
 
 @dataclass(frozen=True)
 class Connection:
-    """A device that answered.
-
-    Attributes:
-        host: Runs commands there.
-        probe: What it said about itself.
-    """
+    """A device that answered, with what it said about itself."""
 
     host: RemoteHost
     probe: DeviceProbe
@@ -168,13 +159,7 @@ class Connection:
         stdin: Iterable[bytes] = (),
         limits: AnswerLimits = MUCH,
     ) -> RecordType:
-        """Asks the installed program for a record about its root.
-
-        Args:
-            words: Its subcommand; ``--root`` is added.
-            record: What it reports.
-            stdin: Pieces of its standard input.
-            limits: What its answer may take.
+        """Asks the installed program for a record about its root; ``--root`` is added to the words.
 
         Raises:
             EdgeposeError: As ``DeviceProgram.ask_record``.
@@ -184,11 +169,7 @@ class Connection:
 
 @contextmanager
 def connect(address: SshAddress, known_hosts: Path | None = None) -> Iterator[Connection]:
-    """Opens a device and asks what it is; changes nothing there.
-
-    Args:
-        address: Which device.
-        known_hosts: edgepose's own list of host keys; the user's by default.
+    """Opens a device and asks what it is; changes nothing there. By default host keys are in the user's list.
 
     Raises:
         TrustError: Its host key is unknown, has changed, or has another fingerprint.

@@ -35,13 +35,7 @@ Sent = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Blob:
-    """A file to send.
-
-    Attributes:
-        sha256: Its digest.
-        size: Its bytes.
-        content: The bytes, or the file that has them.
-    """
+    """A file to send."""
 
     sha256: str
     size: int
@@ -49,13 +43,7 @@ class Blob:
 
 
 class DeviceStore:
-    """The store in a folder of a device.
-
-    Args:
-        host: The device.
-        python: Its interpreter.
-        base: The folder there.
-    """
+    """The store in a folder of a device."""
 
     def __init__(self, host: RemoteHost, python: str, base: str) -> None:
         self._host, self._python, self._base = host, python, base
@@ -77,12 +65,9 @@ class DeviceStore:
     def send(
         self, blobs: Iterable[Blob], then: Iterable[dict[str, Any]], sent: Sent = lambda _done, _all: None
     ) -> None:
-        """Sends files, and then requests that use them, in one call.
+        """Sends files, and then requests that use them (see ``remote/store.py``), in one call.
 
-        Args:
-            blobs: Files.
-            then: Requests, see ``remote/store.py``.
-            sent: Called with the bytes sent and those to send.
+        ``sent`` is called with the bytes sent and those to send.
 
         Raises:
             DeployError: The device is full or read-only, another deployment works there, or the link
@@ -178,7 +163,6 @@ class DeviceProgram:
     """The program of a device.
 
     Attributes:
-        host: The device.
         command: What starts it, for example ``/var/lib/edgepose/bin/edgepose-device``.
     """
 
@@ -188,12 +172,7 @@ class DeviceProgram:
     def ask(
         self, arguments: Sequence[str], stdin: Iterable[bytes] = (), limits: AnswerLimits = USUAL
     ) -> dict[str, Any]:
-        """Runs a subcommand with ``--json -`` and returns what it reports.
-
-        Args:
-            arguments: The subcommand and its arguments.
-            stdin: Pieces of its standard input.
-            limits: What its answer may take.
+        """Runs a subcommand with ``--json -`` and returns what it reports; ``stdin`` comes in pieces.
 
         Raises:
             EdgeposeError: Of the family that the device reported, or as ``RemoteHost.run`` raises.
@@ -215,12 +194,6 @@ class DeviceProgram:
         limits: AnswerLimits = MUCH,
     ) -> RecordType:
         """The same for an answer that is a record, which may be long.
-
-        Args:
-            arguments: The subcommand and its arguments.
-            record: What it reports.
-            stdin: Pieces of its standard input.
-            limits: What its answer may take.
 
         Raises:
             EdgeposeError: As ``ask``; DeployError where the answer is another record.

@@ -67,12 +67,7 @@ _UNREACHABLE = (
 
 
 def ssh_failure(host: str, stderr: str) -> EdgeposeError:
-    """The error for a failure of ssh itself (exit code 255).
-
-    Args:
-        host: The device, as the user named it.
-        stderr: What ssh said.
-    """
+    """The error for a failure of ssh itself (exit code 255)."""
     last = _last_line(stderr)
     if any(mark in stderr for mark in _CHANGED):
         return TrustError(
@@ -135,12 +130,7 @@ class RemoteHost(Protocol):
     def run(
         self, command: Sequence[str], stdin: Iterable[bytes] = (), limits: AnswerLimits = USUAL
     ) -> Answer:
-        """Runs a command there.
-
-        Args:
-            command: Program and arguments; no shell sees them unquoted.
-            stdin: Pieces of its standard input.
-            limits: What its answer may take.
+        """Runs a program with arguments there; no shell sees them unquoted. ``stdin`` comes in pieces.
 
         Raises:
             DeployError: The device cannot be reached, refuses the key, or the link was lost; or its answer is
@@ -151,11 +141,7 @@ class RemoteHost(Protocol):
 
 
 class SshHost:
-    """A device behind OpenSSH; one connection serves all commands.
-
-    Args:
-        address: Which device.
-        known_hosts: edgepose's own list of host keys, beside the user's.
+    """A device behind OpenSSH; one connection serves all commands. ``known_hosts`` stands beside the user's.
 
     Raises:
         MissingDependencyError: There is no ssh.

@@ -56,9 +56,7 @@ class RemoteTarget:
     """A device.
 
     Attributes:
-        connection: The device, probed.
         roots: Roots of the keys that sign for it, from version 1 on; empty for unsigned bundles.
-        say: Takes one line of progress.
         sent: Called with the bytes sent and those to send.
         cache: Where the runtimes' wheels are kept here.
     """

@@ -49,11 +49,7 @@ class Segment:
 
 
 def cut(content: bytes) -> list[Segment]:
-    """The segments of a bundle, in order, without a gap.
-
-    Args:
-        content: A whole bundle; what cannot be told as one stays inline.
-    """
+    """The segments of a whole bundle, in order, without a gap; what cannot be told as one stays inline."""
     segments: list[Segment] = []
     position = begun = 0
     while position + BLOCK_BYTES <= len(content):
@@ -87,14 +83,7 @@ _SPARE_S = 3600
 
 @dataclass(frozen=True)
 class Shipment:
-    """A bundle with the runtime and the code that install it.
-
-    Attributes:
-        bundle: The bundle.
-        lock: The runtime's wheels.
-        wheels: Their folder here.
-        code: edgepose's device side.
-    """
+    """A bundle with the runtime's wheels, in their folder here, and the code that install it."""
 
     bundle: bytes
     lock: DeviceLock
@@ -122,11 +111,7 @@ class Shipment:
         return f"{LAUNCHER}.{hashlib.sha256((self.runtime + self.program).encode()).hexdigest()[:16]}"
 
     def blobs(self, lacks: Callable[[str], bool]) -> list[Blob]:
-        """The files; those of a folder that is there are not needed.
-
-        Args:
-            lacks: Whether the device lacks a folder.
-        """
+        """The files; those of a folder that the device does not lack are not needed."""
         found = [
             Blob(part.sha256, part.size, self.bundle[part.start : part.start + part.size])
             for part in self._segments
@@ -248,10 +233,7 @@ class WheelTarget:
 def check_lock_serves(lock: DeviceLock, target: WheelTarget, runtime: str) -> None:
     """Refuses a lock whose wheels do not run on the device, or are not what was measured here.
 
-    Args:
-        lock: The wheels.
-        target: The device.
-        runtime: ``litert`` or ``onnxruntime``, which computes there.
+    The runtime that computes there is ``litert`` or ``onnxruntime``.
 
     Raises:
         DeployError: The device's C library is too old, or the runtime here has another version.
@@ -274,12 +256,6 @@ def check_lock_serves(lock: DeviceLock, target: WheelTarget, runtime: str) -> No
 
 def fetch_wheels(lock: DeviceLock, target: WheelTarget, cache: Path, say: Callable[[str], None]) -> Path:
     """The wheels of a lock; asks the package index only for what is not here.
-
-    Args:
-        lock: The wheels.
-        target: The device.
-        cache: Where wheels are kept.
-        say: Takes one line of progress.
 
     Returns:
         The folder that holds them, each with its locked digest.
