@@ -270,9 +270,7 @@ def command(  # noqa: PLR0917 (one argument an option)
     if device is not None:
         if (profile_name, spec_file, detector, detector_spec) != (None,) * 4:
             raise click.UsageError("What is installed behind --host has its own profile, spec and detector.")
-        there = device.address()
-        from edgepose.host.deploy.ssh.questions import ask_benchmark
-
+        questions = device.questions()
         given = {"--threads": threads, "--duration-s": duration_s, "--samples": samples}
         options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
         hidden: list[bytes] = []
@@ -281,7 +279,7 @@ def command(  # noqa: PLR0917 (one argument an option)
             options, hidden = [*options, "--camera-file", "-"], [address.reveal().encode()]
         elif address is not None:
             options = [*options, "--source", address.typed]
-        report = ask_benchmark(there, model, options, hidden, duration_s or 0.0)
+        report = questions.benchmark(model, options, hidden, duration_s or 0.0)
     else:
         from edgepose.device.run.estimator_choice import EstimatorChoice
         from edgepose.records.device_profile import find_profile

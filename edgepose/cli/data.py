@@ -9,7 +9,7 @@ import click
 
 from edgepose.cli.options import (
     PATH,
-    free_file,
+    free_file_named,
     json_option,
     optional_profile_option,
     record_option,
@@ -150,18 +150,6 @@ def command() -> None:
     """Audit a folder of images; draw one of persons who do not exist."""
 
 
-def _json_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    if value is None or value.suffix == ".json":
-        return free_file(ctx, param, value)
-    raise click.BadParameter(f"'{value}' must end in .json.")
-
-
-def _png_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    if value is None or value.suffix == ".png":
-        return free_file(ctx, param, value)
-    raise click.BadParameter(f"'{value}' must end in .png.")
-
-
 @command.command(name="audit", epilog="Example: edgepose data audit calibration/ --against validation/")
 @click.argument("folder", metavar="DIR", type=PATH)
 @click.option("--against", type=PATH, metavar="DIR", help="Folder that must not share pictures with DIR.")
@@ -173,12 +161,20 @@ def _png_file(ctx: click.Context, param: click.Parameter, value: Path | None) ->
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Split for the ranges.")
 @replaces(
     click.option(
-        "--manifest", type=PATH, metavar="FILE.json", callback=_json_file, help="Write digests and licences."
+        "--manifest",
+        type=PATH,
+        metavar="FILE.json",
+        callback=free_file_named(".json"),
+        help="Write digests and licences.",
     )
 )
 @replaces(
     click.option(
-        "--render", type=PATH, metavar="FILE.png", callback=_png_file, help="Draw the most suspicious labels."
+        "--render",
+        type=PATH,
+        metavar="FILE.png",
+        callback=free_file_named(".png"),
+        help="Draw the most suspicious labels.",
     )
 )
 @record_option("edgepose.data_audit/1")

@@ -11,20 +11,13 @@ from edgepose.cli.options import (
     PATH,
     detector_option,
     detector_spec_option,
-    free_file,
+    free_file_named,
     json_option,
     replaces,
     root_option,
     spec_option,
     threads_option,
 )
-
-
-def _check_output(ctx: click.Context, param: click.Parameter, value: Path) -> Path | None:
-    # A model given by mistake must never be overwritten by a record.
-    if value.suffix == ".json":
-        return free_file(ctx, param, value)
-    raise click.BadParameter(f"'{value}' must end in .json.")
 
 
 @click.command(
@@ -45,7 +38,7 @@ def _check_output(ctx: click.Context, param: click.Parameter, value: Path) -> Pa
         type=PATH,
         required=True,
         metavar="FILE.json",
-        callback=_check_output,
+        callback=free_file_named(".json"),
         help="Figures per tensor, for `edgepose quantize --ranges`.",
     )
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from edgepose.cli.options import PATH, install_options, json_option, root_option
+from edgepose.cli.options import PATH, install_options, json_option, local_root_option, root_option
 from edgepose.device.install.installed import InstalledModel
 from edgepose.errors import ConfigError
 from edgepose.records.deployment_report import InstallOptions
@@ -29,25 +29,23 @@ from edgepose.records.record import to_builtins
     metavar="ROOT.json",
     help="Keys that are pinned where none are pinned yet; - is standard input.",
 )
-@root_option
+@local_root_option
 @json_option
 def command(
-    bundle: Path, *, install: InstallOptions, enroll: str | None, root: Path | None, json_target: str | None
+    bundle: Path, *, install: InstallOptions, enroll: str | None, root: Path, json_target: str | None
 ) -> None:
     """Verify a bundle, install it into the slot that does not run, check its health, make it active."""
     from edgepose.cli.output import say, write_report
     from edgepose.cli.status import describe_install
     from edgepose.device.install.installer import install_bundle
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import become_owner
     from edgepose.trust.verification import read_root_file
 
     pinned = None
     if enroll is not None:
         pinned = sys.stdin.buffer.read() if enroll == "-" else read_root_file(Path(enroll))
-    place = root or default_preview_root()
-    become_owner(place)
-    installed = install_bundle(bundle, place, enroll=pinned, report=say, **to_builtins(install))
+    become_owner(root)
+    installed = install_bundle(bundle, root, enroll=pinned, report=say, **to_builtins(install))
     report, text = describe_install(installed)
     write_report(report, json_target, text)
 
@@ -59,45 +57,39 @@ def command(
 @click.option(
     "--fingerprint", metavar="SHA256:HEX", help="What the file must have, as `edgepose keys show` says."
 )
-@root_option
+@local_root_option
 @json_option
-def enroll_command(
-    root_file: Path, fingerprint: str | None, root: Path | None, json_target: str | None
-) -> None:
+def enroll_command(root_file: Path, fingerprint: str | None, root: Path, json_target: str | None) -> None:
     """Pin the keys of whoever signs for this device, once: from then on it takes only their bundles."""
     from edgepose.cli.output import write_report
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import become_owner
     from edgepose.device.install.readiness import enroll_device
     from edgepose.trust.verification import read_root_file
 
     content = read_root_file(root_file)
-    place = root or default_preview_root()
-    become_owner(place)
-    pinned = enroll_device(place, content, fingerprint)
-    report = {"schema": "edgepose.enrolment/1", "root": str(place), "fingerprint": pinned}
-    write_report(report, json_target, f"{place} has pinned {pinned}")
+    become_owner(root)
+    pinned = enroll_device(root, content, fingerprint)
+    report = {"schema": "edgepose.enrolment/1", "root": str(root), "fingerprint": pinned}
+    write_report(report, json_target, f"{root} has pinned {pinned}")
 
 
 @click.command(name="readiness", epilog="Example: edgepose-device readiness raspberrypi5 < /dev/null")
 @click.argument("profile_id", metavar="PROFILE")
-@root_option
+@local_root_option
 @json_option
-def readiness_command(profile_id: str, root: Path | None, json_target: str | None) -> None:
+def readiness_command(profile_id: str, root: Path, json_target: str | None) -> None:
     """Say whether this root takes a bundle for PROFILE, and which version it should have.
 
     Standard input may hold a JSON list of the signers' roots, base64; without any, a root that has pinned
     keys refuses. Nothing is changed.
     """
     from edgepose.cli.output import write_report
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.readiness import check_keys, check_root
 
-    place = root or default_preview_root()
-    version = check_root(place, profile_id)
-    check_keys(place, _roots(sys.stdin.read()))
-    report = {"schema": "edgepose.readiness/1", "root": str(place), "next_version": version}
-    write_report(report, json_target, f"{place} takes bundle version {version} for {profile_id}")
+    version = check_root(root, profile_id)
+    check_keys(root, _roots(sys.stdin.read()))
+    report = {"schema": "edgepose.readiness/1", "root": str(root), "next_version": version}
+    write_report(report, json_target, f"{root} takes bundle version {version} for {profile_id}")
 
 
 def _roots(text: str) -> tuple[bytes, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgepose.cli.camera import camera_file_option, camera_of
-from edgepose.cli.options import PATH, json_option, root_option, socket_option
+from edgepose.cli.options import PATH, json_option, local_root_option, socket_option
 
 if TYPE_CHECKING:
     from edgepose.records.device_profile import DeviceProfile
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(name="service", epilog="Example: edgepose-device service v4l2:///dev/video0")
 @click.argument("source", required=False)
 @camera_file_option
-@root_option
+@local_root_option
 @click.option("--output", type=PATH, metavar="POSES.jsonl", help="Add a JSON line a frame; none by default.")
 @socket_option
 @click.option(
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 def command(  # noqa: PLR0917 (one argument an option)
     source: str | None,
     camera_file: Path | None,
-    root: Path | None,
+    root: Path,
     output: Path | None,
     socket_path: Path | None,
     telemetry: bool,
@@ -80,45 +80,41 @@ def command(  # noqa: PLR0917 (one argument an option)
     the version before where the new one does not stay up.
     """
     from edgepose.cli.output import say
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.device.monitor.drift_sink import DriftChoice, DriftOptions
     from edgepose.device.monitor.drift_watch import DriftLimits
     from edgepose.device.run.observers import ObserverChoice
     from edgepose.device.run.service import ServicePermissions, ServiceRequest, run_service
     from edgepose.device.stop_signal import stop_requests
 
-    place = root or default_preview_root()
     options = DriftOptions(window_s, limits=DriftLimits(learned_windows=learned_windows))
     observers = ObserverChoice(
-        place if telemetry else None,
+        root if telemetry else None,
         socket_path,
-        drift=DriftChoice(place, drift_hook, options) if drift else None,
+        drift=DriftChoice(root, drift_hook, options) if drift else None,
     )
     permissions = ServicePermissions(network_camera, unlocked)
-    request = ServiceRequest(camera_of(source, camera_file), place, output, observers, permissions)
+    request = ServiceRequest(camera_of(source, camera_file), root, output, observers, permissions)
     with stop_requests() as stop:
         summary = run_service(request, stop, say)
     say(summary.describe())
 
 
 @click.command(name="service-begin", epilog="Example: edgepose-device service-begin --user edgepose")
-@root_option
+@local_root_option
 @click.option("--user", default="edgepose", show_default=True, help="User of the service.")
-def service_begin_command(root: Path | None, user: str) -> None:
+def service_begin_command(root: Path, user: str) -> None:
     """Decide which version the service will run; the service itself may not change what is installed.
 
     What a power cut left open is decided, what was staged on another machine is verified here, and a version
     that does not stay up makes way for the one before.
     """
     from edgepose.cli.output import say
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import become_owner, make_var_for
     from edgepose.device.install.service_start import begin_service
 
-    place = root or default_preview_root()
-    make_var_for(place, user)
-    become_owner(place)
-    begin_service(place, say)
+    make_var_for(root, user)
+    become_owner(root)
+    begin_service(root, say)
 
 
 _folder_option = click.option(
@@ -145,18 +141,19 @@ _profile_option = click.option(
 @units_command.command(name="show", epilog="Example: edgepose-device units show v4l2:///dev/video0")
 @click.argument("source", required=False)
 @camera_file_option
-@root_option
+@local_root_option
 @click.option("--user", default="edgepose", show_default=True, help="User of the service.")
 @_profile_option
 def show(
-    source: str | None, camera_file: Path | None, root: Path | None, user: str, profile_name: str | None
+    source: str | None, camera_file: Path | None, root: Path, user: str, profile_name: str | None
 ) -> None:
     """Print the unit, and that of a network camera, as they would be on a device; change nothing."""
     from edgepose.cli.output import show as show_text
     from edgepose.device.units.service_unit import plan_units
 
+    root = root.absolute()
     profile = _profile(root, profile_name)
-    plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root), profile)
+    plan = plan_units(camera_of(source, camera_file), root, user, _program(root), profile)
     show_text("\n".join(text for _, text in plan.units), end="")
 
 
@@ -165,14 +162,14 @@ def show(
 )
 @click.argument("source", required=False)
 @camera_file_option
-@root_option
+@local_root_option
 @click.option("--user", default="edgepose", show_default=True, help="User of the service.")
 @_profile_option
 @_folder_option
 def install(
     source: str | None,
     camera_file: Path | None,
-    root: Path | None,
+    root: Path,
     user: str,
     profile_name: str | None,
     systemd_dir: Path | None,
@@ -192,14 +189,15 @@ def install(
     )
     from edgepose.device.units.service_unit import plan_units
 
+    root = root.absolute()
     place = UnitPlace() if systemd_dir is None else UnitPlace(systemd_dir, live=False)
     profile, groups = _profile(root, profile_name), group_names(place.file_system)
     has_group = groups.__contains__
-    plan = plan_units(camera_of(source, camera_file), _place(root), user, _program(root), profile, has_group)
+    plan = plan_units(camera_of(source, camera_file), root, user, _program(root), profile, has_group)
     if profile is None:
         say("No bundle is installed yet: without --profile the service may open no accelerator.")
     if place.live:
-        prepare_user(user, _place(root), _program(root))
+        prepare_user(user, root, _program(root))
     if plan.address is not None:
         write_secret(place.file_system / plan.address_file, f"{plan.address.reveal()}\n")
     for name, text in plan.units:
@@ -236,22 +234,16 @@ def restart(json_target: str | None) -> None:
     write_report({"schema": "edgepose.restart/1", "restarted": done}, json_target, text)
 
 
-def _place(root: Path | None) -> Path:
-    from edgepose.device.install.layout import default_preview_root
-
-    return (root or default_preview_root()).absolute()
-
-
-def _profile(root: Path | None, name: str | None) -> DeviceProfile | None:
+def _profile(root: Path, name: str | None) -> DeviceProfile | None:
     from edgepose.device.install.installed import installed_profile
     from edgepose.records.device_profile import find_profile
 
-    return find_profile(name) if name is not None else installed_profile(_place(root))
+    return find_profile(name) if name is not None else installed_profile(root)
 
 
-def _program(root: Path | None) -> Path:
+def _program(root: Path) -> Path:
     # A device has a launcher beside its root; elsewhere it is the program that runs now.
-    launcher = _place(root).parent / "bin" / "edgepose-device"
+    launcher = root.parent / "bin" / "edgepose-device"
     return launcher if launcher.is_file() else Path(sys.argv[0]).absolute()
 
 

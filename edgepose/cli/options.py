@@ -13,6 +13,7 @@ from edgepose.errors import MissingDependencyError
 from edgepose.records.files import is_pipe_or_device, refuse_existing, refuse_other_record
 
 if TYPE_CHECKING:
+    from edgepose.host.deploy.ssh.questions import Questions
     from edgepose.host.deploy.ssh.remote_host import SshAddress
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -79,6 +80,23 @@ _force_option: Option[Any] = click.option(
 )
 
 
+def free_file_named(suffix: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
+    """``free_file`` for names of one ending: a model given by mistake must never be overwritten."""
+
+    def check(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+        if value is None or value.suffix == suffix:
+            return free_file(ctx, param, value)
+        raise click.BadParameter(f"'{value}' must end in {suffix}.")
+
+    return check
+
+
+def _or_preview_root(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path:
+    from edgepose.device.install.layout import default_preview_root
+
+    return value or default_preview_root()
+
+
 def record_option(*schemas: str) -> Option[Any]:
     """``--json`` of a command.
 
@@ -130,6 +148,13 @@ output_option: Option[Any] = replaces(
 )
 root_option: Option[Any] = click.option(
     "--root", type=PATH, metavar="DIR", help="Device root; the preview root of this machine by default."
+)
+local_root_option: Option[Any] = click.option(
+    "--root",
+    type=PATH,
+    metavar="DIR",
+    callback=_or_preview_root,
+    help="Device root; the preview root of this machine by default.",
 )
 threads_option: Option[Any] = click.option(
     "--threads", type=click.IntRange(1, 64), metavar="N", help="CPU threads; the profile's by default."
@@ -189,6 +214,18 @@ class Device(NamedTuple):
                 "This is a device; --host is an option of edgepose on the host.", "Leave it out here."
             ) from problem
         return SshAddress(*self)
+
+    def questions(self) -> Questions:
+        """What it can be asked; see ``address``.
+
+        Raises:
+            ConfigError: The name or the fingerprint is none.
+            MissingDependencyError: This is a device, which has no host code.
+        """
+        address = self.address()
+        from edgepose.host.deploy.ssh.questions import Questions
+
+        return Questions(address)
 
 
 class Place(NamedTuple):

@@ -115,14 +115,10 @@ def command(place: Place, json_target: str | None) -> None:
     from edgepose.cli.output import write_report
     from edgepose.device.install.installed import read_status
 
-    root = place.root
-    if place.device is not None:
-        address = place.device.address()
-        from edgepose.host.deploy.ssh.questions import ask_status
-
-        root, status = ask_status(address)
+    if place.device is None:
+        root, status = place.root, read_status(place.root)
     else:
-        status = read_status(root)
+        root, status = place.device.questions().status()
     write_report(status, json_target, describe_status(root, status))
 
 
@@ -136,12 +132,9 @@ def rollback_command(place: Place, json_target: str | None) -> None:
     from edgepose.device.install.owner import become_owner
 
     if place.device is not None:
-        address = place.device.address()
-        from edgepose.host.deploy.ssh.questions import roll_back
-
-        root, answer = roll_back(address)
-        version = answer["bundle_version"]
-        write_report(answer, json_target, f"{address.host}: version {version} is active again in {root}")
+        remote_root, answer = place.device.questions().roll_back()
+        host, version = place.device.host, answer["bundle_version"]
+        write_report(answer, json_target, f"{host}: version {version} is active again in {remote_root}")
         return
     become_owner(place.root)
     installed, text = describe_install(rollback(place.root, say))
@@ -157,22 +150,14 @@ def rollback_command(place: Place, json_target: str | None) -> None:
 def logs_command(*, lines: int, place: Place, json_target: str | None) -> None:
     """Show what happened to a device root, and what its service wrote; no pose and no picture is in there."""
     from edgepose.cli.output import write_report
+    from edgepose.device.install.installed import read_logs
 
-    if place.device is not None:
-        address = place.device.address()
-        from edgepose.host.deploy.ssh.questions import ask_logs
-
-        logs = ask_logs(address, lines)
-    else:
-        from edgepose.device.install.installed import read_logs
-
-        logs = read_logs(place.root, lines)
+    device = place.device
+    logs = read_logs(place.root, lines) if device is None else device.questions().logs(lines)
     write_report(logs, json_target, _describe(logs))
 
 
 def _describe(logs: DeviceLogs) -> str:
-    from edgepose.cli.output import table
-
     events = [
         (event.at, event.event, event.bundle_version, event.active_version or "-", event.detail)
         for event in logs.history

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepose.cli.options import PATH, Place, free_file, json_option, place_options, replaces, root_option
+from edgepose.cli.options import (
+    PATH,
+    Place,
+    free_file,
+    json_option,
+    local_root_option,
+    place_options,
+    replaces,
+)
 from edgepose.cli.output import coloured, table
 from edgepose.records.telemetry_record import MANY_PERSONS, TelemetryReport, TelemetryTotals, TelemetryWindow
 
@@ -202,10 +210,7 @@ def purge(*, yes: bool, place: Place, json_target: str | None) -> None:
         whose = root if device is None else device.host
         click.confirm(visible(f"Delete all telemetry of {whose}?"), abort=True, err=True)
     if device is not None:
-        address = device.address()
-        from edgepose.host.deploy.ssh.questions import purge_there
-
-        freed = purge_there(address)
+        freed = device.questions().purge()
     else:
         with as_service(root):
             freed = purge_telemetry(root)
@@ -217,13 +222,10 @@ def _read(place: Place, minutes: int | None) -> TelemetryReport:
     from edgepose.device.install.owner import as_service
     from edgepose.device.monitor.reading import read_telemetry
 
-    if place.device is None:
-        with as_service(place.root):
-            return read_telemetry(place.root, minutes)
-    address = place.device.address()
-    from edgepose.host.deploy.ssh.questions import ask_telemetry
-
-    return ask_telemetry(address, minutes)
+    if place.device is not None:
+        return place.device.questions().telemetry(minutes)
+    with as_service(place.root):
+        return read_telemetry(place.root, minutes)
 
 
 @click.group(name="drift", epilog="Example: edgepose drift show --host pi@camera-3")
@@ -239,13 +241,7 @@ def show_drift(*, place: Place, json_target: str | None) -> None:
     from edgepose.cli.output import write_report
     from edgepose.device.monitor.drift_files import describe_drift, known_drift
 
-    if place.device is not None:
-        address = place.device.address()
-        from edgepose.host.deploy.ssh.questions import ask_drift
-
-        status = ask_drift(address)
-    else:
-        status = known_drift(place.root)
+    status = known_drift(place.root) if place.device is None else place.device.questions().drift()
     write_report(status, json_target, describe_drift(status))
 
 
@@ -259,29 +255,21 @@ def show_request(*, place: Place, json_target: str | None) -> None:
     from edgepose.cli.output import write_report
     from edgepose.device.monitor.drift_files import asked_for, describe_request
 
-    if place.device is not None:
-        address = place.device.address()
-        from edgepose.host.deploy.ssh.questions import ask_request
-
-        found = ask_request(address)
-    else:
-        found = asked_for(place.root)
+    found = asked_for(place.root) if place.device is None else place.device.questions().request()
     write_report(found, json_target, describe_request(found))
 
 
 @drift_command.command(name="reset", epilog="Example: edgepose-device drift reset")
-@root_option
-def reset_drift(root: Path | None) -> None:
+@local_root_option
+def reset_drift(root: Path) -> None:
     """Learn anew what is usual here: after the camera was moved, or once drift was answered.
 
     A running service goes on with what it knows; restart it.
     """
     from edgepose.cli.output import say
-    from edgepose.device.install.layout import default_preview_root
     from edgepose.device.install.owner import as_service
     from edgepose.device.monitor.drift_files import DriftFiles
 
-    place = root or default_preview_root()
-    with as_service(place):
-        forgotten = DriftFiles(place).forget()
+    with as_service(root):
+        forgotten = DriftFiles(root).forget()
     say("Forgotten; restart the service." if forgotten else "There was nothing to forget.")

@@ -1,12 +1,9 @@
 """The bundle's bill of materials: CycloneDX 1.6 (ECMA-424), a function of the manifest and the locked wheels.
 
 No serial number and no time, so that the same inputs give the same bytes. The fields are those of
-https://cyclonedx.org/docs/1.6/json; a test holds the result against the official schema.
-
-Bills of materials of a device's runtime: CycloneDX 1.6 (ECMA-424), functions of the lock alone.
-
-A bundle's bill lists the wheels for every Python that its profile allows; the bill that a deployment writes
-beside edgepose's code on the device lists the very wheels that lie there.
+https://cyclonedx.org/docs/1.6/json; a test holds the result against the official schema. A bundle's bill
+lists the wheels for every Python that its profile allows; the bill that a deployment writes beside edgepose's
+code on the device lists the very wheels that lie there.
 """
 
 from __future__ import annotations
@@ -61,11 +58,16 @@ def with_bill(code: bytes, lock: DeviceLock) -> bytes:
     """The device side (see ``device_code``) with the bill of what runs beside it, as ``sbom.cdx.json``."""
     buffer = io.BytesIO(code)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        entry = zipfile.ZipInfo(SBOM_NAME, _NO_TIME)
-        entry.external_attr = 0o644 << 16
-        entry.compress_type = zipfile.ZIP_DEFLATED
-        archive.writestr(entry, runtime_sbom(lock, sha256_of_bytes(code)))
+        add_file(archive, SBOM_NAME, runtime_sbom(lock, sha256_of_bytes(code)))
     return buffer.getvalue()
+
+
+def add_file(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Adds a file without a time, so that the same content makes the same archive."""
+    entry = zipfile.ZipInfo(name, _NO_TIME)
+    entry.external_attr = 0o644 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(entry, content)
 
 
 def runtime_sbom(lock: DeviceLock, code_sha256: str) -> bytes:
@@ -79,6 +81,17 @@ def runtime_sbom(lock: DeviceLock, code_sha256: str) -> bytes:
         "licenses": [{"expression": _LICENCE}],
     }
     wheels = [_wheel_part(wheel, f"package:{wheel.name}") for wheel in lock.wheels]
+    firmware = {
+        "type": "firmware",
+        "bom-ref": "runtime",
+        "name": f"edgepose's runtime for {lock.arch}, Python {lock.python}",
+        "version": lock.digest,
+    }
+    refs = sorted(["edgepose", *(part["bom-ref"] for part in wheels)])
+    return _document(firmware, [code, *wheels], [{"ref": "runtime", "dependsOn": refs}])
+
+
+def _document(component: Part, parts: list[Part], dependencies: list[Part]) -> bytes:
     document = {
         "$schema": SCHEMA,
         "bomFormat": "CycloneDX",
@@ -86,17 +99,10 @@ def runtime_sbom(lock: DeviceLock, code_sha256: str) -> bytes:
         "version": 1,
         "metadata": {
             "tools": {"components": [{"type": "application", "name": "edgepose", "version": __version__}]},
-            "component": {
-                "type": "firmware",
-                "bom-ref": "runtime",
-                "name": f"edgepose's runtime for {lock.arch}, Python {lock.python}",
-                "version": lock.digest,
-            },
+            "component": component,
         },
-        "components": [code, *wheels],
-        "dependencies": [
-            {"ref": "runtime", "dependsOn": sorted(["edgepose", *(part["bom-ref"] for part in wheels)])}
-        ],
+        "components": parts,
+        "dependencies": dependencies,
     }
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
@@ -141,22 +147,8 @@ def bundle_sbom(manifest: BundleManifest, locks: Sequence[DeviceLock]) -> bytes:
         "name": f"edgepose bundle for {manifest.profile.id}",
         "version": str(manifest.bundle_version),
     }
-    document = {
-        "$schema": SCHEMA,
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "version": 1,
-        "metadata": {
-            "tools": {"components": [{"type": "application", "name": "edgepose", "version": __version__}]},
-            "component": bundle,
-        },
-        "components": parts,
-        "dependencies": [
-            {"ref": "bundle", "dependsOn": sorted(part["bom-ref"] for part in parts)},
-            *_data_dependencies(parts),
-        ],
-    }
-    return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    whole = {"ref": "bundle", "dependsOn": sorted(part["bom-ref"] for part in parts)}
+    return _document(bundle, parts, [whole, *_data_dependencies(parts)])
 
 
 def _model_parts(

@@ -1,9 +1,7 @@
 """Measures the model that will ship against its float parent, and asks the gate.
 
-Holds a converted person detector against its float parent: do both find the same persons?
-
-Where they do not, labels can still say that what ships is as good: rounding moves a weak detector's boxes
-more than it harms them.
+Of a detector and its parent: do both find the same persons? Where they do not, labels can still say that what
+ships is as good: rounding moves a weak detector's boxes more than it harms them.
 """
 
 from __future__ import annotations

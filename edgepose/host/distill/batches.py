@@ -98,6 +98,18 @@ def label_trust(
     return np.where(labelled, np.where(disputed, _DISPUTED_LABEL_WEIGHT, 1.0), 0.0).astype(np.float32)
 
 
+def cached_trust(cache: SampleCache, index: int) -> NDArray[np.float32]:
+    """``label_trust`` of a cached person: (K,) in [0, 1]."""
+    return label_trust(
+        cache.labels_px[index],
+        cache.labelled[index],
+        cache.teacher_px[index],
+        cache.teacher_scores[index],
+        cache.boxes_px[index],
+        STUDENT_SKELETON,
+    )
+
+
 def warp_maps(groups: NDArray[np.uint8], to_cells: Affine, map_wh: tuple[int, int], count: int) -> Maps:
     """Moves stored teacher maps.
 
@@ -241,7 +253,7 @@ class BatchSource:
         self._cache, self._design, self._settings = cache, design, settings
         self._codec = HeatmapCodec(STUDENT_SKELETON.keypoint_count, design.input_wh)
         self._chances = sampling_chances(cache.sources)
-        self._trust = np.stack([self._trust_of(index) for index in range(len(cache))])
+        self._trust = np.stack([cached_trust(cache, index) for index in range(len(cache))])
 
     def batch(self, step: int) -> Batch:
         """The batch of a step: this process's share of it."""
@@ -293,17 +305,6 @@ class BatchSource:
             soft = warp_maps(cache.maps[index], matrix, map_wh, count)
         target = blend(soft, hard, trust, scores, self._settings.target)
         return flipped(target) if view.mirrored else target
-
-    def _trust_of(self, index: int) -> NDArray[np.float32]:
-        cache = self._cache
-        return label_trust(
-            cache.labels_px[index],
-            cache.labelled[index],
-            cache.teacher_px[index],
-            cache.teacher_scores[index],
-            cache.boxes_px[index],
-            STUDENT_SKELETON,
-        )
 
 
 def flipped(target: Target) -> Target:

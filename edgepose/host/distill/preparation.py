@@ -10,7 +10,7 @@ import numpy as np
 
 from edgepose.errors import ConfigError, MissingDependencyError
 from edgepose.host.data.coco import CocoDataset, read_coco
-from edgepose.host.distill.batches import label_trust
+from edgepose.host.distill.batches import cached_trust
 from edgepose.host.distill.persons import TrainingPersons, collect_persons
 from edgepose.host.distill.request import AnyTeacher, DistillationRequest, Observers, taught_by
 from edgepose.host.distill.sample_cache import SampleCache, open_cache
@@ -147,14 +147,7 @@ def describe_data(prepared: Prepared) -> DistillationData:
     cache, data = prepared.cache, prepared.data
     disputed = 0
     for index in range(len(cache)):
-        trust = label_trust(
-            cache.labels_px[index],
-            cache.labelled[index],
-            cache.teacher_px[index],
-            cache.teacher_scores[index],
-            cache.boxes_px[index],
-            STUDENT_SKELETON,
-        )
+        trust = cached_trust(cache, index)
         disputed += int(np.count_nonzero((trust > 0) & (trust < 1)))
     return DistillationData(
         digest=data.digest,

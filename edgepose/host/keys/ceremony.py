@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -68,10 +69,8 @@ def make_keys(home: KeyHome, passphrase: str | None) -> KeySummary:
         ConfigError: There are keys already, or the home cannot be written.
         MissingDependencyError: ``cryptography`` is not installed.
     """
-    try:
+    with _key_library():
         from edgepose.host.keys.repository import init_keys
-    except ModuleNotFoundError as problem:
-        raise _no_key_library() from problem
 
     init_keys(home, passphrase, _now())
     return summarize_keys(home)
@@ -87,10 +86,8 @@ def replace_keys(
         TrustError: The passphrase is wrong, or too few of the root's keys are here.
         MissingDependencyError: ``cryptography`` is not installed.
     """
-    try:
+    with _key_library():
         from edgepose.host.keys.repository import rotate_keys
-    except ModuleNotFoundError as problem:
-        raise _no_key_library() from problem
 
     rotate_keys(home, passphrase, roles, threshold, _now())
     return summarize_keys(home)
@@ -106,10 +103,8 @@ def home_signer(
         TrustError: The passphrase is wrong, or keys are missing.
         MissingDependencyError: ``cryptography`` is not installed.
     """
-    try:
+    with _key_library():
         from edgepose.host.keys.repository import require_signing_keys, sign_files
-    except ModuleNotFoundError as problem:
-        raise _no_key_library() from problem
 
     # A wrong passphrase is told before hours of work, not after.
     require_signing_keys(home, passphrase)
@@ -166,8 +161,12 @@ def _now() -> datetime:
     return datetime.now(timezone.utc).replace(microsecond=0)
 
 
-def _no_key_library() -> MissingDependencyError:
-    return MissingDependencyError(
-        "Making keys and signing need the package 'cryptography', which is not installed.",
-        "Run: pip install 'edgepose[sign]'",
-    )
+@contextmanager
+def _key_library() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as problem:
+        raise MissingDependencyError(
+            "Making keys and signing need the package 'cryptography', which is not installed.",
+            "Run: pip install 'edgepose[sign]'",
+        ) from problem

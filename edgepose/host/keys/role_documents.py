@@ -1,7 +1,4 @@
-"""The TUF documents as they should be next; pure: no file, no private key, no clock of its own.
-
-What a signature covers; apart from the signer, so that building a bundle needs no key library.
-"""
+"""What a signature covers, and the TUF documents as they should be next: no file, private key or clock."""
 
 from __future__ import annotations
 

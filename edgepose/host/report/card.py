@@ -73,32 +73,8 @@ def how_it_was_made(inputs: CardInputs) -> str:
     notes = inputs.notes
     commands = code_block(notes.command) if notes and notes.command else f"Commands: {NOT_STATED}."
     rows: list[tuple[Cell, ...]] = []
-    for record in inputs.distillations:
-        report, options = record.report, record.report.options
-        size = "x".join(map(str, options.input_wh))
-        start = f", from weights {options.start_sha256}" if options.start_sha256 else ", from fresh weights"
-        rows += [
-            (options.student, "seed", str(options.seed)),
-            (options.student, "input", f"{size} pixels{start}"),
-            (
-                options.student,
-                "steps",
-                f"{report.steps_done} of {options.steps} planned, {options.batch_size} samples each",
-            ),
-            (options.student, "ended by", report.ended_by),
-            (options.student, "highest learning rate", f"{options.learning_rate:g}"),
-            (options.student, "augmentation", options.augmentation),
-            (options.student, "training precision", report.precision),
-            (options.student, "processes", str(report.workers)),
-            (options.student, "training time", f"{report.seconds / 60:.1f} minutes"),
-            (options.student, "loss at the end", f"{report.loss:.4g}"),
-        ]
-        if (tuned := report.quantization_aware) is not None:
-            done = f"{tuned.steps} steps, highest rate {tuned.learning_rate:g}, loss {tuned.loss:.4g}"
-            rows.append((options.student, "quantization-aware fine-tuning", done))
-        rows += [(options.student, name, version) for name, version in sorted(report.versions.items())]
-    for detector in inputs.detector_distillations:
-        rows += _detector_run(detector.report)
+    for record in inputs.trainings():
+        rows += _run_rows(record.report)
     rows = rows or [(NOT_STATED, "seed and versions", NOT_STATED)]
     return f"{commands}\n\n{table(('student', 'what', 'value'), rows)}"
 
@@ -109,8 +85,7 @@ def record_table(inputs: CardInputs) -> str:
         *inputs.evaluations,
         *inputs.detector_evaluations,
         *inputs.benchmarks,
-        *inputs.distillations,
-        *inputs.detector_distillations,
+        *inputs.trainings(),
     )
     rows: list[tuple[Cell, ...]] = [
         (record.file_name, record.report.schema, _owners(record.report, inputs), Code(record.sha256))
@@ -119,22 +94,26 @@ def record_table(inputs: CardInputs) -> str:
     return table(("record", "kind", "of", "sha256"), rows) if rows else "None were given."
 
 
-def _detector_run(report: DetectorDistillationReport) -> list[tuple[Cell, ...]]:
-    options = report.options
+def _run_rows(report: DistillationReport | DetectorDistillationReport) -> list[tuple[Cell, ...]]:
+    options, pose = report.options, report if isinstance(report, DistillationReport) else None
     size = "x".join(map(str, options.input_wh))
     start = f", from weights {options.start_sha256}" if options.start_sha256 else ", from fresh weights"
-    planned = f"{report.steps_done} of {options.steps} planned, {options.batch_size} samples each"
     what = {
         "seed": str(options.seed),
         "input": f"{size} pixels{start}",
-        "steps": planned,
+        "steps": f"{report.steps_done} of {options.steps} planned, {options.batch_size} samples each",
         "ended by": report.ended_by,
         "highest learning rate": f"{options.learning_rate:g}",
+        **({"augmentation": pose.options.augmentation} if pose else {}),
         "training precision": report.precision,
+        **({"processes": str(pose.workers)} if pose else {}),
         "training time": f"{report.seconds / 60:.1f} minutes",
         "loss at the end": f"{report.loss:.4g}",
-        **dict(sorted(report.versions.items())),
     }
+    if pose is not None and (tuned := pose.quantization_aware) is not None:
+        done = f"{tuned.steps} steps, highest rate {tuned.learning_rate:g}, loss {tuned.loss:.4g}"
+        what["quantization-aware fine-tuning"] = done
+    what |= dict(sorted(report.versions.items()))
     return [(options.student, name, value) for name, value in what.items()]
 
 
@@ -154,8 +133,7 @@ def _file_row(model: CardModel, inputs: CardInputs) -> tuple[str, ...]:
 
 
 def _parameters(model: CardModel, inputs: CardInputs) -> str:
-    trainings: tuple[ReportRecord[Any], ...] = (*inputs.distillations, *inputs.detector_distillations)
-    for record in trainings:
+    for record in inputs.trainings():
         if model in belongs_to(record.report, inputs.models):
             return str(record.report.parameters)
     return NOT_MEASURED
@@ -252,14 +230,6 @@ def render_card(inputs: CardInputs) -> str:
     return "\n\n".join([f"# {text(title)}", *sections, "---", _last_line(inputs)]) + "\n"
 
 
-def _factors(_inputs: CardInputs) -> str:
-    return "\n\n".join(map(paragraph, _FACTORS))
-
-
-def _metrics(_inputs: CardInputs) -> str:
-    return paragraph(_METRICS)
-
-
 def _analyses(inputs: CardInputs) -> str:
     parts = [
         ("Accuracy", overall_accuracy(inputs)),
@@ -277,8 +247,8 @@ def _analyses(inputs: CardInputs) -> str:
 _SECTIONS: tuple[tuple[str, Callable[[CardInputs], str]], ...] = (
     ("Model details", model_details),
     ("Intended use", intended_use),
-    ("Factors", _factors),
-    ("Metrics", _metrics),
+    ("Factors", lambda _inputs: "\n\n".join(map(paragraph, _FACTORS))),
+    ("Metrics", lambda _inputs: paragraph(_METRICS)),
     ("Evaluation data", evaluation_data),
     ("Training data", training_data),
     ("Quantitative analyses", _analyses),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from edgepose.records.benchmark_report import BenchmarkReport
 from edgepose.records.deployment_report import DeploymentReport
@@ -164,6 +164,10 @@ class CardInputs:
                 return model.file_name
         return f"{PurePosixPath(path.replace(chr(92), '/')).name} (not in this card)"
 
+    def trainings(self) -> tuple[ReportRecord[Any], ...]:
+        """Those of pose models, then those of detectors."""
+        return (*self.distillations, *self.detector_distillations)
+
     def detectors(self) -> list[CardModel]:
         """The files that find persons; they have no accuracy of keypoints."""
         specs = ((model, model.inspection.spec) for model in self.models)
@@ -177,9 +181,14 @@ class CardInputs:
         return found + [one for one in inside if one and _what_was_evaluated(one) not in known]
 
 
-def digests_of(report: Record) -> tuple[str, ...]:
+def digests_of(report: Any) -> tuple[str, ...]:
     """The model files that a record was measured on."""
-    return tuple(dict.fromkeys(_digests(report)))
+    other: Any = None
+    if isinstance(report, EvaluationReport):
+        other = report.detector
+    elif isinstance(report, DistillationReport) and report.quantization_aware is not None:
+        other = report.quantization_aware.model
+    return tuple(dict.fromkeys(model.sha256 for model in (report.model, other) if model is not None))
 
 
 def belongs_to(report: Record, models: tuple[CardModel, ...]) -> list[CardModel]:
@@ -194,43 +203,6 @@ def belongs_to(report: Record, models: tuple[CardModel, ...]) -> list[CardModel]
     named = [model for model in models if model.inspection.sha256 in digests or model.made_from & digests]
     origins = frozenset[str]().union(*(model.made_from for model in named))
     return [model for model in models if model in named or model.made_from & origins]
-
-
-def _digests(report: Record) -> Iterator[str]:
-    yield from _DIGESTS[type(report)](report)
-
-
-def _of_evaluation(report: EvaluationReport) -> Iterator[str]:
-    yield report.model.sha256
-    if report.detector is not None:
-        yield report.detector.sha256
-
-
-def _of_distillation(report: DistillationReport) -> Iterator[str]:
-    yield report.model.sha256
-    if report.quantization_aware is not None:
-        yield report.quantization_aware.model.sha256
-
-
-def _of_detector_distillation(report: DetectorDistillationReport) -> Iterator[str]:
-    yield report.model.sha256
-
-
-def _of_detector_evaluation(report: DetectorEvaluationReport) -> Iterator[str]:
-    yield report.model.sha256
-
-
-def _of_benchmark(report: BenchmarkReport) -> Iterator[str]:
-    yield report.model.sha256
-
-
-_DIGESTS: dict[type[Record], Callable[..., Iterator[str]]] = {
-    EvaluationReport: _of_evaluation,
-    DistillationReport: _of_distillation,
-    DetectorDistillationReport: _of_detector_distillation,
-    DetectorEvaluationReport: _of_detector_evaluation,
-    BenchmarkReport: _of_benchmark,
-}
 
 
 def _what_was_evaluated(report: EvaluationReport) -> tuple[str | None, ...]:

@@ -143,13 +143,8 @@ def _read_records(
 
 def _apart(paths: Sequence[Path], schema: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """The files of one kind of record, and the others."""
-    found = tuple(path for path in paths if _schema(path) == schema)
+    found = tuple(path for path in paths if _schema_of(_json(read_text(path), path)) == schema)
     return found, tuple(path for path in paths if path not in found)
-
-
-def _schema(path: Path) -> Any:
-    data = _json(read_text(path), path)
-    return data.get("schema") if isinstance(data, dict) else None
 
 
 def _json(text: str, path: Path) -> Any:
@@ -159,12 +154,15 @@ def _json(text: str, path: Path) -> Any:
         raise ConfigError(f"{path} is not valid JSON: {problem}.") from problem
 
 
+def _schema_of(data: Any) -> Any:
+    return data.get("schema") if isinstance(data, dict) else None
+
+
 def _parse(text: str, path: Path, schema: str) -> Any:
     data = _json(text, path)
-    said = data.get("schema") if isinstance(data, dict) else None
-    if said != schema:
+    if _schema_of(data) != schema:
         raise ConfigError(
-            f"{path}: expected a record of {schema}, found schema {said!r}.",
+            f"{path}: expected a record of {schema}, found schema {_schema_of(data)!r}.",
             "--evaluation takes what `edgepose evaluate --json` wrote, --benchmark that of `edgepose "
             "benchmark`, --distillation the distillation.json beside a student.",
         )
@@ -266,16 +264,15 @@ def read_report_inputs(request: ReportRequest, drawn: DrawnFrames | None = None)
         curves=curves,
         drawn=drawn,
     )
-    return _with_names(inputs, request.data_names)
+    digests = sorted({record.report.dataset.digest for record in inputs.all_evaluations()})
+    names = dict(_whole_digest(prefix, name, digests) for prefix, name in request.data_names)
+    return replace(inputs, data_names=names)
 
 
 def _read_record(path: Path) -> ReportRecord[Record]:
     text = read_text(path)
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise ConfigError(f"{path} is not valid JSON: {problem}.") from problem
-    schema = data.get("schema") if isinstance(data, dict) else None
+    data = _json(text, path)
+    schema = _schema_of(data)
     kind = _KINDS.get(schema) if isinstance(schema, str) else None
     if kind is None:
         raise ConfigError(
@@ -287,11 +284,6 @@ def _read_record(path: Path) -> ReportRecord[Record]:
         # Names the part that is damaged before the whole is read.
         from_builtins(data["gate"], GateResult, f"{path}, gate")
     return ReportRecord(path.name, sha256_of_bytes(text.encode()), from_builtins(data, kind, str(path)))
-
-
-def _with_names(inputs: ReportInputs, given: Sequence[tuple[str, str]]) -> ReportInputs:
-    digests = sorted({record.report.dataset.digest for record in inputs.all_evaluations()})
-    return replace(inputs, data_names=dict(_whole_digest(prefix, name, digests) for prefix, name in given))
 
 
 def _whole_digest(prefix: str, name: str, digests: Sequence[str]) -> tuple[str, str]:

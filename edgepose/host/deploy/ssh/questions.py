@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,83 +21,81 @@ from edgepose.trust.digests import sha256_of_file
 _TELEMETRY = AnswerLimits(bytes=160 * MIB, silence_s=180.0, total_s=1800.0)
 
 
-def ask_status(address: SshAddress) -> tuple[Path, StatusReport]:
-    """The device root there, and what is in it."""
-    with connect(address) as connection:
-        return Path(connection.root), connection.ask_record(["status"], StatusReport)
+@dataclass(frozen=True)
+class Questions:
+    """What one device is asked."""
 
+    address: SshAddress
 
-def roll_back(address: SshAddress) -> tuple[str, dict[str, Any]]:
-    """Has a device return to the version before; its root and its record."""
-    with connect(address) as connection:
-        answer, root = connection.ask("rollback"), connection.root
-    if not isinstance(answer.get("bundle_version"), int):
-        raise DeployError(
-            f"{address.host} did not say which version is active now.", "Look with: edgepose status"
+    def status(self) -> tuple[Path, StatusReport]:
+        """The device root there, and what is in it."""
+        with connect(self.address) as connection:
+            return Path(connection.root), connection.ask_record(["status"], StatusReport)
+
+    def roll_back(self) -> tuple[str, dict[str, Any]]:
+        """Has the device return to the version before; its root and its record."""
+        with connect(self.address) as connection:
+            answer, root = connection.ask("rollback"), connection.root
+        if not isinstance(answer.get("bundle_version"), int):
+            raise DeployError(
+                f"{self.address.host} did not say which version is active now.", "Look with: edgepose status"
+            )
+        return root, answer
+
+    def logs(self, lines: int) -> DeviceLogs:
+        """What happened there, with so many lines of its service."""
+        with connect(self.address) as connection:
+            return connection.ask_record(["logs", "--lines", str(lines)], DeviceLogs)
+
+    def telemetry(self, minutes: int | None) -> TelemetryReport:
+        """What ``telemetry show`` reports there; the newest minutes, or all."""
+        more = [] if minutes is None else ["--minutes", str(minutes)]
+        with connect(self.address) as connection:
+            return connection.ask_record(["telemetry", "show", *more], TelemetryReport, limits=_TELEMETRY)
+
+    def purge(self) -> int:
+        """Has the device delete its telemetry; how many bytes are free again."""
+        with connect(self.address) as connection:
+            words = ["telemetry", "purge", "--yes", "--root", connection.root]
+            freed = connection.installed().ask(words).get("freed_bytes")
+        if not isinstance(freed, int):
+            raise DeployError(
+                f"{self.address.host} did not say what it deleted.", "Look with: edgepose telemetry show"
+            )
+        return freed
+
+    def drift(self) -> DriftStatus:
+        """What the device knows about drift."""
+        with connect(self.address) as connection:
+            return connection.ask_record(["drift", "show"], DriftStatus)
+
+    def request(self) -> RetrainingRequest:
+        """What the device asks for."""
+        with connect(self.address) as connection:
+            return connection.ask_record(["drift", "request"], RetrainingRequest)
+
+    def benchmark(
+        self, model: Path | None, options: list[str], hidden: list[bytes], duration_s: float
+    ) -> BenchmarkReport:
+        """Measures what is installed there.
+
+        Args:
+            model: What must be installed there, as a model file or a bundle; None takes what there is.
+            options: Of ``edgepose-device benchmark``.
+            hidden: Lines for its standard input.
+            duration_s: How long it was asked to measure; it is silent for so long.
+        """
+        limits = replace(
+            LONG,
+            bytes=16 * MIB,
+            silence_s=LONG.silence_s + 2 * duration_s,
+            total_s=(LONG.total_s or 0.0) + 3 * duration_s,
         )
-    return root, answer
-
-
-def ask_logs(address: SshAddress, lines: int) -> DeviceLogs:
-    """What happened on a device, with so many lines of its service."""
-    with connect(address) as connection:
-        return connection.ask_record(["logs", "--lines", str(lines)], DeviceLogs)
-
-
-def ask_telemetry(address: SshAddress, minutes: int | None) -> TelemetryReport:
-    """What ``telemetry show`` reports on a device; the newest minutes, or all."""
-    more = [] if minutes is None else ["--minutes", str(minutes)]
-    with connect(address) as connection:
-        return connection.ask_record(["telemetry", "show", *more], TelemetryReport, limits=_TELEMETRY)
-
-
-def purge_there(address: SshAddress) -> int:
-    """Has a device delete its telemetry; how many bytes are free again."""
-    with connect(address) as connection:
-        words = ["telemetry", "purge", "--yes", "--root", connection.root]
-        freed = connection.installed().ask(words).get("freed_bytes")
-    if not isinstance(freed, int):
-        raise DeployError(
-            f"{address.host} did not say what it deleted.", "Look with: edgepose telemetry show"
-        )
-    return freed
-
-
-def ask_drift(address: SshAddress) -> DriftStatus:
-    """What a device knows about drift."""
-    with connect(address) as connection:
-        return connection.ask_record(["drift", "show"], DriftStatus)
-
-
-def ask_request(address: SshAddress) -> RetrainingRequest:
-    """What a device asks for."""
-    with connect(address) as connection:
-        return connection.ask_record(["drift", "request"], RetrainingRequest)
-
-
-def ask_benchmark(
-    address: SshAddress, model: Path | None, options: list[str], hidden: list[bytes], duration_s: float
-) -> BenchmarkReport:
-    """Measures what is installed on a device.
-
-    Args:
-        address: The device.
-        model: What must be installed there, as a model file or a bundle; None takes what there is.
-        options: Of ``edgepose-device benchmark``.
-        hidden: Lines for its standard input.
-        duration_s: How long it was asked to measure; it is silent for so long.
-    """
-    limits = replace(
-        LONG,
-        bytes=16 * MIB,
-        silence_s=LONG.silence_s + 2 * duration_s,
-        total_s=(LONG.total_s or 0.0) + 3 * duration_s,
-    )
-    with connect(address) as connection:
-        if model is not None:
-            installed = connection.ask_record(["status"], StatusReport).model_sha256
-            _require_installed(address.host, model, installed)
-        return connection.ask_record(["benchmark", *options], BenchmarkReport, hidden, limits)
+        with connect(self.address) as connection:
+            if model is not None:
+                installed = connection.ask_record(["status"], StatusReport).model_sha256
+                _require_installed(self.address.host, model, installed)
+            return connection.ask_record(["benchmark", *options], BenchmarkReport, hidden, limits)
 
 
 def _require_installed(host: str, model: Path, installed: str | None) -> None:

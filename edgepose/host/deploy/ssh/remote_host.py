@@ -1,9 +1,4 @@
-"""Commands on a device through the system's OpenSSH: the user's configuration, agent and jump hosts.
-
-Which device: what ssh calls it.
-
-What ssh's own messages mean, in one sentence each.
-"""
+"""Commands on a device through the system's OpenSSH: the user's configuration, agent and jump hosts."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from typing import Any
 from edgepose.errors import ConfigError, DeployError, MissingDependencyError, TrustError
 from edgepose.host.bounded_process import AnswerLimits, BoundedCall, run_bounded
 from edgepose.host.bundle.device_lock import DeviceLock, LockedWheel
+from edgepose.host.bundle.sbom import add_file
 from edgepose.host.deploy.ssh.connection import LAUNCHER, glibc_minor
 from edgepose.host.deploy.ssh.device_store import Blob
 from edgepose.records.files import packaged_folder, write_whole
@@ -170,8 +171,6 @@ _PACKAGE = Path(__file__).resolve().parents[3]
 # What only the host does stays here.
 _NOT_ON_DEVICES = {"host", "__pycache__", "_data"}
 _DATA = ("device_profiles", "model_specs")
-# The earliest time that a zip file can hold (APPNOTE.TXT 4.4.6): sources of one content make one file.
-_NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @cache
@@ -180,10 +179,7 @@ def device_code() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, path in sorted(_files()):
-            entry = zipfile.ZipInfo(name, _NO_TIME)
-            entry.external_attr = 0o644 << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, path.read_bytes())
+            add_file(archive, name, path.read_bytes())
     return buffer.getvalue()
 
 
