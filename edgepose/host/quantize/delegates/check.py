@@ -55,9 +55,7 @@ def compiled_member(
 ) -> tuple[AcceleratorCompilation | None, dict[str, bytes]]:
     """Compiles a model where the profile's accelerator runs nothing else and its compiler is on PATH.
 
-    Args:
-        profile: The device.
-        model: The file for the CPU, which stays in the bundle for previews.
+    The model itself, for the CPU, stays in the bundle for previews.
 
     Returns:
         What the manifest says, and the further file of the bundle: path to content, empty without one.

@@ -176,12 +176,7 @@ class CompiledModel:
 def compile_for_edgetpu(
     model: Path, compiler: str | None = None, timeout_s: float = COMPILE_TIMEOUT_S
 ) -> CompiledModel | None:
-    """Compiles a copy of a model in a folder of its own; the model's folder is not touched.
-
-    Args:
-        model: An integer-only TFLite file.
-        compiler: The compiler's path; None looks on PATH.
-        timeout_s: The compiler is ended after this long.
+    """Compiles a copy of an integer-only model in a folder of its own, by the compiler on PATH unless given.
 
     Returns:
         The compiled model, or None where there is no compiler.

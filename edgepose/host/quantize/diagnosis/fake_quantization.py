@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgepose.host.models.tflite_view import read_tflite, tensor_name
 from edgepose.host.quantize.qdq.writer import Scale, activation_scale, weight_scale
-from edgepose.host.quantize.repair.network import Network, Weighted
+from edgepose.host.quantize.repair.network import Network, Weighted, along
 from edgepose.host.quantize.repair.onnx_network import read_network as read_onnx_network
 from edgepose.host.quantize.repair.tflite_network import read_network as read_tflite_network
 
@@ -245,6 +245,5 @@ def rounded_weights(network: Network, step: Weighted) -> NDArray[np.float32]:
     weights = network.constants[step.weights]
     axis = step.to_matrix[0]
     scale = weight_scale(weights, axis)
-    along = [-1 if i == axis else 1 for i in range(weights.ndim)]
     steps: NDArray[Any] = scale.quantize(weights, axis).astype(np.float32)
-    return np.asarray(steps * scale.scale.reshape(along), np.float32)
+    return np.asarray(steps * along(scale.scale, axis, weights.ndim), np.float32)

@@ -24,14 +24,7 @@ from edgepose.host.models.operators import (
 
 @dataclass(frozen=True)
 class FloatOp:
-    """A node that computes in float.
-
-    Attributes:
-        name: The node's name, or its first output where it has none.
-        op: Op name.
-        reason: Why, in words.
-        tensors: Its output tensors.
-    """
+    """A node that computes in float, and why; by its first output's name where it has none."""
 
     name: str
     op: str

@@ -57,13 +57,7 @@ class Scale:
 
 
 def activation_scale(low: float, high: float, *, symmetric: bool) -> Scale:
-    """The scale of an activation tensor; 0 is exact.
-
-    Args:
-        low: Least value to represent.
-        high: Greatest value to represent.
-        symmetric: int8 around zero point 0, else uint8.
-    """
+    """The scale of an activation tensor, int8 around zero point 0 (symmetric) or uint8; 0 is exact."""
     low, high = min(low, 0.0), max(high, 0.0)
     if symmetric:
         scale = np.float32(max(-low, high) / _SIGNED_STEPS)

@@ -25,7 +25,7 @@ from edgepose.host.quantize.repair.equalization import (
 )
 from edgepose.host.quantize.repair.exact_input import ExactInput
 from edgepose.host.quantize.repair.float_model import FloatModel, open_kept
-from edgepose.host.quantize.repair.network import Moved
+from edgepose.host.quantize.repair.network import Moved, along
 from edgepose.host.quantize.repair.noise_gains import noise_gains
 from edgepose.host.quantize.repair.weight_rounding import rounded_constants, second_moments
 from edgepose.host.quantize.tensor_ranges import (
@@ -244,8 +244,7 @@ def _weights(
     """How much each channel's noise counts, 1 on average; None where nothing is known."""
     if gains is None or not shape or not gains.any() or len(gains) != shape[axis]:
         return None
-    along = [-1 if i == axis else 1 for i in range(len(shape))]
-    return np.asarray(gains / gains.mean()).reshape(along)
+    return along(np.asarray(gains / gains.mean()), axis, len(shape))
 
 
 # Decoded images are kept up to this much; the rest is read again for every candidate.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.host.quantize.repair.network import Moved, Network, Sum, Weighted
+from edgepose.host.quantize.repair.network import Moved, Network, Sum, Weighted, along
 from edgepose.host.quantize.repair.noise_gains import noise_gains
 from edgepose.host.quantize.repair.scale_classes import ScaleClasses, find_scale_classes
 from edgepose.runtime.activation_statistics import ChannelStatistics
@@ -67,8 +67,8 @@ def equalized_constants(network: Network, found: Equalization) -> dict[str, NDAr
             constant = network.constants[step.constant]
             vector = found.scales[found.classes.of_channel[step.output]]
             rank = len(network.shapes[step.output])
-            along = vector.reshape([-1 if i == axis else 1 for i in range(rank)])
-            changed[step.constant] = (constant * along[(0,) * (rank - constant.ndim)]).astype(np.float32)
+            factors = along(vector, axis, rank)[(0,) * (rank - constant.ndim)]
+            changed[step.constant] = (constant * factors).astype(np.float32)
     return changed
 
 

@@ -188,6 +188,11 @@ class Network:
         return moved.reshape(moved.shape[0], moved.shape[1], -1)
 
 
+def along(vector: Array, axis: int, rank: int) -> Array:
+    """A vector as an array of a rank, along one of its axes."""
+    return vector.reshape([-1 if i == axis % rank else 1 for i in range(rank)])
+
+
 def grouped_reads(rows: int, per_output: int, groups: int) -> NDArray[np.int64]:
     """Which input channel each weight reads: all, one group's, or the one of a depthwise convolution."""
     group_of_row = np.arange(rows) * groups // rows

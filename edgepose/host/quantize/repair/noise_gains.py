@@ -26,6 +26,7 @@ from edgepose.host.quantize.repair.network import (
     Sum,
     Weighted,
     Window,
+    along,
     outputs_of,
     sources_of,
 )
@@ -103,9 +104,7 @@ class _Backwards:
     def _along(self, name: str, vector: NDArray[np.float64]) -> NDArray[np.float64]:
         """A vector along a tensor's channels."""
         shape = self._network.shapes[name]
-        if not shape:
-            return vector
-        return vector.reshape([-1 if i == self._network.axis_of(name) else 1 for i in range(len(shape))])
+        return along(vector, self._network.axis_of(name), len(shape)) if shape else vector
 
     def _weighted(self, step: Weighted, after: Gains) -> None:
         before_axis, after_axis = step.channel_axes
@@ -117,9 +116,7 @@ class _Backwards:
         # Every output place has all taps; a place of the input meets them in proportion to the sizes.
         places = np.prod(shape) / shape[before_axis]
         hits = 1.0 if step.spreads else after.size / after.shape[after_axis] / places
-        axis = before_axis % len(shape)
-        spread = channels.reshape([-1 if i == axis else 1 for i in range(len(shape))]) * hits
-        self._add(step.source, np.broadcast_to(spread, shape))
+        self._add(step.source, np.broadcast_to(along(channels, before_axis, len(shape)) * hits, shape))
 
     def _carried(self, step: Moved, after: Gains) -> None:
         sizes = [int(np.prod(self._network.shapes[name])) for name in step.sources]
@@ -150,9 +147,8 @@ class _Backwards:
         others = tuple(i for i in range(after.ndim) if i != after_axis)
         total = after.sum(axis=others)
         places = np.prod(shape) / shape[before_axis]
-        each = total / places / step.averaged
-        spread = each.reshape([-1 if i == before_axis else 1 for i in range(len(shape))])
-        self._add(step.source, np.broadcast_to(spread, shape))
+        each = along(total / places / step.averaged, before_axis, len(shape))
+        self._add(step.source, np.broadcast_to(each, shape))
 
     def _opaque(self, step: Opaque, outputs: list[str]) -> None:
         """Without knowing the op: relative noise passes as it is."""
@@ -184,13 +180,7 @@ _PREFIXES_WITH_LOUDEST, _LOUDEST = (8, 32, 64), 16
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a network.
-
-    Attributes:
-        name: In words.
-        tensors: Outputs of its steps.
-        share: Its share of all multiplications with weights, 0 to 1.
-    """
+    """Outputs of a part of a network, and its share of all multiplications with weights, 0 to 1."""
 
     name: str
     tensors: tuple[str, ...]

@@ -25,6 +25,7 @@ from edgepose.host.quantize.repair.network import (
     Sum,
     Weighted,
     Window,
+    along,
 )
 
 Ids = NDArray[np.int64]
@@ -179,9 +180,7 @@ def _spread(vector: Ids, shape: tuple[int, ...], axis: int) -> Ids:
     """A vector along one axis of a shape, as a view."""
     if not shape:
         return vector.reshape(())
-    return np.broadcast_to(
-        vector.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))]), shape
-    )
+    return np.broadcast_to(along(vector, axis, len(shape)), shape)
 
 
 def _small(ids: Ids, keep: int) -> Ids:
