@@ -24,14 +24,13 @@ from edgepose.cli.options import (
     spec_option,
     threads_option,
 )
-from edgepose.cli.output import table
+from edgepose.cli.output import progress_bar, say, table, write_report
 from edgepose.records.benchmark_report import BenchmarkReport, ConditionRecord
 from edgepose.runtime.benchmark_rule import MLPERF_DURATION_S, MLPERF_SAMPLES
 
 if TYPE_CHECKING:
     from edgepose.device.capture.source_address import SourceAddress
     from edgepose.device.run.estimator_choice import EstimatorChoice
-    from edgepose.records.benchmark_report import BenchmarkReport
     from edgepose.records.device_profile import DeviceProfile
 
 
@@ -91,7 +90,6 @@ def benchmark_here(
     """Measures on this machine, without a source no age of frames; ``--json`` is written in the end."""
     if models.detector is not None and source is None:
         raise click.UsageError("--detector is measured with --source alone; give it as MODEL otherwise.")
-    from edgepose.cli.output import progress_bar, say
     from edgepose.device.capture.supervised.supervisor import CaptureOptions
     from edgepose.device.run.benchmark import ModelBenchmark, benchmark_chosen
     from edgepose.device.run.loop import live_lock
@@ -203,7 +201,6 @@ def device_benchmark_command(  # noqa: PLR0917 (one argument an option)
 
     Stop the service first, or the figures are those of two programs on one device.
     """
-    from edgepose.cli.output import write_report
     from edgepose.device.run.estimator_choice import EstimatorChoice
 
     address = source_of(source, camera_file)
@@ -265,8 +262,6 @@ def command(  # noqa: PLR0917 (one argument an option)
     if model is None and device is None:
         raise click.UsageError("Give MODEL, or --host for what is installed on a device.")
     address = source_of(source, camera_file)
-    from edgepose.cli.output import say, write_report
-
     if device is not None:
         if (profile_name, spec_file, detector, detector_spec) != (None,) * 4:
             raise click.UsageError("What is installed behind --host has its own profile, spec and detector.")

@@ -18,6 +18,7 @@ from edgepose.cli.options import (
     profile_option,
     spec_option,
 )
+from edgepose.cli.output import write_report
 from edgepose.records.bundle_manifest import EvaluationSummary, Provenance
 from edgepose.records.record import to_builtins
 from edgepose.trust.signed_bundle import SignedBundle
@@ -27,7 +28,7 @@ from edgepose.trust.verification import CheckedBundle, check_by_home, check_by_r
 def describe_bundle(path: Path, checked: CheckedBundle) -> tuple[dict[str, Any], str]:
     """The report of a verified bundle as JSON and as text."""
     bundle = checked.bundle
-    manifest = bundle.manifest
+    manifest, signed = bundle.manifest, bundle.signed
     compiled = manifest.accelerator
     report = {
         "schema": "edgepose.verification/1",
@@ -35,8 +36,15 @@ def describe_bundle(path: Path, checked: CheckedBundle) -> tuple[dict[str, Any],
         "sha256": bundle.sha256,
         "size_bytes": bundle.size_bytes,
         "verified": True,
-        "signed": bundle.signed is not None,
-        "signature": _signature(bundle.signed),
+        "signed": signed is not None,
+        "signature": None
+        if signed is None
+        else {
+            "pinned": signed.pinned,
+            "root_fingerprint": signed.fingerprint,
+            "signed_at": signed.signed_at,
+            "roles": [asdict(role) for role in signed.roles],
+        },
         "sbom": checked.sbom,
         "manifest": to_builtins(manifest),
     }
@@ -59,23 +67,12 @@ def describe_bundle(path: Path, checked: CheckedBundle) -> tuple[dict[str, Any],
         "accuracy": provenance.accuracy,
         "files": f"{len(manifest.files)}, digests and sizes right",
         "sbom": _sbom_in_words(checked.sbom),
-        "signed": _signed_in_words(bundle.signed),
+        "signed": _signed_in_words(signed),
         "created by": provenance.created_by,
     }
-    if bundle.signed is not None:
-        rows |= _signers(bundle.signed)
+    if signed is not None:
+        rows |= _signers(signed)
     return report, "\n".join(f"{name:<13} {value}" for name, value in rows.items())
-
-
-def _signature(signed: SignedBundle | None) -> dict[str, Any] | None:
-    if signed is None:
-        return None
-    return {
-        "pinned": signed.pinned,
-        "root_fingerprint": signed.fingerprint,
-        "signed_at": signed.signed_at,
-        "roles": [asdict(role) for role in signed.roles],
-    }
 
 
 def _signed_in_words(signed: SignedBundle | None) -> str:
@@ -138,7 +135,6 @@ def verify_command(bundle: Path, root_key: Path | None, json_target: str | None)
     With --root-key the bundle must be signed by these keys. Without, its signatures are compared with this
     user's keys; those of others must agree with themselves, which shows damage, not a forger.
     """
-    from edgepose.cli.output import write_report
     from edgepose.host.keys.key_home import default_key_home, read_roots
 
     if root_key is not None:
@@ -185,7 +181,6 @@ def command(  # noqa: PLR0917 (one argument an option)
     model must reproduce the poses of its float parent, and the profile must allow its format and precision.
     """  # noqa: D205
     # OpenCV and the runtime take longer to import than `--help` may.
-    from edgepose.cli.output import write_report
     from edgepose.host.bundle.builder import BundleRequest, build_bundle
     from edgepose.records.device_profile import find_profile
 

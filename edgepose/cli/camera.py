@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgepose.cli.options import PATH, Option
+from edgepose.cli.output import say
 
 if TYPE_CHECKING:
     from edgepose.device.capture.source_address import SourceAddress
@@ -41,8 +42,6 @@ def camera_of(source: str | None, camera_file: Path | None, option: str | None =
     if address is None:
         raise click.UsageError(f"Give {option or 'SOURCE'} or --camera-file FILE.")
     if source is not None and address.has_secret and camera_file is None:
-        from edgepose.cli.output import say
-
         say(
             "warning: the camera's password stands on the command line, which the process list, the shell's "
             "history and sudo's log show. Better: write the address into a file that only you can read, and "

@@ -22,7 +22,7 @@ from edgepose.cli.output import progress_bar, say, table, write_report
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edgepose.records.data_audit import DataAuditReport, Spread
+    from edgepose.records.data_audit import DataAuditReport
     from edgepose.records.synthetic_clip import SynthesisReport
 
 
@@ -78,11 +78,7 @@ def _spreads(report: DataAuditReport) -> list[tuple[object, ...]]:
     ]
     if report.persons.height_share is not None:
         rows.append(("person / picture height", report.persons.height_share))
-    return [_row(name, spread) for name, spread in rows]
-
-
-def _row(name: str, spread: Spread) -> tuple[object, ...]:
-    return (name, spread.low, spread.p5, spread.median, spread.p95, spread.high)
+    return [(name, s.low, s.p5, s.median, s.p95, s.high) for name, s in rows]
 
 
 def _groups(report: DataAuditReport) -> Iterator[tuple[object, ...]]:

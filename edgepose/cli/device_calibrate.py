@@ -18,6 +18,7 @@ from edgepose.cli.options import (
     spec_option,
     threads_option,
 )
+from edgepose.cli.output import progress_bar, write_report
 
 
 @click.command(
@@ -72,7 +73,6 @@ def command(  # noqa: PLR0917 (one argument an option)
 
     Crops that the model does not accept as a person are left out. At least 16 different ones are needed.
     """
-    from edgepose.cli.output import progress_bar, write_report
     from edgepose.device.calibration import CalibrationRequest, calibrate
     from edgepose.device.run.estimator_choice import EstimatorChoice
     from edgepose.device.stop_signal import stop_requests

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from edgepose.cli.options import PATH, install_options, json_option, local_root_option, root_option
+from edgepose.cli.output import say, table, write_report
 from edgepose.device.install.installed import InstalledModel
 from edgepose.errors import ConfigError
 from edgepose.records.deployment_report import InstallOptions
@@ -35,7 +36,6 @@ def command(
     bundle: Path, *, install: InstallOptions, enroll: str | None, root: Path, json_target: str | None
 ) -> None:
     """Verify a bundle, install it into the slot that does not run, check its health, make it active."""
-    from edgepose.cli.output import say, write_report
     from edgepose.cli.status import describe_install
     from edgepose.device.install.installer import install_bundle
     from edgepose.device.install.owner import become_owner
@@ -61,7 +61,6 @@ def command(
 @json_option
 def enroll_command(root_file: Path, fingerprint: str | None, root: Path, json_target: str | None) -> None:
     """Pin the keys of whoever signs for this device, once: from then on it takes only their bundles."""
-    from edgepose.cli.output import write_report
     from edgepose.device.install.owner import become_owner
     from edgepose.device.install.readiness import enroll_device
     from edgepose.trust.verification import read_root_file
@@ -83,7 +82,6 @@ def readiness_command(profile_id: str, root: Path, json_target: str | None) -> N
     Standard input may hold a JSON list of the signers' roots, base64; without any, a root that has pinned
     keys refuses. Nothing is changed.
     """
-    from edgepose.cli.output import write_report
     from edgepose.device.install.readiness import check_keys, check_root
 
     version = check_root(root, profile_id)
@@ -159,7 +157,6 @@ def verify_command(
     if bundle is None and root_key is not None:
         raise click.UsageError("--root-key goes with FILE.epb.")
     from edgepose.cli.bundle import describe_bundle
-    from edgepose.cli.output import write_report
 
     if bundle is not None:
         from edgepose.device.install.installed import pinned_keys
@@ -182,7 +179,6 @@ def verify_command(
 @json_option
 def health_command(root: Path | None, json_target: str | None) -> None:
     """Replay the golden frames through the installed model; an unhealthy one ends with exit code 9."""
-    from edgepose.cli.output import write_report
     from edgepose.device.install.health import check_installed, require_healthy
 
     health = check_installed(root)
@@ -200,7 +196,6 @@ def health_command(root: Path | None, json_target: str | None) -> None:
 @json_option
 def privacy_check_command(*, without_sandbox: bool, json_target: str | None) -> None:
     """Try every known way out of a process that is locked in, and fail unless all are refused."""
-    from edgepose.cli.output import table, write_report
     from edgepose.device.sandbox.privacy_check import check_privacy, require_private
 
     report = check_privacy(sandbox=not without_sandbox)

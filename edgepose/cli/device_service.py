@@ -10,6 +10,7 @@ import click
 
 from edgepose.cli.camera import camera_file_option, camera_of
 from edgepose.cli.options import PATH, json_option, local_root_option, socket_option
+from edgepose.cli.output import say, write_report
 
 if TYPE_CHECKING:
     from edgepose.records.device_profile import DeviceProfile
@@ -79,7 +80,6 @@ def command(  # noqa: PLR0917 (one argument an option)
     First it decides what a power cut left open, verifies what was staged on another machine, and returns to
     the version before where the new one does not stay up.
     """
-    from edgepose.cli.output import say
     from edgepose.device.monitor.drift_sink import DriftChoice, DriftOptions
     from edgepose.device.monitor.drift_watch import DriftLimits
     from edgepose.device.run.observers import ObserverChoice
@@ -108,7 +108,6 @@ def service_begin_command(root: Path, user: str) -> None:
     What a power cut left open is decided, what was staged on another machine is verified here, and a version
     that does not stay up makes way for the one before.
     """
-    from edgepose.cli.output import say
     from edgepose.device.install.owner import become_owner, make_var_for
     from edgepose.device.install.service_start import begin_service
 
@@ -179,7 +178,6 @@ def install(
     A network camera gets a unit of its own, which may reach that camera and nothing else. Its address with
     the password comes from --camera-file: sudo logs command lines.
     """
-    from edgepose.cli.output import say
     from edgepose.device.units.installation import (
         UnitPlace,
         group_names,
@@ -210,7 +208,6 @@ def install(
 @_folder_option
 def remove(systemd_dir: Path | None) -> None:
     """Stop the service and remove its unit."""
-    from edgepose.cli.output import say
     from edgepose.device.units.installation import UnitPlace, remove_secret, remove_unit
     from edgepose.device.units.service_unit import ADDRESS_PATH, CAMERA_UNIT
 
@@ -226,7 +223,6 @@ def remove(systemd_dir: Path | None) -> None:
 @json_option
 def restart(json_target: str | None) -> None:
     """Have a running service take the version that is active now."""
-    from edgepose.cli.output import write_report
     from edgepose.device.units.installation import restart_where_running
 
     done = restart_where_running()

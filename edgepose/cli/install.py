@@ -13,6 +13,7 @@ import click
 from msgspec.structs import replace
 
 from edgepose.cli.options import PATH, Place, install_options, json_option, place_options
+from edgepose.cli.output import say, write_report
 from edgepose.cli.status import describe_install
 from edgepose.device.install.installer import install_bundle
 from edgepose.device.install.readiness import check_keys, check_root
@@ -85,7 +86,6 @@ def command(
 
     The device verifies it, replays its golden frames, and keeps the version before where they fail.
     """
-    from edgepose.cli.output import say, write_report
     from edgepose.trust.digests import sha256_of_path
 
     begun_ns = time.monotonic_ns()
@@ -104,8 +104,6 @@ def _note_failure(problem: EdgeposeError, json_target: str | None) -> None:
     """A rollout reads why, and whether the device answered at all."""
     if json_target is None or json_target == "-":
         return
-    from edgepose.cli.output import write_report
-
     record = {
         "schema": "edgepose.installation_failure/1",
         "error": problem.message,
@@ -145,7 +143,6 @@ def phone_command(
     """Write a verified bundle as a folder for an app: model, spec, golden frames, guide in Kotlin, Swift."""
     from dataclasses import asdict
 
-    from edgepose.cli.output import write_report
     from edgepose.host.deploy.phone.app_folder import Phone, write_app_folder
 
     if benchmark_model is not None and not push:

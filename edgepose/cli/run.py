@@ -20,6 +20,7 @@ from edgepose.cli.options import (
     spec_option,
     threads_option,
 )
+from edgepose.cli.output import progress_bar, say, write_report
 
 
 @click.command(
@@ -107,7 +108,6 @@ def command(  # noqa: PLR0917 (one argument an option)
         raise click.UsageError("Only one of --json and --output can go to standard output.")
     address = camera_of(source, camera_file)
     # OpenCV and the runtime take longer to import than `--help` may.
-    from edgepose.cli.output import progress_bar, say, write_report
     from edgepose.device.capture.supervised.supervisor import CaptureOptions
     from edgepose.device.events import EventBus
     from edgepose.device.install.layout import make_var
@@ -168,7 +168,6 @@ def page_command(path: Path, root: Path | None, port: int) -> None:
 
     The page is served on 127.0.0.1 alone; ssh -L carries it to another machine. Ends with Ctrl-C.
     """
-    from edgepose.cli.output import say
     from edgepose.device.monitor.drift_page import show_page
     from edgepose.device.stop_signal import stop_requests
 

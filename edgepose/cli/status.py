@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgepose.cli.options import Place, json_option, place_options
-from edgepose.cli.output import table
+from edgepose.cli.output import say, table, write_report
 from edgepose.records.deployment_report import InstallationReport
 from edgepose.records.device_status import HealthReport, StatusReport
 from edgepose.records.drift_record import DriftStatus
@@ -112,7 +112,6 @@ def _health_rows(health: HealthReport) -> dict[str, object]:
 @json_option
 def command(place: Place, json_target: str | None) -> None:
     """Show what is installed in a device root, how it was verified, and what happened there."""
-    from edgepose.cli.output import write_report
     from edgepose.device.install.installed import read_status
 
     if place.device is None:
@@ -127,7 +126,6 @@ def command(place: Place, json_target: str | None) -> None:
 @json_option
 def rollback_command(place: Place, json_target: str | None) -> None:
     """Return to the version installed before; it needs no download and passes its health check first."""
-    from edgepose.cli.output import say, write_report
     from edgepose.device.install.installer import rollback
     from edgepose.device.install.owner import become_owner
 
@@ -149,7 +147,6 @@ def rollback_command(place: Place, json_target: str | None) -> None:
 @json_option
 def logs_command(*, lines: int, place: Place, json_target: str | None) -> None:
     """Show what happened to a device root, and what its service wrote; no pose and no picture is in there."""
-    from edgepose.cli.output import write_report
     from edgepose.device.install.installed import read_logs
 
     device = place.device

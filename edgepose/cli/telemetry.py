@@ -6,7 +6,6 @@ import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -19,12 +18,8 @@ from edgepose.cli.options import (
     place_options,
     replaces,
 )
-from edgepose.cli.output import coloured, table
+from edgepose.cli.output import coloured, say, table, write_report
 from edgepose.records.telemetry_record import MANY_PERSONS, TelemetryReport, TelemetryTotals, TelemetryWindow
-
-if TYPE_CHECKING:
-    from edgepose.records.telemetry_record import TelemetryReport
-
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _LABEL_WIDTH = 22
@@ -172,8 +167,6 @@ def command() -> None:
 @json_option
 def show_telemetry(*, minutes: int | None, place: Place, json_target: str | None) -> None:
     """Show telemetry as charts in the terminal."""
-    from edgepose.cli.output import write_report
-
     report = _read(place, minutes)
     # In a file or a pipe click leaves the colours out.
     write_report(report, json_target, describe_telemetry(report))
@@ -186,7 +179,6 @@ def show_telemetry(*, minutes: int | None, place: Place, json_target: str | None
 @place_options
 def export_telemetry_file(*, file: Path, kind: str, minutes: int | None, place: Place) -> None:
     """Write telemetry to FILE: everything as JSON, or a row a minute as CSV."""
-    from edgepose.cli.output import say
     from edgepose.device.monitor.reading import export_telemetry
 
     report = _read(place, minutes)
@@ -200,7 +192,6 @@ def export_telemetry_file(*, file: Path, kind: str, minutes: int | None, place: 
 @json_option
 def purge(*, yes: bool, place: Place, json_target: str | None) -> None:
     """Delete all telemetry: rows, the bytes they left behind, the log and the Prometheus file."""
-    from edgepose.cli.output import write_report
     from edgepose.device.install.owner import as_service
     from edgepose.device.monitor.reading import purge_telemetry
     from edgepose.records.display_text import visible
@@ -238,7 +229,6 @@ def drift_command() -> None:
 @json_option
 def show_drift(*, place: Place, json_target: str | None) -> None:
     """Show what drifts, by how much and since when."""
-    from edgepose.cli.output import write_report
     from edgepose.device.monitor.drift_files import describe_drift, known_drift
 
     status = known_drift(place.root) if place.device is None else place.device.questions().drift()
@@ -252,7 +242,6 @@ def show_drift(*, place: Place, json_target: str | None) -> None:
 @json_option
 def show_request(*, place: Place, json_target: str | None) -> None:
     """Show what a device asks for; its JSON is what edgepose distill --request takes."""
-    from edgepose.cli.output import write_report
     from edgepose.device.monitor.drift_files import asked_for, describe_request
 
     found = asked_for(place.root) if place.device is None else place.device.questions().request()
@@ -266,7 +255,6 @@ def reset_drift(root: Path) -> None:
 
     A running service goes on with what it knows; restart it.
     """
-    from edgepose.cli.output import say
     from edgepose.device.install.owner import as_service
     from edgepose.device.monitor.drift_files import DriftFiles
 

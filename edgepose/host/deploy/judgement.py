@@ -51,7 +51,10 @@ def measure_and_judge(
         summary = _labels_summary(evaluation, parent)
     else:
         agreement = _agree(request, parent, shipped)
-        note(_agreement_text(agreement))
+        oks, poses = _number(agreement.mean_oks), agreement.poses
+        note(
+            f"OKS with the float parent {oks} over {poses} held-out poses; accuracy not measured (no labels)"
+        )
         summary = EvaluationSummary(
             method="agreement",
             parent_sha256=parent.sha256,
@@ -164,13 +167,6 @@ def _accuracy_text(report: EvaluationReport) -> str:
         low, high = delta.interval_95
         text += f", {delta.value:+.4f} [{low:+.4f}, {high:+.4f}] against the float parent"
     return text
-
-
-def _agreement_text(agreement: AgreementReport) -> str:
-    return (
-        f"OKS with the float parent {_number(agreement.mean_oks)} over {agreement.poses} held-out poses; "
-        "accuracy not measured (no labels)"
-    )
 
 
 def _number(value: float | None) -> str:

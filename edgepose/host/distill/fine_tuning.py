@@ -76,18 +76,15 @@ def measured(
         ModelError: A model failed.
     """
     first = next(iter(pipelines.values()))
-    return {name: _figures(first, pipeline, validation, crops) for name, pipeline in pipelines.items()}
-
-
-def _figures(
-    first: PosePipeline, pipeline: PosePipeline, validation: CocoDataset | None, crops: Sequence[CropSample]
-) -> RoundedFigures:
-    known = {} if validation is None else pipeline_figures(pipeline, validation)
-    return RoundedFigures(
-        oks_ap=known.get("oks_ap"),
-        pck=known.get(PCK_NAME),
-        agreement_oks=mean_agreement_oks(first, pipeline, read_crops(crops)).mean_oks,
-    )
+    figures = {}
+    for name, pipeline in pipelines.items():
+        known = {} if validation is None else pipeline_figures(pipeline, validation)
+        figures[name] = RoundedFigures(
+            oks_ap=known.get("oks_ap"),
+            pck=known.get(PCK_NAME),
+            agreement_oks=mean_agreement_oks(first, pipeline, read_crops(crops)).mean_oks,
+        )
+    return figures
 
 
 def distance(rounded: Backend, converted: Backend, spec: ModelSpec, crops: Sequence[CropSample]) -> Distance:
@@ -173,16 +170,6 @@ class FineTuning:
     validation: CocoDataset | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """The int8 file in the making: checked, not yet under its name."""
-
-    draft: Path
-    plain: Path
-    rounded: Any
-    outcome: TrainingOutcome
-
-
 def learned_recipe() -> QuantizationRecipe:
     """The plain integer-only recipe, with ranges that were learned instead of collected."""
     return msgspec.structs.replace(_PLAIN, range_method="learned", sample_count=0)
@@ -207,10 +194,10 @@ def fine_tune(task: FineTuning, watchers: Watchers) -> QuantizationAwareTuning:
     learned = start.with_weights(steps.learned_weights())
     data = int8_bytes(task.model.read_bytes(), folded, learned, steps.learned_ranges(), learned_recipe())
     with TemporaryDirectory(prefix=".qat.", dir=task.folder) as scratch:
-        made = _Made(Path(scratch) / INT8_FILE_NAME, Path(scratch) / "plain.tflite", rounded, outcome)
-        made.draft.write_bytes(data)
-        made.plain.write_bytes(_plain_bytes(task))
-        return _measured(task, made)
+        draft, plain = Path(scratch) / INT8_FILE_NAME, Path(scratch) / "plain.tflite"
+        draft.write_bytes(data)
+        plain.write_bytes(_plain_bytes(task))
+        return _measured(task, draft, plain, KerasBackend(rounded), outcome)
 
 
 def _learned(task: FineTuning, start: FoldedNetwork, watchers: Watchers) -> tuple[Any, TrainingOutcome]:
@@ -253,14 +240,15 @@ def _plain_bytes(task: FineTuning) -> bytes:
     return RecipeApplier(TfliteFloat.of_file(task.model), spec, inputs).quantized(_PLAIN)
 
 
-def _measured(task: FineTuning, made: _Made) -> QuantizationAwareTuning:
+def _measured(
+    task: FineTuning, learned: Path, plain: Path, rounded: KerasBackend, outcome: TrainingOutcome
+) -> QuantizationAwareTuning:
     """Checks and measures the draft, then gives it its name."""
     parent = open_artifact(task.model)
     centred = msgspec.structs.replace(parent.spec.input, mean=(ZERO_LEVEL,) * 3)
     spec = msgspec.structs.replace(parent.spec, input=centred)
-    float_file, int8_file = open_backend(task.model), open_backend(made.draft)
-    rounded = KerasBackend(made.rounded)
-    refuse_silent_float(audit_model(made.draft), learned_recipe(), integer_only=True)
+    float_file, int8_file = open_backend(task.model), open_backend(learned)
+    refuse_silent_float(audit_model(learned), learned_recipe(), integer_only=True)
     same_interface(float_file, int8_file, task.folder / INT8_FILE_NAME)
     crops = evenly(task.crops) if task.validation is None else crops_of_dataset(task.validation)
     apart = distance(rounded, int8_file, spec, crops[:_COMPARED_CROPS])
@@ -275,19 +263,18 @@ def _measured(task: FineTuning, made: _Made) -> QuantizationAwareTuning:
         "float": PosePipeline(float_file, parent.spec),
         "rounded": PosePipeline(rounded, spec),
         "converted": PosePipeline(int8_file, spec),
-        "plain": PosePipeline(open_backend(made.plain), parent.spec),
+        "plain": PosePipeline(open_backend(plain), parent.spec),
     }
     figures = measured(pipelines, task.validation, crops)
     shipped = _better(figures["converted"], figures["plain"])
     kept = figures["converted" if shipped == "fine_tuned" else "plain"]
     # Agreement on images that were learned from proves nothing to a device's gate.
     held_out = None if task.validation is None else kept.agreement_oks
-    draft = made.draft if shipped == "fine_tuned" else made.plain
+    draft = learned if shipped == "fine_tuned" else plain
     run_as = spec if shipped == "fine_tuned" else parent.spec
     write_metadata(draft, _metadata(task, run_as, _made_by(task, shipped), held_out))
     target = task.folder / INT8_FILE_NAME
     write_whole(target, [draft.read_bytes()])
-    outcome = made.outcome
     return QuantizationAwareTuning(
         steps=outcome.steps,
         learning_rate=task.learning_rate * RATE_SHARE,

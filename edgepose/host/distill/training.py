@@ -225,7 +225,8 @@ class TrainingLoop:
             ModelError: Training diverged.
         """
         self._peers = peers or self._peers
-        self._peers.require_agreement(self._digest(validation))
+        run = [f"{self._fingerprint}", f"{asdict(self._settings)}", f"{validation is None}"]
+        self._peers.require_agreement(sha256_of_list(run))
         first = self._resume()
         log = MetricsLog(self._log_path, first) if self._leads else SilentLog()
         self._loss_before = log.last("loss") or 0.0
@@ -254,9 +255,6 @@ class TrainingLoop:
     @property
     def _leads(self) -> bool:
         return self._peers.rank == 0
-
-    def _digest(self, validation: Validates | None) -> str:
-        return sha256_of_list([f"{self._fingerprint}", f"{asdict(self._settings)}", f"{validation is None}"])
 
     def _resume(self) -> int:
         found, notes = None, list[str]()

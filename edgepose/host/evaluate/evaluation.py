@@ -68,14 +68,6 @@ class EvaluationRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class _Candidate:
-    """A model that is ready to run."""
-
-    model: EvaluatedModel
-    pipeline: PosePipeline
-
-
-@dataclass(frozen=True, eq=False)
 class _Measured:
     """One model's figures on the common resamples."""
 
@@ -107,10 +99,10 @@ def evaluate_model(request: EvaluationRequest) -> EvaluationReport:
     membership = slice_membership(dataset) if request.slices else {}
     weights = evaluation_weights(len(dataset.images), request.resamples, request.seed)
     measured = []
-    for turn, candidate in enumerate(candidates):
+    for turn, (model, pipeline) in enumerate(candidates):
         progress = _shared_progress(request.progress, turn, len(candidates))
-        predictions = predict(candidate.pipeline, dataset, detector, progress)
-        measured.append(_measure(candidate.model, predictions, dataset, membership, weights))
+        predictions = predict(pipeline, dataset, detector, progress)
+        measured.append(_measure(model, predictions, dataset, membership, weights))
     baseline = measured[1] if len(measured) > 1 else None
     return _report(measured[0], baseline, dataset, weights, identity, request)
 
@@ -141,10 +133,10 @@ def _is_float_parent(model: Path, precision: str) -> bool:
     return precision == "float32" and not made_from
 
 
-def _open(path: Path, request: EvaluationRequest) -> _Candidate:
+def _open(path: Path, request: EvaluationRequest) -> tuple[EvaluatedModel, PosePipeline]:
     options = RuntimeOptions(threads=request.threads)
     pipeline = open_pipeline(path, request.spec_file, options, EVALUATION_SCORE_THRESHOLD)
-    return _Candidate(identify(path, request.spec_file), pipeline)
+    return identify(path, request.spec_file), pipeline
 
 
 def _open_detector(request: EvaluationRequest) -> PersonDetector | None:

@@ -5,7 +5,7 @@ Everything runs through the very ``PosePipeline`` that ships.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,15 +119,12 @@ def _estimate(
     owners: NDArray[np.intp] | None,
 ) -> Poses:
     if owners is not None:
-        return pipeline.estimate(image, _boxes(labelled, owners))
+        labels = np.array([labelled.persons[i].box_xyxy_px for i in owners]).reshape(-1, 4)
+        return pipeline.estimate(image, labels)
     if detector is not None:
         boxes, scores = detector.detect(image)
         return pipeline.estimate(image, boxes[:MAX_DETECTIONS], scores[:MAX_DETECTIONS])
     return pipeline.estimate(image)
-
-
-def _boxes(labelled: LabelledImage, owners: Sequence[int] | NDArray[np.intp]) -> NDArray[np.float64]:
-    return np.array([labelled.persons[i].box_xyxy_px for i in owners]).reshape(-1, 4)
 
 
 def _require_finite(found: Poses, labelled: LabelledImage) -> None:

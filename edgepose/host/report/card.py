@@ -87,10 +87,10 @@ def record_table(inputs: CardInputs) -> str:
         *inputs.benchmarks,
         *inputs.trainings(),
     )
-    rows: list[tuple[Cell, ...]] = [
-        (record.file_name, record.report.schema, _owners(record.report, inputs), Code(record.sha256))
-        for record in given
-    ]
+    rows: list[tuple[Cell, ...]] = []
+    for record in given:
+        owners = ", ".join(model.file_name for model in belongs_to(record.report, inputs.models))
+        rows.append((record.file_name, record.report.schema, owners, Code(record.sha256)))
     return table(("record", "kind", "of", "sha256"), rows) if rows else "None were given."
 
 
@@ -115,10 +115,6 @@ def _run_rows(report: DistillationReport | DetectorDistillationReport) -> list[t
         what["quantization-aware fine-tuning"] = done
     what |= dict(sorted(report.versions.items()))
     return [(options.student, name, value) for name, value in what.items()]
-
-
-def _owners(report: Any, inputs: CardInputs) -> str:
-    return ", ".join(model.file_name for model in belongs_to(report, inputs.models))
 
 
 def _file_row(model: CardModel, inputs: CardInputs) -> tuple[str, ...]:
