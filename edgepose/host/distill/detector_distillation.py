@@ -19,7 +19,14 @@ from edgepose.host.distill.detector_images import (
     open_pictures,
 )
 from edgepose.host.distill.preparation import check_request, fingerprint, require_keras, validation_set
-from edgepose.host.distill.request import DistillationRequest, Observers, parents_of, taught_by, versions
+from edgepose.host.distill.request import (
+    DistillationRequest,
+    Observers,
+    parents_of,
+    run_lines,
+    taught_by,
+    versions,
+)
 from edgepose.host.distill.students import StudentDesign, resized
 from edgepose.host.evaluate.detector_evaluation import box_figures
 from edgepose.host.models.inspect import inspect_model
@@ -131,17 +138,7 @@ def distil_detector(
 
 def summary(report: DetectorDistillationReport, output: Path) -> str:
     """The record in a few lines."""
-    options, data = report.options, report.data
-    lines = [
-        (
-            f"{output / 'model.tflite'}: {options.student}, {report.parameters / 1e6:.2f} M parameters, "
-            f"{report.model.size_bytes / 2**20:.2f} MiB"
-        ),
-        (
-            f"  learned from {taught_by(report.teacher)}: {data.persons} persons in {data.images} pictures, "
-            f"{report.steps_done} steps in {report.seconds / 60:.1f} min, ended by {report.ended_by}"
-        ),
-    ]
+    lines = run_lines(report, output, f"{report.data.persons} persons in {report.data.images} pictures")
     for who, figures in (("student", report.evaluation), ("teacher", report.teacher_evaluation)):
         if figures is not None:
             values = {"AP": figures.box_ap, "AP50": figures.box_ap50, "recall": figures.recall}

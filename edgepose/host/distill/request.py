@@ -10,6 +10,7 @@ from pathlib import Path
 from edgepose.host.distill.persons import ImageSource
 from edgepose.host.distill.teacher import CoordinateTeacher, HeatmapTeacher
 from edgepose.records.distillation_report import (
+    DetectorDistillationReport,
     DetectorTeacher,
     DistillationReport,
     DistillationTeacher,
@@ -125,20 +126,27 @@ def versions() -> dict[str, str]:
     return found
 
 
-def summary(report: DistillationReport, output: Path) -> str:
-    """The record in a few lines."""
-    data, options = report.data, report.options
-    lines = [
+def run_lines(
+    report: DistillationReport | DetectorDistillationReport, output: Path, learned_from: str
+) -> list[str]:
+    """What was written, and how it was learned."""
+    return [
         (
-            f"{output / 'model.tflite'}: {options.student}, {report.parameters / 1e6:.2f} M parameters, "
-            f"{report.model.size_bytes / 2**20:.2f} MiB"
+            f"{output / 'model.tflite'}: {report.options.student}, "
+            f"{report.parameters / 1e6:.2f} M parameters, {report.model.size_bytes / 2**20:.2f} MiB"
         ),
         (
-            f"  learned from {taught_by(report.teacher)}: {data.persons} persons in {data.images} images, "
-            f"{data.labelled_keypoints} labelled keypoints ({data.disputed_labels} disputed), "
+            f"  learned from {taught_by(report.teacher)}: {learned_from}, "
             f"{report.steps_done} steps in {report.seconds / 60:.1f} min, ended by {report.ended_by}"
         ),
     ]
+
+
+def summary(report: DistillationReport, output: Path) -> str:
+    """The record in a few lines."""
+    data = report.data
+    labels = f"{data.labelled_keypoints} labelled keypoints ({data.disputed_labels} disputed)"
+    lines = run_lines(report, output, f"{data.persons} persons in {data.images} images, {labels}")
     if report.evaluation is not None:
         metrics = report.evaluation.metrics
         shown = ", ".join(

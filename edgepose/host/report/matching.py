@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgepose.host.report.inputs import ReportInputs, ReportRecord
@@ -10,7 +10,14 @@ from edgepose.host.report.plot_bars import Bar, WhiskerRow
 from edgepose.host.report.plot_frame import drawable, drawable_interval
 from edgepose.host.report.wording import METRICS, PCK
 from edgepose.records.benchmark_report import BenchmarkReport
-from edgepose.records.evaluation_report import DeltaFigure, EvaluatedData, EvaluationReport, MetricFigure
+from edgepose.records.evaluation_report import (
+    BaselineReport,
+    DeltaFigure,
+    EvaluatedData,
+    EvaluatedModel,
+    EvaluationReport,
+    MetricFigure,
+)
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,12 @@ class FrontierGroup:
 
 def measured_models(inputs: ReportInputs) -> list[MeasuredModel]:
     """Every model whose accuracy is known, once for each data set; baselines too."""
+    reports = [record.report for record in inputs.all_evaluations()]
+    models = [_measured(one, one.model, one.metrics) for one in reports]
+    models += [_measured(one, one.baseline, one.baseline.metrics) for one in reports if one.baseline]
     found: dict[tuple[str | None, ...], MeasuredModel] = {}
-    for record in inputs.all_evaluations():
-        found.setdefault(_key(one := _measured(record.report)), one)
-    for record in inputs.all_evaluations():
-        if (parent := _baseline(record.report)) is not None:
-            found.setdefault(_key(parent), parent)
+    for model in models:
+        found.setdefault(_key(model), model)
     return list(found.values())
 
 
@@ -141,34 +148,17 @@ def _machine(report: BenchmarkReport) -> Machine:
     return Machine(report.device.arch, report.device.model, report.threads)
 
 
-def _measured(report: EvaluationReport) -> MeasuredModel:
+def _measured(
+    report: EvaluationReport, model: EvaluatedModel | BaselineReport, metrics: Mapping[str, MetricFigure]
+) -> MeasuredModel:
     detector = None if report.detector is None else report.detector.sha256
-    return MeasuredModel(
-        report.model.sha256, report.model.precision, report.dataset, detector, report.metrics.get("oks_ap")
-    )
-
-
-def _baseline(report: EvaluationReport) -> MeasuredModel | None:
-    baseline = report.baseline
-    if baseline is None:
-        return None
-    detector = None if report.detector is None else report.detector.sha256
-    return MeasuredModel(
-        baseline.sha256, baseline.precision, report.dataset, detector, baseline.metrics.get("oks_ap")
-    )
+    return MeasuredModel(model.sha256, model.precision, report.dataset, detector, metrics.get("oks_ap"))
 
 
 def _key(model: MeasuredModel) -> tuple[str | None, ...]:
-    return tuple(_parts(model))
-
-
-def _parts(model: MeasuredModel) -> Iterator[str | None]:
-    yield model.sha256
-    yield model.data.digest
-    yield model.data.boxes_from
-    yield model.detector_sha256
+    data = model.data
     # Two models with other keypoints are not compared on the same ones.
-    yield from model.data.keypoints
+    return (model.sha256, data.digest, data.boxes_from, model.detector_sha256, *data.keypoints)
 
 
 @dataclass(frozen=True)
