@@ -146,3 +146,15 @@ def test_the_control_plain_arrays_are_read(tmp_path: Path) -> None:
         [0, 1, 2],
         [0, 1],
     ]
+
+
+def test_a_caller_with_more_than_a_thousand_open_files_is_answered(marker_onnx: Path) -> None:
+    with Path("/dev/null").open("rb") as one:
+        held = [os.dup(one.fileno()) for _ in range(1100)]
+    try:
+        backend = LockedBackend(marker_onnx)
+        assert backend.input == open_backend(marker_onnx).input
+        backend.close()
+    finally:
+        for descriptor in held:
+            os.close(descriptor)

@@ -139,7 +139,11 @@ class LockedBackend(LoadedModel):
 
     def _piece(self) -> bytes:
         stream = self._process.stdout
-        if stream is None or not select.select([stream], [], [], _TIMEOUT_S)[0]:
+        # poll, not select: a caller may have more than 1,024 files open.
+        ready = select.poll()
+        if stream is not None:
+            ready.register(stream, select.POLLIN)
+        if stream is None or not ready.poll(_TIMEOUT_S * 1000):
             self.close()
             raise ModelError(f"{self._name} kept its loader busy for more than {_TIMEOUT_S:.0f} s.")
         piece = os.read(stream.fileno(), 1 << 20)

@@ -26,6 +26,7 @@ import numpy as np
 
 from edgepose.accelerators import accelerators
 from edgepose.errors import DeviceError, ModelError
+from edgepose.records.device_profile import load_profiles
 from edgepose.runtime.backend import BackendInfo, LoadedModel, Tensor, TensorInfo
 from edgepose.runtime.backends.litert_runtime import import_runtime
 
@@ -302,11 +303,16 @@ def _explain(path: Path, problem: Exception) -> ModelError | DeviceError:
             return DeviceError(
                 f"{path.name} is compiled for the {made_for.title} ({made_for.compiled_op}) and no "
                 f"{made_for.title} delegate is loaded.",
-                f"Run it on a device with the {made_for.title}, or use the file before compilation.",
+                f"Run it on a device with the {made_for.title} under profile {_profiles_with(made_for.name)}, or use "
+                "the file before compilation.",
             )
     if "unresolved custom op" in text or "Didn't find op" in text:
         return ModelError(f"{path.name} has an op that this runtime lacks: {_first_line(problem)}.")
     return ModelError(f"{path.name} cannot be loaded by LiteRT: {_first_line(problem)}.")
+
+
+def _profiles_with(delegate: str) -> str:
+    return " or ".join(profile.id for profile in load_profiles() if profile.runtime.delegate == delegate)
 
 
 def _first_line(problem: Exception) -> str:

@@ -238,8 +238,10 @@ def test_a_flush_that_does_nothing_leaves_no_version_at_all(
     # Negative control: the simulated disk notices an edgepose that never flushes.
     root = tmp_path / "root"
     with cached_disk(root, lambda _disk, _name: None) as disk:
-        monkeypatch.setattr("os.fsync", lambda _descriptor: None)
-        install_bundle(bundle_folder / "version1.epb", root, hooks=QUIET)
+        # Taken back inside: later it would bring the watched fsync back.
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fsync", lambda _descriptor: None)
+            install_bundle(bundle_folder / "version1.epb", root, hooks=QUIET)
         assert version_in(disk.left("lazy", tmp_path / "lazy")) is None
         with pytest.raises(EdgeposeError):
             version_in(disk.left("eager", tmp_path / "eager"))
