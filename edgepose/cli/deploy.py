@@ -190,7 +190,6 @@ def command(  # noqa: PLR0917 - one argument an option
     from edgepose.cli.install import LocalTarget
     from edgepose.device.install.layout import default_preview_root
     from edgepose.host.deploy.deployment import deploy, plan_deployment
-    from edgepose.host.deploy.fleet.rollout import RolloutPlan
     from edgepose.host.deploy.plan import DeployRequest, with_builtin_models
     from edgepose.host.quantize.recipe_choice import find_recipe
     from edgepose.records.device_profile import find_profile
@@ -226,6 +225,8 @@ def command(  # noqa: PLR0917 - one argument an option
         request = with_builtin_models(request, find_builtin_models())
     roots = signing.roots if signing else ()
     if inventory is not None:
+        from edgepose.host.deploy.fleet.rollout import RolloutPlan
+
         folder = rollout or Path(f"rollout-{request.profile.id}")
         fleet = RolloutPlan(inventory, folder, tuple(stages.split(",")), failure_limit, install, keys)
         deploy_to_fleet(request, fleet, roots, json_target, dry_run=dry_run)

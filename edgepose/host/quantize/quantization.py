@@ -22,8 +22,6 @@ from edgepose.host.models.audit import audit_model, refuse_silent_float
 from edgepose.host.models.golden import golden_for
 from edgepose.host.models.inspect import inspect_model
 from edgepose.host.quantize.delegates.check import check_delegate
-from edgepose.host.quantize.diagnosis.diagnosis import culprits_text
-from edgepose.host.quantize.onnx_quantizer import quantize_onnx
 from edgepose.host.quantize.recipe_choice import (
     NO_DIAGNOSIS,
     Diagnosis,
@@ -156,6 +154,8 @@ def _require_agreement(
         return
     if agreement.mean_oks >= request.min_agreement_oks:
         return
+    from edgepose.host.quantize.diagnosis.diagnosis import culprits_text
+
     diagnosis = _diagnosis(request, made, parent, data)
     tried = "; ".join(
         f"{step.name} {step.agreement_oks:.3f}" for step in made.steps if step.agreement_oks is not None
@@ -242,6 +242,8 @@ def _quantized(request: QuantizationRequest, parent: ModelArtifact, data: _Data 
         return _Made(found.data, found.recipe, found.steps, found)
     if request.target == "tflite":
         return _Made(quantize_tflite(bytes(parent.file.data), recipe), recipe)
+    from edgepose.host.quantize.onnx_quantizer import quantize_onnx
+
     return _Made(quantize_onnx(parent.path, recipe), recipe)
 
 

@@ -16,9 +16,6 @@ from edgepose.host.data.calibration_set import CalibrationSet, CropSample, Repre
 from edgepose.host.evaluate.agreement import AgreementReport, mean_agreement_oks
 from edgepose.host.models.artifact import ModelArtifact
 from edgepose.host.models.audit import AuditedOp
-from edgepose.host.quantize.diagnosis.diagnosis import MOST_LAYERS, MOST_LAYERS_EXPLAINED, diagnose
-from edgepose.host.quantize.diagnosis.layers import Subject
-from edgepose.host.quantize.onnx_quantizer import require_onnx_tools
 from edgepose.host.quantize.recipe_choice import Diagnosis, QuantizationRequest
 from edgepose.host.quantize.repair.apply_recipe import RecipeApplier, Scorer, Stage
 from edgepose.host.quantize.repair.float_model import FloatModel, OnnxFloat, TfliteFloat
@@ -62,6 +59,10 @@ class StaticResult:
         changes = {"equalize": False, "exact_input": False, "round_weights": False}
         plain = msgspec.structs.replace(self.recipe, excluded=(), range_method="average", **changes)
         stage = self.applier.stage(plain)
+        # Entered only where something is to be explained.
+        from edgepose.host.quantize.diagnosis.diagnosis import MOST_LAYERS, MOST_LAYERS_EXPLAINED, diagnose
+        from edgepose.host.quantize.diagnosis.layers import Subject
+
         subject = Subject(
             model=stage.model.data,
             spec=spec,
@@ -132,6 +133,8 @@ def _limits(request: QuantizationRequest) -> Limits:
 def _float_model(parent: ModelArtifact) -> FloatModel:
     if parent.format == "tflite":
         return TfliteFloat.of_file(parent.file)
+    from edgepose.host.quantize.onnx_quantizer import require_onnx_tools
+
     require_onnx_tools()
     return OnnxFloat.of_file(parent.path)
 

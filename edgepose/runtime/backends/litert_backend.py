@@ -303,8 +303,8 @@ def _explain(path: Path, problem: Exception) -> ModelError | DeviceError:
             return DeviceError(
                 f"{path.name} is compiled for the {made_for.title} ({made_for.compiled_op}) and no "
                 f"{made_for.title} delegate is loaded.",
-                f"Run it on a device with the {made_for.title} under profile {_profiles_with(made_for.name)}, or "
-                "use the file before compilation.",
+                f"Run it on a device with the {made_for.title} as {_profiles_with(made_for.name)}, "
+                "or use the file before compilation.",
             )
     if "unresolved custom op" in text or "Didn't find op" in text:
         return ModelError(f"{path.name} has an op that this runtime lacks: {_first_line(problem)}.")
