@@ -6,7 +6,7 @@ import atexit
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ class Result:
     timestamp_ns: int
     dropped_before: int
     latency_ms: float
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] = field(repr=False)
     poses: Poses
 
 
