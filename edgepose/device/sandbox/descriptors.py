@@ -39,6 +39,9 @@ CAMERA = DeviceKind(
 )
 GRAPHICS = DeviceKind("graphics", ("/dev/dri/*", "/dmabuf:*"), ioctl_letters("db>"))
 
+# Read with this module: a process that gave up its rights before it locks itself in may import nothing more.
+accelerators()
+
 
 def all_device_kinds() -> tuple[DeviceKind, ...]:
     """Every kind that a process with images may have open."""
