@@ -235,7 +235,7 @@ class _HandedResults:
 
     def write(self, result: FrameResult) -> None:
         frame = result.frame
-        # The frame's memory is filled again; a result is for its owner to keep.
+        # A frame that is held takes one of the few places that capture and run share; a result is to keep.
         handed = Result(
             frame.index,
             frame.timestamp_ns,

@@ -179,6 +179,19 @@ def test_a_run_gives_what_the_command_writes(clip: Path, tmp_path: Path) -> None
         assert pose_record(same)["poses"] == line["poses"]
 
 
+def test_a_run_leaves_the_programs_own_opencv_as_it_was(clip: Path) -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        results = edgepose.run(clip)
+        next(results)
+        assert cv2.getNumThreads() == 1
+        assert len(list(results)) == 5
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
+
+
 def test_a_result_keeps_its_image(clip: Path) -> None:
     """The memory of a frame is filled again; that of a result is not."""
     images = [result.image for result in edgepose.run(clip)]

@@ -128,9 +128,11 @@ def run(
     """
     address = parse_source(request.source)
     refuse_overwriting(request.models, address, (request.output, request.render))
-    # OpenCV's own pool only adds memory and switches for images as small as a model's input.
-    cv2.setNumThreads(request.models.threads or 1)
     with ExitStack() as opened:
+        # OpenCV's own pool only adds memory and switches for images as small as a model's input. It is the
+        # whole process's, and a Python program has other work for it afterwards.
+        opened.callback(cv2.setNumThreads, cv2.getNumThreads())
+        cv2.setNumThreads(request.models.threads or 1)
         # Its process starts and opens the source while this one loads the models.
         source = SupervisedSource(address, replace(request.capture, events=request.events))
         opened.callback(source.close)
